@@ -1,0 +1,3 @@
+//! Times pagepool beside other allocators.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Replays real page traces against a pool.
+
+fn main() {}

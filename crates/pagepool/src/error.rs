@@ -1,0 +1,180 @@
+//! What can go wrong, said so that the caller can act on it.
+//!
+//! Errors of the allocation path are small `Copy` enums with one variant per thing a caller can do
+//! differently. Errors of set-up name the field, the value and the accepted range.
+
+use std::{fmt, io};
+
+use thiserror::Error;
+
+/// An order above the largest one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[error("order {order} is out of range: blocks have orders 0 (4 KiB) to 10 (4 MiB)")]
+pub struct OrderError {
+    order: u8,
+}
+
+impl OrderError {
+    pub(crate) const fn new(order: u8) -> OrderError {
+        OrderError { order }
+    }
+}
+
+/// Why an allocation was refused.
+///
+/// Each variant is one [cause](AllocError::cause) and one [remedy](AllocError::remedy).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Error)]
+#[non_exhaustive]
+pub enum AllocError {
+    /// No zone that the request may use can ever hold the block.
+    #[error("the block never fits: every zone open to the request is smaller")]
+    NeverFits,
+    /// The free memory stands at or below the mark that this request must respect.
+    #[error("below the minimum mark: too little memory is free")]
+    BelowMin,
+    /// Enough memory is free, but no block of the order.
+    #[error("fragmented: enough memory is free, but no free block is large enough")]
+    Fragmented,
+    /// The free memory is kept back for requests that cannot use a higher zone.
+    #[error("the free memory is reserved for requests that need the lower zone")]
+    LowmemReserve,
+    /// Only nodes that the caller's mask forbids have memory.
+    #[error("the node mask excludes every node with memory")]
+    NodeMask,
+    /// The flags contradict each other.
+    #[error("the request's flags contradict each other")]
+    InvalidFlags,
+}
+
+impl AllocError {
+    /// The cause, as a word that scripts may rely on.
+    #[must_use]
+    pub const fn cause(self) -> &'static str {
+        match self {
+            AllocError::NeverFits => "never_fits",
+            AllocError::BelowMin => "below_min",
+            AllocError::Fragmented => "fragmented",
+            AllocError::LowmemReserve => "lowmem_reserve",
+            AllocError::NodeMask => "node_mask",
+            AllocError::InvalidFlags => "invalid_flags",
+        }
+    }
+
+    /// What would help.
+    #[must_use]
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            AllocError::NeverFits => "ask for a smaller order, or build the pool with more memory",
+            AllocError::BelowMin => "free memory, or build the pool with more of it",
+            AllocError::Fragmented => "ask for a smaller order, or use movable memory",
+            AllocError::LowmemReserve => "lower lowmem_reserve_ratio, or request the higher zone",
+            AllocError::NodeMask => "widen the node mask, or free memory on its nodes",
+            AllocError::InvalidFlags => {
+                "set at most one of MOVABLE and RECLAIMABLE, and one of DMA, DMA32 and HIGHMEM"
+            }
+        }
+    }
+}
+
+/// A setting outside its range: which, what it was, and what is accepted.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[error("{field} = {value} is out of range: accepted is {accepted}")]
+pub struct RangeError {
+    field: &'static str,
+    value: String,
+    accepted: String,
+}
+
+impl RangeError {
+    pub(crate) fn new(
+        field: &'static str,
+        value: impl fmt::Display,
+        accepted: impl fmt::Display,
+    ) -> RangeError {
+        RangeError {
+            field,
+            value: value.to_string(),
+            accepted: accepted.to_string(),
+        }
+    }
+
+    /// The setting's name.
+    #[must_use]
+    pub const fn field(&self) -> &'static str {
+        self.field
+    }
+
+    /// The value that was given.
+    #[must_use]
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+
+    /// The values that are accepted.
+    #[must_use]
+    pub fn accepted(&self) -> &str {
+        &self.accepted
+    }
+}
+
+/// Why a pool could not be built.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A setting is outside its range.
+    #[error(transparent)]
+    OutOfRange(#[from] RangeError),
+    /// The system refused to map the memory.
+    #[error("cannot map {bytes} bytes for {what}")]
+    Map {
+        /// What the memory was for.
+        what: &'static str,
+        /// How much was asked for, in bytes.
+        bytes: usize,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system refused to place or lock mapped memory.
+    #[error("cannot {what}")]
+    Place {
+        /// What was asked of it.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// An invariant that does not hold: which, and where.
+///
+/// The first word names the invariant as the module's head numbers it.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[error("{invariant}: {detail}")]
+pub struct Violation {
+    invariant: &'static str,
+    detail: String,
+}
+
+impl Violation {
+    pub(crate) fn new(invariant: &'static str, detail: impl fmt::Display) -> Violation {
+        Violation {
+            invariant,
+            detail: detail.to_string(),
+        }
+    }
+
+    /// The invariant's number in its module's head.
+    #[must_use]
+    pub const fn invariant(&self) -> &'static str {
+        self.invariant
+    }
+}
+
+/// Returns a [`Violation`] of `$invariant` unless `$holds`.
+macro_rules! ensure {
+    ($holds:expr, $invariant:literal, $($detail:tt)+) => {
+        if !$holds {
+            return Err($crate::error::Violation::new($invariant, format_args!($($detail)+)));
+        }
+    };
+}
+pub(crate) use ensure;

@@ -1,0 +1,17 @@
+#![doc = include_str!("../../../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+// The house, a layer a line; a layer imports only from lines above its own. `tests/tidy.rs` checks it.
+pub(crate) mod arena; // 2  reservations and what the system is asked about them
+pub(crate) mod buddy;
+pub mod error; // 1  what can go wrong
+pub mod gfp; // 1  request flags
+pub(crate) mod memmap; // 2  the frame table, lists by frame number
+pub(crate) mod sync; // 0  atomics, locks, threads, time, CPU number: std and parking_lot, or loom
+pub mod types; // 1  orders, frame numbers, zones, nodes // 3  free areas, pageblocks, fallback (pure)
+
+pub use error::{AllocError, BuildError, OrderError, RangeError, Violation};
+pub use gfp::Gfp;
+pub use types::{
+    MAX_NODES, Migratetype, NR_ORDERS, NR_ZONES, NodeId, NodeMask, Order, PAGE_SIZE, Pfn, ZoneType,
+};

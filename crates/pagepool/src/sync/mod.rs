@@ -1,0 +1,1 @@
+//! The facade over threads, locks, atomics, time.
