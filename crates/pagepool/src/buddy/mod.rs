@@ -1,1 +1,732 @@
-//! The buddy.
+//! The buddy system of one zone: which frames are free, and which of them to hand out.
+//!
+//! *Kernel counterpart:* `mm/page_alloc.c` (v5.0): `__free_one_page`, `__rmqueue_smallest`,
+//! `__rmqueue_fallback`, `reserve_highatomic_pageblock`, `set_migratetype_isolate`. Three things
+//! differ on purpose:
+//! - A free block always has the type of its pageblock (spec 9.15), so a stolen block is taken from
+//!   where it is or its whole pageblock is claimed; nothing is relinked one by one.
+//! - Partly free pageblocks are filled fullest first ([`shelves`]).
+//! - Memory that was never touched is a range, not a list: opening a zone of any size writes nothing.
+//!
+//! ```text
+//!   Buddy ── tally     how many blocks are free, by order and type
+//!    │────── shelves   pageblocks by what they have to give
+//!    │────── blocks    one word a pageblock: type, state, free pages   (readable without the lock)
+//!    └────── trees     one bit a free block inside a pageblock
+//! ```
+//!
+//! **Invariants** (B1 to B5 in [`tree`] and [`shelves`])
+//! - B6: the tally is the sum over all pageblocks; `free` and `levels` of a word are those of its tree.
+//! - B7: no two mergeable buddies of equal order are free and unmerged below the zone's largest order.
+//! - B8: `nr_reserved_highatomic` is the number of pages in pageblocks of type HighAtomic.
+//! - B9: fresh pageblocks are exactly those in `fresh`; they are counted as free and Movable.
+//!
+//! **Locking:** none here; the zone's lock is around all of it. `blocks` is written under that lock
+//! and may be read without, for a hint.
+//!
+//! Not here: addresses, frame descriptors, watermarks, per-CPU lists.
+
+#![forbid(unsafe_code)]
+
+mod block;
+mod fallback;
+mod highatomic;
+mod idle;
+mod isolation;
+mod shelves;
+mod tally;
+mod tree;
+mod verify;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::arena::ZeroedTable;
+use crate::error::BuildError;
+use crate::sync::{AtomicU32, Ordering};
+use crate::types::{Migratetype, Order, PAGEBLOCK_ORDER, Pfn};
+
+use block::{BlockWord, Shelf, State};
+use shelves::Shelves;
+use tally::{Row, Tally};
+use tree::{Tree, Words};
+
+pub(crate) use fallback::{FallbackEvent, MovableCensus};
+pub(crate) use idle::IdleBlock;
+pub(crate) use tally::Availability;
+
+/// The shape of a zone, as far as the buddy system is concerned.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Geometry {
+    /// The first frame; aligned to the largest order of all.
+    pub(crate) start: Pfn,
+    /// Pages in the zone.
+    pub(crate) pages: usize,
+}
+
+impl Geometry {
+    /// The order of the zone's pageblocks: 9, or in a zone of fewer than four such blocks the
+    /// largest order of which it holds four.
+    pub(crate) fn block_order(self) -> Order {
+        let quarter = (self.pages / 4).max(1).ilog2() as usize;
+        Order::at(quarter.min(PAGEBLOCK_ORDER.idx()))
+    }
+
+    /// The largest order that can ever be free in the zone.
+    pub(crate) fn max_order(self) -> Order {
+        Order::at((self.pages.max(1).ilog2() as usize).min(Order::MAX.idx()))
+    }
+}
+
+/// What a request may do when its own type has nothing free.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fallback {
+    /// Take whole pageblocks of other types, but mix no types in one (kernel: `ALLOC_NOFRAGMENT`).
+    WholeBlocks,
+    /// Take what there is.
+    Any,
+}
+
+/// What is asked of the buddy system.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Demand {
+    /// The size of each block.
+    pub(crate) order: Order,
+    /// The type of pageblock it belongs in.
+    pub(crate) want: Migratetype,
+    /// What may be done otherwise.
+    pub(crate) fallback: Fallback,
+    /// Whether blocks reserved for urgent requests may be used.
+    pub(crate) highatomic: bool,
+}
+
+/// A block handed out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Grant {
+    /// Its first frame.
+    pub(crate) pfn: Pfn,
+    /// Whether no memory stands behind any of it, so that it reads as zeros.
+    pub(crate) vacant: bool,
+    /// What had to be done to other types' pageblocks for it.
+    pub(crate) fallback: Option<FallbackEvent>,
+}
+
+/// The words of a zone's pageblocks: written under the zone's lock, readable without.
+#[derive(Clone)]
+pub(crate) struct BlockTable {
+    words: Arc<ZeroedTable<AtomicU32>>,
+    start: Pfn,
+    block_order: Order,
+}
+
+impl BlockTable {
+    /// The type of the pageblock that `pfn` lies in; a hint unless the zone's lock is held.
+    pub(crate) fn migratetype(&self, pfn: Pfn) -> Migratetype {
+        self.word_at(pfn).migratetype()
+    }
+
+    /// Whether the pageblock that `pfn` lies in is isolated; a hint unless the lock is held.
+    pub(crate) fn is_isolated(&self, pfn: Pfn) -> bool {
+        self.word_at(pfn).is_isolated()
+    }
+
+    fn word_at(&self, pfn: Pfn) -> BlockWord {
+        self.word(pfn.offset_from(self.start) >> self.block_order.get())
+    }
+
+    fn word(&self, block: usize) -> BlockWord {
+        // Relaxed: under the zone's lock the lock orders it; without, the word is a hint that
+        // whoever acts on it checks again under the lock.
+        BlockWord::from_raw(self.words[block].load(Ordering::Relaxed))
+    }
+
+    fn set(&self, block: usize, word: BlockWord) {
+        // Relaxed: as above; nothing else is published by it.
+        self.words[block].store(word.raw(), Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for BlockTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries((0..self.words.len()).map(|block| self.word(block)))
+            .finish()
+    }
+}
+
+/// The buddy system of one zone.
+pub(crate) struct Buddy {
+    start: Pfn,
+    pages: usize,
+    block_order: Order,
+    max_order: Order,
+    /// Whether pageblocks are told apart by type; off in pools too small for it (spec 1.6).
+    grouping: bool,
+    blocks: BlockTable,
+    trees: ZeroedTable<Words>,
+    shelves: Shelves,
+    /// Pageblocks that were never entered into the lists (B9).
+    fresh: Range<usize>,
+    tally: Tally,
+    /// Pages on whole free blocks with memory behind them.
+    resident_free: usize,
+    /// Pages in HighAtomic pageblocks (B8).
+    nr_reserved_highatomic: usize,
+    nr_isolated_blocks: usize,
+}
+
+impl Buddy {
+    /// Builds the buddy system of a zone in which everything is free.
+    pub(crate) fn new(geometry: Geometry) -> Result<Buddy, BuildError> {
+        let Geometry { start, pages } = geometry;
+        let (block_order, max_order) = (geometry.block_order(), geometry.max_order());
+        debug_assert!(
+            start.is_aligned(max_order),
+            "buddies are found by exclusive or"
+        );
+        let nr_blocks = pages.div_ceil(block_order.pages());
+        let words = Arc::new(ZeroedTable::new(nr_blocks, "pageblock words")?);
+        // Only whole blocks of the largest order stay fresh; what is left over at the end enters now.
+        let nr_fresh = (pages >> max_order.get()) << (max_order.get() - block_order.get());
+
+        let mut buddy = Buddy {
+            start,
+            pages,
+            block_order,
+            max_order,
+            grouping: true,
+            blocks: BlockTable {
+                words,
+                start,
+                block_order,
+            },
+            trees: ZeroedTable::new(nr_blocks, "pageblock trees")?,
+            shelves: Shelves::new(nr_blocks)?,
+            fresh: 0..nr_fresh,
+            tally: Tally::default(),
+            resident_free: 0,
+            nr_reserved_highatomic: 0,
+            nr_isolated_blocks: 0,
+        };
+        let nr_largest = pages >> max_order.get();
+        buddy
+            .tally
+            .add(Row::Open(Migratetype::Movable), max_order, nr_largest);
+        buddy.enter_remainder(nr_largest << max_order.get());
+        Ok(buddy)
+    }
+
+    /// Enters the pages from `offset` on, less than one block of the largest order.
+    fn enter_remainder(&mut self, mut offset: usize) {
+        for block in offset >> self.block_order.get()..self.nr_blocks() {
+            self.set_word(block, BlockWord::from_raw(0).with_state(State::Parts));
+        }
+        for order in (0..self.max_order.idx()).rev().map(Order::at) {
+            if self.pages - offset >= order.pages() {
+                self.free_at(offset, order);
+                offset += order.pages();
+            }
+        }
+        debug_assert_eq!(offset, self.pages);
+    }
+
+    /// Takes a block, or nothing when the demand cannot be met.
+    pub(crate) fn alloc(&mut self, demand: Demand, census: &dyn MovableCensus) -> Option<Grant> {
+        let Demand {
+            order,
+            highatomic,
+            fallback,
+            ..
+        } = demand;
+        if order > self.max_order {
+            return None;
+        }
+        let want = if self.grouping {
+            demand.want
+        } else {
+            Migratetype::Unmovable
+        };
+        if highatomic && order > Order::ZERO {
+            if let Some(grant) = self.smallest(order, Migratetype::HighAtomic) {
+                return Some(grant);
+            }
+        }
+        self.smallest(order, want)
+            .or_else(|| self.fall_back(order, want, fallback, census))
+    }
+
+    /// Takes up to `count` blocks, passing each to `sink`, and returns how many. What had to be
+    /// done to other types is reported by `sink`'s grants.
+    pub(crate) fn alloc_bulk(
+        &mut self,
+        demand: Demand,
+        count: usize,
+        census: &dyn MovableCensus,
+        sink: &mut dyn FnMut(Grant),
+    ) -> usize {
+        for taken in 0..count {
+            let Some(grant) = self.alloc(demand, census) else {
+                return taken;
+            };
+            sink(grant);
+        }
+        count
+    }
+
+    /// Takes a block of type `mt`, splitting a larger one if need be.
+    fn smallest(&mut self, order: Order, mt: Migratetype) -> Option<Grant> {
+        if order < self.block_order {
+            if let Some(block) = self.shelves.fullest(mt, order) {
+                return Some(self.take_part(block, order));
+            }
+        }
+        let (block, found) = self.smallest_whole(order.max(self.block_order), mt)?;
+        Some(self.take_whole(block, found, order))
+    }
+
+    /// The smallest wholly free block of type `mt` that holds one of `order`.
+    fn smallest_whole(&mut self, order: Order, mt: Migratetype) -> Option<(usize, Order)> {
+        let shelved = order
+            .up_to(self.max_order)
+            .find_map(|order| self.shelves.whole(mt, order).map(|block| (block, order)));
+        match shelved {
+            None if mt == Migratetype::Movable => self.enter_fresh(),
+            found => found,
+        }
+    }
+
+    /// Enters the lowest fresh block of the largest order into the lists (B9).
+    fn enter_fresh(&mut self) -> Option<(usize, Order)> {
+        if self.fresh.is_empty() {
+            return None;
+        }
+        let block = self.fresh.start;
+        self.fresh.start += self.nr_blocks_in(self.max_order);
+        self.mark_whole(block, self.max_order, Migratetype::Movable, false);
+        Some((block, self.max_order))
+    }
+
+    /// Takes a block out of a partly free pageblock that is known to hold one.
+    fn take_part(&mut self, block: usize, order: Order) -> Grant {
+        let word = self.word(block);
+        let from = word
+            .best_fit(order)
+            .expect("B4: the shelf says that the pageblock holds one");
+        let mut tree = Tree::new(&mut self.trees[block], self.block_order);
+        let taken = tree.take(order, from).expect("B6: the level is not empty");
+        self.tally.sub(self.row(word), from, 1);
+        for split in order.up_to(from).take(from.idx() - order.idx()) {
+            self.tally.add(self.row(word), split, 1);
+        }
+        let levels = self.levels_after(block, word, order.up_to(from));
+        self.change(
+            block,
+            word.with_free(word.free() - order.pages())
+                .with_levels(levels),
+        );
+
+        Grant {
+            pfn: self.pfn(block).add(taken.offset),
+            vacant: false,
+            fallback: None,
+        }
+    }
+
+    /// Takes the lowest block of `order` out of the wholly free block at `block`, of order `found`.
+    fn take_whole(&mut self, block: usize, found: Order, order: Order) -> Grant {
+        let vacant = !self.word(block).is_resident();
+        let keep = order.max(self.block_order);
+        self.split_whole(block, found, keep);
+        self.unmark_whole(block, keep);
+        if order < self.block_order {
+            self.open_block(block, order);
+        }
+        Grant {
+            pfn: self.pfn(block),
+            vacant,
+            fallback: None,
+        }
+    }
+
+    /// Splits a wholly free block down to order `to`; `block` remains the head of the lowest part.
+    fn split_whole(&mut self, block: usize, from: Order, to: Order) {
+        if from == to {
+            return;
+        }
+        let word = self.word(block);
+        self.withdraw_whole(block, from);
+        for half in to.up_to(from).take(from.idx() - to.idx()) {
+            let upper = block + self.nr_blocks_in(half);
+            self.mark_whole(upper, half, word.migratetype(), word.is_resident());
+            self.tally.add(self.row(word), half, 1);
+        }
+        self.mark_whole(block, to, word.migratetype(), word.is_resident());
+        self.tally.add(self.row(word), to, 1);
+    }
+
+    /// Takes a wholly free block off its shelf and out of the tally, for being handed out: its
+    /// pageblocks hold nothing free, and memory is about to stand behind them.
+    fn unmark_whole(&mut self, block: usize, order: Order) {
+        self.withdraw_whole(block, order);
+        for part in self.blocks_in(block, order) {
+            let word = self.word(part);
+            self.set_word(
+                part,
+                word.with_state(State::Parts)
+                    .with_free(0)
+                    .with_levels(0)
+                    .with_resident(true),
+            );
+        }
+    }
+
+    /// Takes a wholly free block off its shelf and out of the tally; its words are the caller's.
+    fn withdraw_whole(&mut self, block: usize, order: Order) {
+        let word = self.word(block);
+        debug_assert_eq!((word.state(), word.order()), (State::Head, order));
+        self.tally.sub(self.row(word), order, 1);
+        if word.is_resident() {
+            self.resident_free -= order.pages();
+        }
+        self.shelves
+            .reshelve(block, word.shelf(self.block_order), Shelf::None);
+        // No longer a head: what it becomes is written next.
+        self.set_word(block, word.with_state(State::Tail));
+    }
+
+    /// Makes the pageblocks from `block` on one wholly free block and shelves it. The tally is the
+    /// caller's.
+    fn mark_whole(&mut self, block: usize, order: Order, mt: Migratetype, resident: bool) {
+        for part in self.blocks_in(block, order) {
+            let word = self.word(part);
+            debug_assert!(word.levels() == 0, "B3: no part of it is in the tree");
+            self.set_word(
+                part,
+                word.with_state(State::Tail)
+                    .with_free(self.block_order.pages())
+                    .with_levels(0)
+                    .with_migratetype(mt)
+                    .with_resident(resident)
+                    .with_order(Order::ZERO),
+            );
+        }
+        let head = self.word(block).with_state(State::Head).with_order(order);
+        self.set_word(block, head);
+        if resident {
+            self.resident_free += order.pages();
+        }
+        self.shelves
+            .reshelve(block, Shelf::None, head.shelf(self.block_order));
+    }
+
+    /// Turns a handed-out pageblock into a partly free one of which the lowest block of `order`
+    /// is taken.
+    fn open_block(&mut self, block: usize, order: Order) {
+        let word = self.word(block);
+        Tree::new(&mut self.trees[block], self.block_order).take_first(order);
+        let mut levels = 0;
+        for split in (order.idx()..self.block_order.idx()).map(Order::at) {
+            self.tally.add(self.row(word), split, 1);
+            levels |= 1 << split.get();
+        }
+        let free = self.block_order.pages() - order.pages();
+        self.change(block, word.with_free(free).with_levels(levels));
+    }
+
+    /// Gives a block back and merges it with its free buddies.
+    ///
+    /// # Panics
+    /// If any of it is free already: carrying on would hand the same frame out twice.
+    pub(crate) fn free(&mut self, pfn: Pfn, order: Order) {
+        assert!(
+            self.free_order(pfn).is_none(),
+            "B1: {pfn} is given back at {order:?}, but is free at {:?} already",
+            self.free_order(pfn)
+        );
+        self.free_at(pfn.offset_from(self.start), order);
+    }
+
+    fn free_at(&mut self, offset: usize, order: Order) {
+        debug_assert!(offset + order.pages() <= self.pages);
+        let block = offset >> self.block_order.get();
+        if order >= self.block_order {
+            return self.free_blocks(block, order);
+        }
+        let word = self.word(block);
+        let within = offset & (self.block_order.pages() - 1);
+        let merged = Tree::new(&mut self.trees[block], self.block_order)
+            .put(within, order)
+            .order;
+        for buddy in order.up_to(merged).take(merged.idx() - order.idx()) {
+            self.tally.sub(self.row(word), buddy, 1);
+        }
+        if merged == self.block_order {
+            self.change(block, word.with_free(0).with_levels(0));
+            return self.free_whole(block, merged);
+        }
+        self.tally.add(self.row(word), merged, 1);
+        let levels = self.levels_after(block, word, order.up_to(merged));
+        self.change(
+            block,
+            word.with_free(word.free() + order.pages())
+                .with_levels(levels),
+        );
+    }
+
+    /// Gives back one or more pageblocks. If some of them were isolated or reserved while they were
+    /// handed out together, each goes its own way.
+    fn free_blocks(&mut self, block: usize, order: Order) {
+        let kind = |word: BlockWord| {
+            (
+                word.is_isolated(),
+                word.migratetype() == Migratetype::HighAtomic,
+            )
+        };
+        let first = kind(self.word(block));
+        if self
+            .blocks_in(block, order)
+            .all(|part| kind(self.word(part)) == first)
+        {
+            return self.free_whole(block, order);
+        }
+        for part in self.blocks_in(block, order) {
+            self.free_whole(part, self.block_order);
+        }
+    }
+
+    /// Lets a wholly free block merge again after its type or isolation has changed.
+    fn remerge(&mut self, block: usize) {
+        let order = self.word(block).order();
+        self.withdraw_whole(block, order);
+        self.free_whole(block, order);
+    }
+
+    /// Gives back one or more whole pageblocks, of which nothing is free or shelved.
+    fn free_whole(&mut self, block: usize, order: Order) {
+        let word = self.word(block);
+        let (mut head, mut grown) = (block, order);
+        let mut resident = self
+            .blocks_in(block, order)
+            .any(|b| self.word(b).is_resident());
+        while grown < self.max_order {
+            let buddy = head ^ self.nr_blocks_in(grown);
+            if !self.may_merge(word, buddy, grown) {
+                break;
+            }
+            resident |= self.word(buddy).is_resident();
+            self.withdraw_whole(buddy, grown);
+            head = head.min(buddy);
+            grown = Order::at(grown.idx() + 1);
+        }
+        self.mark_whole(head, grown, word.migratetype(), resident);
+        self.tally.add(self.row(word), grown, 1);
+    }
+
+    /// Whether the wholly free block `buddy` may become one with a block like `word`. Regular
+    /// types merge, the merged block taking the type of the one that was freed; reserved and
+    /// isolated pageblocks stay by themselves.
+    fn may_merge(&self, word: BlockWord, buddy: usize, order: Order) -> bool {
+        if buddy + self.nr_blocks_in(order) > self.nr_blocks() {
+            return false;
+        }
+        let buddy = self.word(buddy);
+        let (mt, other) = (word.migratetype(), buddy.migratetype());
+        let regular = |mt| mt != Migratetype::HighAtomic;
+        buddy.state() == State::Head
+            && buddy.order() == order
+            && !buddy.is_isolated()
+            && !word.is_isolated()
+            && (mt == other || (regular(mt) && regular(other)))
+    }
+
+    /// The word's levels once the tree has changed at the given orders.
+    fn levels_after(
+        &self,
+        block: usize,
+        word: BlockWord,
+        changed: impl Iterator<Item = Order>,
+    ) -> u32 {
+        changed.fold(word.levels(), |levels, order| {
+            let bit = 1 << order.get();
+            if tree::any(&self.trees[block], self.block_order, order) {
+                levels | bit
+            } else {
+                levels & !bit
+            }
+        })
+    }
+
+    /// Gives all free blocks of a pageblock another type (kernel: `move_freepages_block`).
+    fn retype(&mut self, block: usize, mt: Migratetype) {
+        let word = self.word(block);
+        let new = word.with_migratetype(mt);
+        match word.state() {
+            State::Parts => {
+                self.move_parts(block, word, new);
+                self.change(block, new);
+            }
+            State::Head => {
+                let order = word.order();
+                self.tally.sub(self.row(word), order, 1);
+                self.tally.add(self.row(new), order, 1);
+                self.change(block, new);
+                for tail in self.blocks_in(block, order).skip(1) {
+                    self.set_word(tail, self.word(tail).with_migratetype(mt));
+                }
+            }
+            State::Fresh | State::Tail => unreachable!("only what a request found is retyped"),
+        }
+    }
+
+    /// Moves a pageblock's free blocks between rows of the tally.
+    fn move_parts(&mut self, block: usize, from: BlockWord, to: BlockWord) {
+        for order in (0..self.block_order.idx()).map(Order::at) {
+            let nr = tree::count(&self.trees[block], self.block_order, order);
+            self.tally.sub(self.row(from), order, nr);
+            self.tally.add(self.row(to), order, nr);
+        }
+    }
+
+    /// Writes a pageblock's word and moves it to the shelf that the word names (B4).
+    fn change(&mut self, block: usize, word: BlockWord) {
+        let from = self.word(block).shelf(self.block_order);
+        self.set_word(block, word);
+        self.shelves
+            .reshelve(block, from, word.shelf(self.block_order));
+    }
+
+    fn row(&self, word: BlockWord) -> Row {
+        if word.is_isolated() {
+            Row::Isolated
+        } else {
+            Row::Open(word.migratetype())
+        }
+    }
+
+    fn word(&self, block: usize) -> BlockWord {
+        self.blocks.word(block)
+    }
+
+    fn set_word(&mut self, block: usize, word: BlockWord) {
+        self.blocks.set(block, word);
+    }
+
+    fn nr_blocks(&self) -> usize {
+        self.trees.len()
+    }
+
+    /// Pageblocks in a block of `order`, at least one.
+    fn nr_blocks_in(&self, order: Order) -> usize {
+        1 << (order.idx() - self.block_order.idx())
+    }
+
+    fn blocks_in(&self, block: usize, order: Order) -> Range<usize> {
+        block..block + self.nr_blocks_in(order)
+    }
+
+    /// The head of the wholly free block that `block` lies in.
+    fn head_of(&self, block: usize) -> usize {
+        self.block_order
+            .up_to(self.max_order)
+            .map(|order| block & !(self.nr_blocks_in(order) - 1))
+            .find(|head| {
+                let word = self.word(*head);
+                word.state() == State::Head && head + self.nr_blocks_in(word.order()) > block
+            })
+            .expect("a tail lies in the block of an earlier head")
+    }
+
+    fn block_of(&self, pfn: Pfn) -> usize {
+        pfn.offset_from(self.start) >> self.block_order.get()
+    }
+
+    fn pfn(&self, block: usize) -> Pfn {
+        self.start.add(block << self.block_order.get())
+    }
+
+    /// The order of the free block that `pfn` lies in, if it is free.
+    pub(crate) fn free_order(&self, pfn: Pfn) -> Option<Order> {
+        let block = self.block_of(pfn);
+        match self.word(block).state() {
+            State::Fresh => Some(self.max_order),
+            State::Head => Some(self.word(block).order()),
+            State::Tail => Some(self.word(self.head_of(block)).order()),
+            State::Parts => {
+                let within = pfn.offset_from(self.pfn(block));
+                tree::covering(&self.trees[block], self.block_order, within)
+            }
+        }
+    }
+
+    /// Switches mobility grouping on or off; off, everything is Unmovable from now on.
+    pub(crate) fn set_grouping(&mut self, grouping: bool) {
+        self.grouping = grouping;
+    }
+
+    /// The table of pageblock words, for reading without the lock.
+    pub(crate) fn block_table(&self) -> BlockTable {
+        self.blocks.clone()
+    }
+
+    /// The order of the zone's pageblocks.
+    pub(crate) fn block_order(&self) -> Order {
+        self.block_order
+    }
+
+    /// The largest order that can ever be free.
+    pub(crate) fn max_order(&self) -> Order {
+        self.max_order
+    }
+
+    /// Pages free for requests: exact.
+    pub(crate) fn free_pages(&self) -> usize {
+        self.tally.open_pages()
+    }
+
+    /// Free pages in HighAtomic pageblocks, which ordinary requests cannot use.
+    pub(crate) fn free_highatomic_pages(&self) -> usize {
+        self.tally.pages(Row::Open(Migratetype::HighAtomic))
+    }
+
+    /// Pages in wholly free blocks that have memory behind them.
+    pub(crate) fn resident_free_pages(&self) -> usize {
+        self.resident_free
+    }
+
+    /// Of which type and order there is a free block.
+    pub(crate) fn availability(&self) -> Availability {
+        self.tally.available()
+    }
+
+    /// Free blocks of exactly `order` in pageblocks of type `mt`.
+    pub(crate) fn nr_free(&self, mt: Migratetype, order: Order) -> usize {
+        self.tally.blocks(Row::Open(mt), order)
+    }
+
+    /// Pageblocks of type `mt`.
+    pub(crate) fn nr_blocks_of(&self, mt: Migratetype) -> usize {
+        (0..self.nr_blocks())
+            .filter(|block| self.word(*block).migratetype() == mt)
+            .count()
+    }
+
+    /// Bytes of the tables: pageblock words, trees and links.
+    pub(crate) fn bytes(&self) -> usize {
+        self.blocks.words.bytes() + self.trees.bytes() + self.shelves.bytes()
+    }
+}
+
+impl fmt::Debug for Buddy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Buddy")
+            .field("start", &self.start)
+            .field("pages", &self.pages)
+            .field("free", &self.free_pages())
+            .field("block_order", &self.block_order)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,246 @@
+//! The state of one pageblock, packed into a word that may be read without the zone's lock.
+//!
+//! *Kernel counterpart:* the pageblock flags (`mm/page_alloc.c: get_pageblock_migratetype`, v5.0),
+//! with what the kernel spreads over the frame descriptors of free blocks.
+//!
+//! | bits  | field    | meaning |
+//! |-------|----------|---------|
+//! | 0–9   | free     | pages of the block that are free, 0 to 512 |
+//! | 10–19 | levels   | bit o: the block's tree holds a free block of order o |
+//! | 20–21 | type     | its [`Migratetype`] |
+//! | 22    | isolated | its free pages are withheld from every request |
+//! | 23    | resident | some of its pages may be backed by memory |
+//! | 24–25 | state    | see [`State`] |
+//! | 26–29 | order    | of the whole free block that begins here ([`State::Head`]) |
+//!
+//! All zero is a pageblock that was never touched: fresh, of type Movable.
+
+use std::fmt;
+
+use crate::types::{Migratetype, Order};
+
+/// What a pageblock is to the buddy system.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub(super) enum State {
+    /// Never entered the free lists; free, and counted as such.
+    Fresh = 0,
+    /// Handed out, wholly or in parts; what is free of it stands in its tree.
+    Parts = 1,
+    /// Wholly free, and the first of the free block whose order it records.
+    Head = 2,
+    /// Wholly free, and inside the free block of an earlier head.
+    Tail = 3,
+}
+
+/// Where a pageblock is shelved: a function of its word alone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Shelf {
+    /// Nothing to be had from it.
+    None,
+    /// Partly free.
+    Part {
+        /// Its type.
+        mt: Migratetype,
+        /// The largest free block that it holds.
+        largest: Order,
+        /// How full it is, 0 to 63.
+        fullness: usize,
+    },
+    /// The head of a wholly free block.
+    Whole {
+        /// Its type.
+        mt: Migratetype,
+        /// Its order.
+        order: Order,
+        /// Whether memory may stand behind it.
+        resident: bool,
+    },
+}
+
+/// Steps in which fullness is told apart.
+pub(super) const FULLNESS_STEPS: usize = 64;
+
+/// A pageblock's word.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct BlockWord(u32);
+
+const FREE: (u32, u32) = (0, 10);
+const LEVELS: (u32, u32) = (10, 10);
+const TYPE: (u32, u32) = (20, 2);
+const ISOLATED: (u32, u32) = (22, 1);
+const RESIDENT: (u32, u32) = (23, 1);
+const STATE: (u32, u32) = (24, 2);
+const ORDER: (u32, u32) = (26, 4);
+
+/// Types are stored so that zero is Movable: what a pageblock is before anything happens to it.
+const TYPE_ZERO: u32 = Migratetype::Movable as u32;
+
+impl BlockWord {
+    pub(super) const fn from_raw(raw: u32) -> BlockWord {
+        BlockWord(raw)
+    }
+
+    pub(super) const fn raw(self) -> u32 {
+        self.0
+    }
+
+    const fn get(self, (shift, bits): (u32, u32)) -> u32 {
+        (self.0 >> shift) & ((1 << bits) - 1)
+    }
+
+    const fn with(self, (shift, bits): (u32, u32), value: u32) -> BlockWord {
+        debug_assert!(value < 1 << bits);
+        let mask = ((1 << bits) - 1) << shift;
+        BlockWord(self.0 & !mask | value << shift)
+    }
+
+    pub(super) const fn free(self) -> usize {
+        self.get(FREE) as usize
+    }
+
+    pub(super) const fn with_free(self, pages: usize) -> BlockWord {
+        self.with(FREE, pages as u32)
+    }
+
+    pub(super) const fn levels(self) -> u32 {
+        self.get(LEVELS)
+    }
+
+    pub(super) const fn with_levels(self, levels: u32) -> BlockWord {
+        self.with(LEVELS, levels)
+    }
+
+    pub(super) const fn migratetype(self) -> Migratetype {
+        Migratetype::ALL[(self.get(TYPE) ^ TYPE_ZERO) as usize]
+    }
+
+    pub(super) const fn with_migratetype(self, mt: Migratetype) -> BlockWord {
+        self.with(TYPE, mt as u32 ^ TYPE_ZERO)
+    }
+
+    pub(super) const fn is_isolated(self) -> bool {
+        self.get(ISOLATED) != 0
+    }
+
+    pub(super) const fn with_isolated(self, isolated: bool) -> BlockWord {
+        self.with(ISOLATED, isolated as u32)
+    }
+
+    pub(super) const fn is_resident(self) -> bool {
+        self.get(RESIDENT) != 0
+    }
+
+    pub(super) const fn with_resident(self, resident: bool) -> BlockWord {
+        self.with(RESIDENT, resident as u32)
+    }
+
+    pub(super) const fn state(self) -> State {
+        match self.get(STATE) {
+            0 => State::Fresh,
+            1 => State::Parts,
+            2 => State::Head,
+            _ => State::Tail,
+        }
+    }
+
+    pub(super) const fn with_state(self, state: State) -> BlockWord {
+        self.with(STATE, state as u32)
+    }
+
+    pub(super) const fn order(self) -> Order {
+        Order::at(self.get(ORDER) as usize)
+    }
+
+    pub(super) const fn with_order(self, order: Order) -> BlockWord {
+        self.with(ORDER, order.get() as u32)
+    }
+
+    /// The largest free block in the tree.
+    pub(super) fn largest(self) -> Option<Order> {
+        self.levels()
+            .checked_ilog2()
+            .map(|order| Order::at(order as usize))
+    }
+
+    /// The smallest free block in the tree that holds one of `order`.
+    pub(super) fn best_fit(self, order: Order) -> Option<Order> {
+        let fitting = self.levels() >> order.get() << order.get();
+        (fitting != 0).then(|| Order::at(fitting.trailing_zeros() as usize))
+    }
+
+    /// Where the block is shelved, in a zone with pageblocks of `block_order`.
+    pub(super) fn shelf(self, block_order: Order) -> Shelf {
+        if self.is_isolated() {
+            return Shelf::None;
+        }
+        match (self.state(), self.largest()) {
+            (State::Parts, Some(largest)) => Shelf::Part {
+                mt: self.migratetype(),
+                largest,
+                fullness: (block_order.pages() - self.free()) * FULLNESS_STEPS
+                    / block_order.pages(),
+            },
+            (State::Head, _) => Shelf::Whole {
+                mt: self.migratetype(),
+                order: self.order(),
+                resident: self.is_resident(),
+            },
+            (State::Parts, None) | (State::Fresh | State::Tail, _) => Shelf::None,
+        }
+    }
+}
+
+impl fmt::Debug for BlockWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:?} {} free {}",
+            self.state(),
+            self.migratetype(),
+            self.free()
+        )?;
+        if self.state() == State::Head {
+            write!(f, " {:?}", self.order())?;
+        }
+        if self.is_isolated() {
+            f.write_str(" isolated")?;
+        }
+        if self.is_resident() {
+            f.write_str(" resident")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zero_is_fresh_and_movable() {
+        let word = BlockWord::from_raw(0);
+        assert_eq!(word.state(), State::Fresh);
+        assert_eq!(word.migratetype(), Migratetype::Movable);
+        assert!(!word.is_isolated() && !word.is_resident());
+    }
+
+    #[test]
+    fn fields_do_not_touch_each_other() {
+        let word = BlockWord::from_raw(u32::MAX >> 2)
+            .with_free(511)
+            .with_levels(0b10_0000_0101)
+            .with_migratetype(Migratetype::HighAtomic)
+            .with_isolated(false)
+            .with_resident(true)
+            .with_state(State::Tail)
+            .with_order(Order::MAX);
+        assert_eq!(word.free(), 511);
+        assert_eq!(word.levels(), 0b10_0000_0101);
+        assert_eq!(word.migratetype(), Migratetype::HighAtomic);
+        assert!(!word.is_isolated() && word.is_resident());
+        assert_eq!((word.state(), word.order()), (State::Tail, Order::MAX));
+        assert_eq!(word.largest(), Some(Order::at(9)));
+        assert_eq!(word.best_fit(Order::at(1)), Some(Order::at(2)));
+    }
+}

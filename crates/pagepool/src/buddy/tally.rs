@@ -1,0 +1,145 @@
+//! How much is free: blocks by order and type, pages by type.
+//!
+//! *Kernel counterpart:* `free_area[].nr_free` and `NR_FREE_PAGES` (v5.0), by type as well, and
+//! exact: they change only together with what they count.
+
+use crate::types::{Migratetype, NR_MIGRATETYPES, NR_ORDERS, Order};
+
+/// Which row a free block counts in: its pageblock's type, or withheld.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Row {
+    /// Free for requests, in a pageblock of this type.
+    Open(Migratetype),
+    /// Free, but its pageblock is isolated.
+    Isolated,
+}
+
+const NR_ROWS: usize = NR_MIGRATETYPES + 1;
+
+impl Row {
+    const fn idx(self) -> usize {
+        match self {
+            Row::Open(mt) => mt.idx(),
+            Row::Isolated => NR_MIGRATETYPES,
+        }
+    }
+}
+
+/// Free blocks by order and row, free pages by row.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Tally {
+    blocks: [[u32; NR_ORDERS]; NR_ROWS],
+    pages: [usize; NR_ROWS],
+    available: Availability,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, row: Row, order: Order, nr: usize) {
+        self.blocks[row.idx()][order.idx()] += nr as u32;
+        self.pages[row.idx()] += nr << order.idx();
+        self.note(row, order);
+    }
+
+    pub(super) fn sub(&mut self, row: Row, order: Order, nr: usize) {
+        self.blocks[row.idx()][order.idx()] -= nr as u32;
+        self.pages[row.idx()] -= nr << order.idx();
+        self.note(row, order);
+    }
+
+    fn note(&mut self, row: Row, order: Order) {
+        if let Row::Open(mt) = row {
+            let any = self.blocks[row.idx()][order.idx()] != 0;
+            self.available = self.available.with(mt, order, any);
+        }
+    }
+
+    pub(super) fn blocks(&self, row: Row, order: Order) -> usize {
+        self.blocks[row.idx()][order.idx()] as usize
+    }
+
+    pub(super) fn pages(&self, row: Row) -> usize {
+        self.pages[row.idx()]
+    }
+
+    /// Pages free for requests.
+    pub(super) fn open_pages(&self) -> usize {
+        self.pages[..NR_MIGRATETYPES].iter().sum()
+    }
+
+    pub(super) fn available(&self) -> Availability {
+        self.available
+    }
+}
+
+/// Of which type and order there is a free block: one bit each, so that a watermark check can
+/// look without the zone's lock and see one consistent state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Availability(u64);
+
+const _: () = assert!(NR_MIGRATETYPES * NR_ORDERS <= 64);
+
+impl Availability {
+    /// Returns the availability stored as `raw`.
+    pub(crate) const fn from_raw(raw: u64) -> Availability {
+        Availability(raw)
+    }
+
+    /// The bits, for storing.
+    pub(crate) const fn raw(self) -> u64 {
+        self.0
+    }
+
+    const fn with(self, mt: Migratetype, order: Order, any: bool) -> Availability {
+        let bit = 1 << (mt.idx() * NR_ORDERS + order.idx());
+        Availability(if any { self.0 | bit } else { self.0 & !bit })
+    }
+
+    /// Whether a block of `order` or larger of type `mt` is free.
+    #[must_use]
+    pub(crate) const fn at_least(self, mt: Migratetype, order: Order) -> bool {
+        let row = self.0 >> (mt.idx() * NR_ORDERS) & ((1 << NR_ORDERS) - 1);
+        row >> order.idx() != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn availability_follows_the_counts() {
+        let mut tally = Tally::default();
+        tally.add(Row::Open(Migratetype::Reclaimable), Order::at(4), 2);
+        assert!(
+            tally
+                .available()
+                .at_least(Migratetype::Reclaimable, Order::ZERO)
+        );
+        assert!(
+            tally
+                .available()
+                .at_least(Migratetype::Reclaimable, Order::at(4))
+        );
+        assert!(
+            !tally
+                .available()
+                .at_least(Migratetype::Reclaimable, Order::at(5))
+        );
+        assert!(
+            !tally
+                .available()
+                .at_least(Migratetype::HighAtomic, Order::ZERO)
+        );
+        tally.sub(Row::Open(Migratetype::Reclaimable), Order::at(4), 2);
+        assert_eq!(tally, Tally::default());
+    }
+
+    #[test]
+    fn isolated_pages_are_not_available() {
+        let mut tally = Tally::default();
+        tally.add(Row::Isolated, Order::at(3), 1);
+        assert_eq!(tally.open_pages(), 0);
+        assert_eq!(tally.pages(Row::Isolated), 8);
+        assert_eq!(tally.available(), Availability::default());
+    }
+}

@@ -1,0 +1,530 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::types::NodeId;
+
+const UNMOVABLE: Migratetype = Migratetype::Unmovable;
+const MOVABLE: Migratetype = Migratetype::Movable;
+const RECLAIMABLE: Migratetype = Migratetype::Reclaimable;
+const HIGHATOMIC: Migratetype = Migratetype::HighAtomic;
+
+fn buddy(pages: usize) -> Buddy {
+    let start = Pfn::new(NodeId::at(1), 4096);
+    let buddy = Buddy::new(Geometry { start, pages }).unwrap();
+    assert_eq!(buddy.free_pages(), pages);
+    buddy.verify().unwrap();
+    buddy
+}
+
+fn demand(order: usize, want: Migratetype) -> Demand {
+    Demand {
+        order: Order::at(order),
+        want,
+        fallback: Fallback::Any,
+        highatomic: false,
+    }
+}
+
+fn nothing_movable(_: Pfn, _: usize) -> usize {
+    0
+}
+
+impl Buddy {
+    #[track_caller]
+    fn take(&mut self, order: usize, want: Migratetype) -> Pfn {
+        self.try_take(order, want).expect("a block is free").pfn
+    }
+
+    #[track_caller]
+    fn try_take(&mut self, order: usize, want: Migratetype) -> Option<Grant> {
+        let grant = self.alloc(demand(order, want), &nothing_movable);
+        self.verify().unwrap();
+        grant
+    }
+
+    #[track_caller]
+    fn give(&mut self, pfn: Pfn, order: usize) {
+        self.free(pfn, Order::at(order));
+        self.verify().unwrap();
+    }
+}
+
+#[test]
+fn geometry_scales_with_the_zone() {
+    let orders = |pages| {
+        let geometry = Geometry {
+            start: Pfn::new(NodeId::at(0), 0),
+            pages,
+        };
+        (geometry.block_order().get(), geometry.max_order().get())
+    };
+    assert_eq!(orders(16), (2, 4));
+    assert_eq!(orders(2047), (8, 10));
+    assert_eq!(orders(2048), (9, 10));
+    assert_eq!(orders(1 << 24), (9, 10));
+}
+
+#[test]
+fn opening_enters_only_what_does_not_fill_a_largest_block() {
+    // 16 + 4 + 2 + 1 pages: one fresh block of order 4, and three blocks that stand at the end.
+    let b = buddy(23);
+    assert_eq!(b.nr_free(MOVABLE, Order::at(4)), 1);
+    assert_eq!(b.nr_free(MOVABLE, Order::at(2)), 1);
+    assert_eq!(b.nr_free(MOVABLE, Order::at(1)), 1);
+    assert_eq!(b.nr_free(MOVABLE, Order::at(0)), 1);
+    assert_eq!(b.fresh, 0..4);
+}
+
+#[test]
+fn order_0_requests_receive_ascending_frames() {
+    let mut b = buddy(16);
+    let first = b.take(0, MOVABLE);
+    for n in 1..16 {
+        assert_eq!(b.take(0, MOVABLE), first.add(n));
+    }
+    assert_eq!(b.try_take(0, MOVABLE), None);
+}
+
+#[test]
+fn free_merges_buddies_up_to_max_order() {
+    let mut b = buddy(16);
+    let pages: Vec<_> = (0..16).map(|_| b.take(0, MOVABLE)).collect();
+    for pfn in pages.iter().rev() {
+        b.give(*pfn, 0);
+    }
+    assert_eq!(b.nr_free(MOVABLE, Order::at(4)), 1);
+    assert_eq!(b.take(4, MOVABLE), pages[0]);
+}
+
+#[test]
+fn an_order_above_the_zone_is_refused() {
+    assert_eq!(buddy(16).try_take(5, MOVABLE), None);
+}
+
+#[test]
+#[should_panic(expected = "B1")]
+fn a_block_freed_twice_panics() {
+    let mut b = buddy(16);
+    let pfn = b.take(1, MOVABLE);
+    b.give(pfn, 1);
+    b.free(pfn, Order::at(1));
+}
+
+#[test]
+fn the_first_unmovable_request_claims_a_whole_pageblock() {
+    let mut b = buddy(16);
+    let grant = b.try_take(0, UNMOVABLE).unwrap();
+    let event = grant.fallback.unwrap();
+    assert_eq!(
+        (event.from, event.claimed, event.fragmenting),
+        (MOVABLE, true, false)
+    );
+    assert_eq!(b.nr_blocks_of(UNMOVABLE), 1);
+    // The next ones stay in it.
+    for _ in 0..3 {
+        assert_eq!(b.try_take(0, UNMOVABLE).unwrap().fallback, None);
+    }
+    assert_eq!(b.nr_blocks_of(UNMOVABLE), 1);
+}
+
+#[test]
+fn a_small_movable_spill_steals_and_leaves_the_type() {
+    let mut b = buddy(16);
+    let unmovable = b.take(0, UNMOVABLE);
+    for _ in 0..12 {
+        b.take(0, MOVABLE);
+    }
+    // What is left are three pages in the unmovable pageblock: no order-2 block, not worth claiming.
+    let grant = b.try_take(0, MOVABLE).unwrap();
+    let event = grant.fallback.unwrap();
+    assert!(event.fragmenting);
+    assert_eq!(event.from, UNMOVABLE);
+    assert_eq!(
+        b.blocks.migratetype(grant.pfn),
+        b.blocks.migratetype(unmovable)
+    );
+}
+
+#[test]
+fn an_unmovable_spill_claims_a_pageblock_that_is_half_free() {
+    let mut b = buddy(16);
+    let pages: Vec<_> = (0..16).map(|_| b.take(0, MOVABLE)).collect();
+    b.give(pages[5], 0);
+    b.give(pages[6], 0);
+    let grant = b.try_take(0, UNMOVABLE).unwrap();
+    assert!(grant.fallback.unwrap().claimed && grant.fallback.unwrap().fragmenting);
+    assert_eq!(b.blocks.migratetype(pages[5]), UNMOVABLE);
+}
+
+#[test]
+fn an_unmovable_spill_into_movable_pages_steals() {
+    let mut b = buddy(16);
+    let pages: Vec<_> = (0..16).map(|_| b.take(0, MOVABLE)).collect();
+    b.give(pages[5], 0);
+    let all_movable = |_: Pfn, pages: usize| pages - 1;
+    let grant = b.alloc(demand(0, UNMOVABLE), &all_movable).unwrap();
+    let event = grant.fallback.unwrap();
+    assert!(!event.claimed && event.fragmenting);
+    assert_eq!(b.blocks.migratetype(pages[5]), MOVABLE);
+    b.verify().unwrap();
+}
+
+#[test]
+fn nofragment_takes_whole_pageblocks_only() {
+    let mut b = buddy(16);
+    let pages: Vec<_> = (0..14).map(|_| b.take(0, MOVABLE)).collect();
+    let strict = Demand {
+        fallback: Fallback::WholeBlocks,
+        ..demand(0, UNMOVABLE)
+    };
+    assert_eq!(b.alloc(strict, &nothing_movable), None);
+    for pfn in &pages[4..8] {
+        b.give(*pfn, 0);
+    }
+    assert_eq!(b.alloc(strict, &nothing_movable).unwrap().pfn, pages[4]);
+    b.verify().unwrap();
+}
+
+#[test]
+fn the_fullest_pageblock_is_filled_first() {
+    let mut b = buddy(16);
+    let pages: Vec<_> = (0..16).map(|_| b.take(0, MOVABLE)).collect();
+    // Free pages: block 0 has three, block 1 one, block 2 two, block 3 none.
+    for n in [0, 1, 2, 4, 8, 10] {
+        b.give(pages[n], 0);
+    }
+    let order: Vec<_> = (0..6)
+        .map(|_| b.take(0, MOVABLE).offset_from(pages[0]))
+        .collect();
+    assert_eq!(order, [4, 8, 10, 2, 0, 1]);
+}
+
+#[test]
+fn reserved_blocks_serve_urgent_requests_and_come_back() {
+    let mut b = buddy(1 << 20);
+    let pfn = b.take(1, UNMOVABLE);
+    b.reserve_highatomic(pfn, 1 << 20);
+    assert_eq!(b.reserved_highatomic_pages(), 512);
+    assert_eq!(b.free_highatomic_pages(), 510);
+    b.verify().unwrap();
+
+    let urgent = Demand {
+        highatomic: true,
+        ..demand(1, UNMOVABLE)
+    };
+    assert_eq!(b.alloc(urgent, &nothing_movable).unwrap().pfn, pfn.add(2));
+    let other = b.take(1, UNMOVABLE);
+    assert_ne!(
+        b.blocks.migratetype(other),
+        HIGHATOMIC,
+        "others leave it alone"
+    );
+
+    assert!(
+        !b.unreserve_highatomic(RECLAIMABLE, false),
+        "the last pageblock stays"
+    );
+    assert!(b.unreserve_highatomic(RECLAIMABLE, true));
+    assert_eq!(b.blocks.migratetype(pfn), RECLAIMABLE);
+    assert_eq!(b.reserved_highatomic_pages(), 0);
+    b.verify().unwrap();
+}
+
+#[test]
+fn a_small_zone_reserves_nothing() {
+    let mut b = buddy(4096);
+    let pfn = b.take(1, UNMOVABLE);
+    b.reserve_highatomic(pfn, 4096);
+    assert_eq!(b.reserved_highatomic_pages(), 0);
+}
+
+#[test]
+fn the_reserve_stops_at_its_limit() {
+    let mut b = buddy(1 << 18); // 1 % is 2621 pages, so below 3133: six pageblocks, then a seventh
+    for _ in 0..16 {
+        let pfn = b.take(9, UNMOVABLE);
+        b.reserve_highatomic(pfn, 1 << 18);
+    }
+    assert_eq!(b.reserved_highatomic_pages(), 7 * 512);
+    b.verify().unwrap();
+}
+
+#[test]
+fn isolation_withholds_and_restores() {
+    let mut b = buddy(16);
+    let pfn = b.take(0, UNMOVABLE); // claims pageblock 0
+    assert!(b.isolate(pfn));
+    assert!(!b.isolate(pfn));
+    b.verify().unwrap();
+    assert_eq!((b.free_pages(), b.isolated_free_pages()), (12, 3));
+    b.give(pfn, 0);
+    assert_eq!((b.free_pages(), b.isolated_free_pages()), (12, 4));
+    let other = b.take(0, UNMOVABLE);
+    assert_ne!(b.block_of(other), b.block_of(pfn));
+    assert!(b.unisolate(pfn));
+    b.verify().unwrap();
+    assert_eq!(b.blocks.migratetype(pfn), UNMOVABLE);
+    assert_eq!(b.isolated_free_pages(), 0);
+    assert_eq!(b.nr_isolated_blocks(), 0);
+}
+
+#[test]
+fn a_fresh_pageblock_can_be_isolated() {
+    let mut b = buddy(64);
+    let pfn = b.start.add(40);
+    assert!(b.isolate(pfn));
+    b.verify().unwrap();
+    assert_eq!(b.isolated_free_pages(), 16);
+    assert!(b.unisolate(pfn));
+    b.verify().unwrap();
+    assert_eq!(
+        b.nr_free(MOVABLE, b.max_order()),
+        1,
+        "merged back into one block"
+    );
+}
+
+#[test]
+fn idle_blocks_leave_and_come_back_vacant() {
+    let mut b = buddy(4096);
+    assert!(b.withdraw_idle().is_none(), "nothing was ever touched");
+    let pfn = b.take(9, MOVABLE);
+    b.give(pfn, 9);
+    assert_eq!(
+        b.resident_free_pages(),
+        1024,
+        "the halves merged; one was touched"
+    );
+    let idle = b.withdraw_idle().unwrap();
+    assert_eq!(b.free_pages(), 3072);
+    b.return_idle(idle, true);
+    b.verify().unwrap();
+    assert_eq!((b.free_pages(), b.resident_free_pages()), (4096, 0));
+    assert!(b.try_take(9, MOVABLE).unwrap().vacant);
+}
+
+#[test]
+fn resident_blocks_are_taken_before_vacant_ones() {
+    let mut b = buddy(4096);
+    let blocks: Vec<_> = (0..4).map(|_| b.take(10, MOVABLE)).collect();
+    b.give(blocks[1], 10);
+    let idle = b.withdraw_idle().unwrap();
+    b.return_idle(idle, true);
+    b.give(blocks[3], 10);
+    b.give(blocks[2], 10);
+    assert!([blocks[2], blocks[3]].contains(&b.take(10, MOVABLE)));
+    assert!([blocks[2], blocks[3]].contains(&b.take(10, MOVABLE)));
+    assert_eq!(b.take(10, MOVABLE), blocks[1]);
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Alloc {
+        order: usize,
+        want: Migratetype,
+        strict: bool,
+        urgent: bool,
+    },
+    Free(prop::sample::Index),
+    Isolate(usize),
+    Unisolate(usize),
+    Reserve(prop::sample::Index),
+    Unreserve {
+        want: Migratetype,
+        force: bool,
+    },
+    Idle {
+        vacant: bool,
+    },
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let want = prop::sample::select(&[UNMOVABLE, MOVABLE, RECLAIMABLE][..]);
+    prop_oneof![
+        8 => (0..11usize, want.clone(), prop::bool::weighted(0.2), prop::bool::weighted(0.2))
+            .prop_map(|(order, want, strict, urgent)| Op::Alloc {
+                order: order * order / 10, want, strict, urgent
+            }),
+        7 => any::<prop::sample::Index>().prop_map(Op::Free),
+        1 => (0..5000usize).prop_map(Op::Isolate),
+        1 => (0..5000usize).prop_map(Op::Unisolate),
+        1 => any::<prop::sample::Index>().prop_map(Op::Reserve),
+        1 => (want, any::<bool>()).prop_map(|(want, force)| Op::Unreserve { want, force }),
+        1 => any::<bool>().prop_map(|vacant| Op::Idle { vacant }),
+    ]
+}
+
+/// Blocks handed out, by first page.
+#[derive(Default)]
+struct Model {
+    live: BTreeMap<usize, Order>,
+    pages: usize,
+}
+
+impl Model {
+    fn nth(&self, index: &prop::sample::Index) -> Option<(usize, Order)> {
+        (!self.live.is_empty()).then(|| {
+            let (offset, order) = self.live.iter().nth(index.index(self.live.len())).unwrap();
+            (*offset, *order)
+        })
+    }
+
+    fn hand_out(&mut self, offset: usize, order: Order) {
+        assert_eq!(
+            offset % order.pages(),
+            0,
+            "{offset} is not aligned to {order:?}"
+        );
+        if let Some((before, order)) = self.live.range(..=offset).next_back() {
+            assert!(
+                before + order.pages() <= offset,
+                "{offset} was handed out twice"
+            );
+        }
+        if let Some((after, _)) = self.live.range(offset..).next() {
+            assert!(
+                offset + order.pages() <= *after,
+                "{offset} overlaps {after}"
+            );
+        }
+        self.live.insert(offset, order);
+        self.pages += order.pages();
+    }
+}
+
+/// Runs the operations and checks every invariant after each; at the end nothing may be missing.
+fn run(pages: usize, managed: usize, ops: &[Op]) {
+    let mut b = buddy(pages);
+    let mut model = Model::default();
+    let start = b.start;
+    for op in ops {
+        match op {
+            Op::Alloc {
+                order,
+                want,
+                strict,
+                urgent,
+            } => {
+                let fallback = if *strict {
+                    Fallback::WholeBlocks
+                } else {
+                    Fallback::Any
+                };
+                let demand = Demand {
+                    fallback,
+                    highatomic: *urgent,
+                    ..demand(*order, *want)
+                };
+                if let Some(grant) = b.alloc(demand, &nothing_movable) {
+                    model.hand_out(grant.pfn.offset_from(start), Order::at(*order));
+                }
+            }
+            Op::Free(index) => {
+                if let Some((offset, order)) = model.nth(index) {
+                    model.live.remove(&offset);
+                    model.pages -= order.pages();
+                    b.free(start.add(offset), order);
+                }
+            }
+            Op::Isolate(page) => drop(b.isolate(start.add(page % pages))),
+            Op::Unisolate(page) => drop(b.unisolate(start.add(page % pages))),
+            Op::Reserve(index) => {
+                if let Some((offset, _)) = model.nth(index) {
+                    b.reserve_highatomic(start.add(offset), managed);
+                }
+            }
+            Op::Unreserve { want, force } => drop(b.unreserve_highatomic(*want, *force)),
+            Op::Idle { vacant } => {
+                if let Some(idle) = b.withdraw_idle() {
+                    b.return_idle(idle, *vacant);
+                }
+            }
+        }
+        b.verify().unwrap();
+        assert_eq!(
+            b.free_pages() + b.isolated_free_pages() + model.pages,
+            pages
+        );
+    }
+    for (offset, order) in model.live {
+        b.free(start.add(offset), order);
+    }
+    for page in 0..pages {
+        b.unisolate(start.add(page));
+    }
+    while b.unreserve_highatomic(MOVABLE, true) {}
+    b.verify().unwrap();
+    assert_eq!(b.free_pages(), pages);
+    let largest = b.max_order();
+    let nr_largest: usize = Migratetype::ALL
+        .iter()
+        .map(|mt| b.nr_free(*mt, largest))
+        .sum();
+    assert_eq!(
+        nr_largest,
+        pages >> largest.get(),
+        "everything merged again"
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn small_zones_keep_every_invariant(
+        pages in 1..200usize,
+        ops in prop::collection::vec(op(), 1..120),
+    ) {
+        run(pages, 1 << 20, &ops);
+    }
+
+    #[test]
+    fn a_full_size_zone_keeps_every_invariant(
+        pages in 2048..5000usize,
+        ops in prop::collection::vec(op(), 1..60),
+    ) {
+        run(pages, 1 << 20, &ops);
+    }
+}
+
+/// Churns order-0 blocks at half occupancy and returns how many of the ideal number of whole
+/// pageblocks are free afterwards.
+fn whole_blocks_after_churn(generations: usize) -> f64 {
+    const PAGES: usize = 64 << 10;
+    let mut b = buddy(PAGES);
+    let mut rng = 42u64;
+    let mut random = move |below: usize| {
+        rng = rng
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (rng >> 33) as usize % below
+    };
+    let mut live: Vec<Pfn> = vec![];
+    let take = |b: &mut Buddy| b.alloc(demand(0, MOVABLE), &nothing_movable).unwrap().pfn;
+    for _ in 0..PAGES {
+        live.push(take(&mut b));
+    }
+    for _ in 0..PAGES / 2 {
+        let pfn = live.swap_remove(random(live.len()));
+        b.free(pfn, Order::ZERO);
+    }
+    for _ in 0..generations * live.len() {
+        let at = random(live.len());
+        b.free(live[at], Order::ZERO);
+        live[at] = take(&mut b);
+    }
+    b.verify().unwrap();
+    let mut whole = 0;
+    while b.alloc(demand(9, MOVABLE), &nothing_movable).is_some() {
+        whole += 1;
+    }
+    whole as f64 / (PAGES / 2 / 512) as f64
+}
+
+#[test]
+fn sparse_pageblocks_empty_themselves() {
+    let share = whole_blocks_after_churn(10);
+    assert!(share >= 0.9, "{share}");
+}

@@ -1,0 +1,240 @@
+//! The free blocks inside one pageblock: a binary tree in a bit map.
+//!
+//! *Kernel counterpart:* the part of `free_area[].free_list[]` that lies in one pageblock (v5.0).
+//! The kernel links free blocks through their frame descriptors, and finds a block's buddy by
+//! reading the buddy's descriptor. Here a pageblock of order `n` owns a tree of 2^(n+1) - 1 nodes,
+//! numbered as in a binary heap, one bit each: splitting, merging and finding a buddy stay inside
+//! two cache lines, and nothing is written into memory that is free.
+//!
+//! ```text
+//!            1                 order n     the whole pageblock
+//!       2         3            order n-1   the buddy of node i is node i ^ 1,
+//!     4   5     6   7          order n-2   its parent is i >> 1,
+//!    8 9 10 11 12 13 14 15     ...         its lower half is i << 1
+//! ```
+//!
+//! **Invariants**
+//! - B1: a set bit is a free block of exactly that size: no ancestor or descendant of it is set.
+//! - B2: two buddies are never both set: they would have been merged.
+//! - B3: the root is never set: a wholly free pageblock is held by [`shelves`](super::shelves).
+
+use crate::types::{Order, PAGEBLOCK_ORDER};
+
+/// Words in a tree of the largest pageblock: 1024 bits, of which bit 0 is unused.
+pub(super) const WORDS: usize = (2 << PAGEBLOCK_ORDER.get()) / 64;
+
+/// A tree's bits, as they lie in the table.
+pub(super) type Words = [u64; WORDS];
+
+/// Where a request was served from, and what that did to the levels of the tree.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Taken {
+    /// First page of the block, counted from the pageblock's start.
+    pub(super) offset: usize,
+    /// The order of the free block that was split to serve the request.
+    pub(super) split_from: Order,
+}
+
+/// What became of a block that was given back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Merged {
+    /// The order that it has grown to with its buddies.
+    pub(super) order: Order,
+}
+
+/// One pageblock's tree, for reading and writing.
+pub(super) struct Tree<'a> {
+    words: &'a mut Words,
+    root: Order,
+}
+
+impl<'a> Tree<'a> {
+    pub(super) fn new(words: &'a mut Words, root: Order) -> Tree<'a> {
+        Tree { words, root }
+    }
+
+    /// Takes the lowest free block of order `from` and splits it down to `order`: the lower half
+    /// is kept each time, so that consecutive requests receive ascending frames.
+    pub(super) fn take(&mut self, order: Order, from: Order) -> Option<Taken> {
+        let node = first(self.words, self.root, from)?;
+        self.clear(node);
+        let node = self.split(node, from, order);
+
+        Some(Taken {
+            offset: offset_of(node, order),
+            split_from: from,
+        })
+    }
+
+    /// Takes the first block of `order` out of a pageblock that is wholly free.
+    pub(super) fn take_first(&mut self, order: Order) {
+        debug_assert!(
+            self.words.iter().all(|word| *word == 0),
+            "B3: nothing but the root is free"
+        );
+        let node = self.split(1, self.root, order);
+        debug_assert_eq!(offset_of(node, order), 0);
+    }
+
+    /// Gives a block back and merges it with its buddies as far as they are free. A block that
+    /// grows to the whole pageblock leaves the tree empty (B3).
+    pub(super) fn put(&mut self, offset: usize, order: Order) -> Merged {
+        let mut node = node_at(self.root, offset, order);
+        let mut grown = order.idx();
+        while grown < self.root.idx() && is_set(self.words, node ^ 1) {
+            self.clear(node ^ 1);
+            node >>= 1;
+            grown += 1;
+        }
+        if grown < self.root.idx() {
+            self.set(node);
+        }
+        Merged {
+            order: Order::at(grown),
+        }
+    }
+
+    /// Splits the block `node` of order `from` down to `to` and returns the lowest part.
+    fn split(&mut self, mut node: usize, from: Order, to: Order) -> usize {
+        for _ in to.idx()..from.idx() {
+            node <<= 1;
+            self.set(node ^ 1);
+        }
+        node
+    }
+
+    fn set(&mut self, node: usize) {
+        debug_assert!(!is_set(self.words, node), "B1: node {node} is free already");
+        self.words[node / 64] |= 1 << (node % 64);
+    }
+
+    fn clear(&mut self, node: usize) {
+        self.words[node / 64] &= !(1 << (node % 64));
+    }
+}
+
+/// The lowest free block of exactly `order`, if any.
+fn first(words: &Words, root: Order, order: Order) -> Option<usize> {
+    level(words, root, order)
+        .enumerate()
+        .find(|(_, word)| *word != 0)
+        .map(|(idx, word)| first_word(root, order) * 64 + idx * 64 + word.trailing_zeros() as usize)
+}
+
+/// How many free blocks of exactly `order` there are.
+pub(super) fn count(words: &Words, root: Order, order: Order) -> usize {
+    level(words, root, order)
+        .map(|word| word.count_ones() as usize)
+        .sum()
+}
+
+/// Whether there is a free block of exactly `order`.
+pub(super) fn any(words: &Words, root: Order, order: Order) -> bool {
+    level(words, root, order).any(|word| word != 0)
+}
+
+/// The order of the free block that the page at `offset` lies in, if it is free.
+pub(super) fn covering(words: &Words, root: Order, offset: usize) -> Option<Order> {
+    (0..root.idx())
+        .map(Order::at)
+        .find(|order| is_set(words, node_at(root, offset & !(order.pages() - 1), *order)))
+}
+
+/// The free blocks of exactly `order`, as offsets of their first pages.
+pub(super) fn offsets(words: &Words, root: Order, order: Order) -> impl Iterator<Item = usize> {
+    (0..1usize << (root.idx() - order.idx()))
+        .map(move |idx| idx << order.idx())
+        .filter(move |offset| is_set(words, node_at(root, *offset, order)))
+}
+
+/// The words of one level, with the bits of other levels masked out.
+fn level(words: &Words, root: Order, order: Order) -> impl Iterator<Item = u64> {
+    let nodes = 1usize << (root.idx() - order.idx());
+    let first = first_word(root, order);
+    // Levels of fewer than 64 nodes share word 0: nodes `nodes..2 * nodes` are this level's.
+    let mask = if nodes < 64 {
+        ((1u64 << nodes) - 1) << nodes
+    } else {
+        u64::MAX
+    };
+    words[first..first + (nodes / 64).max(1)]
+        .iter()
+        .map(move |word| word & mask)
+}
+
+fn first_word(root: Order, order: Order) -> usize {
+    (1usize << (root.idx() - order.idx())) / 64
+}
+
+fn node_at(root: Order, offset: usize, order: Order) -> usize {
+    debug_assert!(order <= root);
+    debug_assert_eq!(
+        offset & (order.pages() - 1),
+        0,
+        "a block of {order:?} is aligned to its size"
+    );
+    (1 << (root.idx() - order.idx())) + (offset >> order.idx())
+}
+
+fn offset_of(node: usize, order: Order) -> usize {
+    // A node's number without its leading one is its place in its level.
+    (node ^ (1 << node.ilog2())) << order.idx()
+}
+
+fn is_set(words: &Words, node: usize) -> bool {
+    words[node / 64] & (1 << (node % 64)) != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROOT: Order = PAGEBLOCK_ORDER;
+
+    #[test]
+    fn consecutive_requests_receive_ascending_frames() {
+        let mut words = [0; WORDS];
+        Tree::new(&mut words, ROOT).take_first(Order::ZERO);
+        let mut offsets = vec![];
+        for _ in 1..ROOT.pages() {
+            let from = (0..9)
+                .map(Order::at)
+                .find(|o| any(&words, ROOT, *o))
+                .unwrap();
+            offsets.push(
+                Tree::new(&mut words, ROOT)
+                    .take(Order::ZERO, from)
+                    .unwrap()
+                    .offset,
+            );
+        }
+        assert_eq!(offsets, (1..512).collect::<Vec<_>>());
+        assert!(words.iter().all(|word| *word == 0));
+    }
+
+    #[test]
+    fn free_merges_buddies_up_to_the_root() {
+        let mut words = [0; WORDS];
+        let mut tree = Tree::new(&mut words, ROOT);
+        for offset in 0..511 {
+            assert!(tree.put(offset, Order::ZERO).order < ROOT);
+        }
+        assert_eq!(tree.put(511, Order::ZERO), Merged { order: ROOT });
+        assert!(
+            words.iter().all(|word| *word == 0),
+            "B3: the root is not in the tree"
+        );
+    }
+
+    #[test]
+    fn small_trees_share_one_word() {
+        let root = Order::at(2);
+        let mut words = [0; WORDS];
+        Tree::new(&mut words, root).take_first(Order::ZERO); // free: page 1, pages 2 and 3
+        assert_eq!(count(&words, root, Order::ZERO), 1);
+        assert_eq!(count(&words, root, Order::at(1)), 1);
+        assert_eq!(covering(&words, root, 0), None);
+        assert_eq!(covering(&words, root, 3), Some(Order::at(1)));
+        assert_eq!(offsets(&words, root, Order::at(1)).collect::<Vec<_>>(), [2]);
+    }
+}
