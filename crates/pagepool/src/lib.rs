@@ -9,6 +9,7 @@ pub mod gfp; // 1  request flags
 pub(crate) mod memmap; // 2  the frame table, lists by frame number
 pub(crate) mod sync; // 0  atomics, locks, threads, time, CPU number: std and parking_lot, or loom
 pub mod types; // 1  orders, frame numbers, zones, nodes // 3  free areas, pageblocks, fallback (pure)
+pub(crate) mod zone; // 4  a buddy behind a lock: marks, reserves, per-CPU caches, zonelists, vmstat
 
 pub use error::{AllocError, BuildError, OrderError, RangeError, Violation};
 pub use gfp::Gfp;

@@ -47,7 +47,7 @@ use std::sync::Arc;
 
 use crate::arena::ZeroedTable;
 use crate::error::BuildError;
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::types::{Migratetype, Order, PAGEBLOCK_ORDER, Pfn};
 
 use block::{BlockWord, Shelf, State};

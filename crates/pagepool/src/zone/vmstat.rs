@@ -1,0 +1,124 @@
+//! What happened, counted, by the kernel's names.
+//!
+//! *Kernel counterpart:* `enum vm_event_item`, `count_vm_events` (v5.0). Events are counted per CPU
+//! and summed when read; each CPU's counters have cache lines of their own. What the per-CPU caches
+//! do is counted in the caches, under a lock that is held anyway, and added when read.
+//!
+//! Free pages are not here: a zone knows them exactly ([`Zone::free_pages`](super::Zone)).
+
+#![forbid(unsafe_code)]
+
+use crate::sync::PerCpu;
+use crate::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! events {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)+) => {
+        /// An event that is counted.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(usize)]
+        pub(crate) enum VmEvent {
+            $($(#[$doc])* $variant,)+
+        }
+
+        impl VmEvent {
+            /// All events, by index.
+            pub(crate) const ALL: &[VmEvent] = &[$(VmEvent::$variant,)+];
+
+            /// The kernel's name, or ours where there is none.
+            pub(crate) const fn name(self) -> &'static str {
+                match self {
+                    $(VmEvent::$variant => $name,)+
+                }
+            }
+        }
+    };
+}
+
+events! {
+    /// Pages allocated from the DMA zone.
+    PgallocDma = "pgalloc_dma",
+    /// Pages allocated from the Normal zone.
+    PgallocNormal = "pgalloc_normal",
+    /// Pages allocated from the Movable zone.
+    PgallocMovable = "pgalloc_movable",
+    /// Pages freed.
+    Pgfree = "pgfree",
+    /// Direct reclaim entered for the DMA zone.
+    AllocstallDma = "allocstall_dma",
+    /// Direct reclaim entered for the Normal zone.
+    AllocstallNormal = "allocstall_normal",
+    /// Direct reclaim entered for the Movable zone.
+    AllocstallMovable = "allocstall_movable",
+    /// Blocks from the preferred node.
+    NumaHit = "numa_hit",
+    /// Blocks from another node than the preferred one, counted where they came from.
+    NumaMiss = "numa_miss",
+    /// Blocks from another node than the preferred one, counted where they were wanted.
+    NumaForeign = "numa_foreign",
+    /// Blocks from the node of the CPU.
+    NumaLocal = "numa_local",
+    /// Blocks from another node than the CPU's.
+    NumaOther = "numa_other",
+    /// Direct compactions that ran.
+    CompactStall = "compact_stall",
+    /// Direct compactions after which the block could not be had.
+    CompactFail = "compact_fail",
+    /// Direct compactions after which it could.
+    CompactSuccess = "compact_success",
+    /// Requests that entered the slow path.
+    SlowpathEntries = "pagepool_slowpath_entries",
+    /// Requests that waited for memory to be freed.
+    FreedWaits = "pagepool_freed_waits",
+    /// Requests that would have been refused but for a last drain of the caches.
+    DrainRescues = "pagepool_drain_rescues",
+    /// Requests refused.
+    Refusals = "pagepool_refusals",
+    /// Fragmentation events: types mixed in a pageblock.
+    ExtfragEvents = "pagepool_extfrag_events",
+    /// Pages that found their CPU's cache taken and went straight to the zone.
+    PcpContended = "pagepool_pcp_contended",
+    /// Pages given back to the system.
+    GivenBack = "pagepool_given_back",
+    /// Requests for background reclaim that were posted.
+    KswapdPosts = "pagepool_kswapd_posts",
+    /// Requests for background compaction that were posted.
+    KcompactdPosts = "pagepool_kcompactd_posts",
+}
+
+const NR_EVENTS: usize = VmEvent::ALL.len();
+
+/// The counters of one pool.
+#[derive(Debug)]
+pub(crate) struct VmEvents {
+    per_cpu: PerCpu<[AtomicU64; NR_EVENTS]>,
+}
+
+impl VmEvents {
+    /// Returns counters at zero for `nr_cpus` CPUs.
+    pub(crate) fn new(nr_cpus: usize) -> VmEvents {
+        let zeros = |_| std::array::from_fn(|_| AtomicU64::new(0));
+        VmEvents { per_cpu: PerCpu::new(nr_cpus, zeros) }
+    }
+
+    /// Counts one event.
+    pub(crate) fn count(&self, event: VmEvent) {
+        self.add(event, 1);
+    }
+
+    /// Counts `nr` events.
+    pub(crate) fn add(&self, event: VmEvent, nr: u64) {
+        // Relaxed: a count by itself; the thread may have left the CPU, hence read-modify-write.
+        self.per_cpu.local()[event as usize].fetch_add(nr, Ordering::Relaxed);
+    }
+
+    /// The sum over all CPUs.
+    pub(crate) fn sum(&self, event: VmEvent) -> u64 {
+        // Relaxed: exact once the counting threads were joined or locked out.
+        self.per_cpu.iter().map(|cpu| cpu[event as usize].load(Ordering::Relaxed)).sum()
+    }
+
+    /// Bytes of the counters.
+    pub(crate) fn bytes(&self) -> usize {
+        self.per_cpu.nr_slots() * size_of::<[AtomicU64; NR_EVENTS]>().next_multiple_of(128)
+    }
+}
