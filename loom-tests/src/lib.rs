@@ -17,30 +17,53 @@
 //! twin beside it, the same model on a wrong implementation.
 
 #![cfg(loom)]
+#![expect(
+    clippy::disallowed_types,
+    reason = "what the models share outside of loom"
+)]
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// How actors share: loom's own `Arc` makes models many times larger.
 pub use std::sync::Arc as Shared;
 
-/// Preemptions per execution when `LOOM_MAX_PREEMPTIONS` does not say.
+/// Preemptions per execution when neither the model nor `LOOM_MAX_PREEMPTIONS` says otherwise.
 const DEFAULT_PREEMPTIONS: usize = 2;
 
-/// Runs `model` for every interleaving, prints the number of executions, and asserts that it is no smaller
-/// than `min_executions`, unless the run is not the usual one (a smaller bound, plain atomics, a mutant).
+/// Runs `model` for every interleaving with up to two preemptions, prints the number of executions, and
+/// asserts that it is at least `min_executions`, unless the run is not the usual one (a smaller bound, plain
+/// atomics, a mutant).
 ///
 /// # Panics
 /// If the model does, in any execution, or if there were too few.
 #[track_caller]
 pub fn check(name: &str, min_executions: usize, model: impl Fn() + Send + Sync + 'static) {
-    let nr_executions = run(model);
-    println!("model {name} executions {nr_executions} pass");
+    check_deeper(name, DEFAULT_PREEMPTIONS, min_executions, model);
+}
 
-    let is_usual = std::env::var_os("PAGEPOOL_LOOM_PLAIN").is_none()
-        && std::env::var_os("PAGEPOOL_MUTANT").is_none()
-        && preemption_bound() >= DEFAULT_PREEMPTIONS;
+/// The same with up to `nr_preemptions`, for a model whose outcomes need more than two.
+///
+/// # Panics
+/// If the model does, in any execution, or if there were too few.
+#[track_caller]
+pub fn check_deeper(
+    name: &str,
+    nr_preemptions: usize,
+    min_executions: usize,
+    model: impl Fn() + Send + Sync + 'static,
+) {
+    let bound = bound_from_env().unwrap_or(nr_preemptions);
+    let is_plain = std::env::var_os("PAGEPOOL_LOOM_PLAIN").is_some();
+
+    let nr_executions = run(bound, model);
+    let mode = if is_plain { "-plain" } else { "" };
+    println!("model {name}{mode} executions {nr_executions} pass");
+
+    let is_usual =
+        !is_plain && bound >= nr_preemptions && std::env::var_os("PAGEPOOL_MUTANT").is_none();
     assert!(
         !is_usual || nr_executions >= min_executions,
         "model {name}: {nr_executions} executions explore too little, at least {min_executions} expected"
@@ -49,15 +72,15 @@ pub fn check(name: &str, min_executions: usize, model: impl Fn() + Send + Sync +
 
 /// Runs a negative twin, which is expected to panic and prints nothing.
 pub fn check_twin(model: impl Fn() + Send + Sync + 'static) {
-    run(model);
+    run(DEFAULT_PREEMPTIONS, model);
 }
 
-fn run(model: impl Fn() + Send + Sync + 'static) -> usize {
+fn run(nr_preemptions: usize, model: impl Fn() + Send + Sync + 'static) -> usize {
     let nr_executions = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&nr_executions);
 
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(preemption_bound());
+    builder.preemption_bound = Some(nr_preemptions);
     // A limit would end the model early and let it pass.
     builder.max_duration = None;
     builder.max_permutations = None;
@@ -68,11 +91,9 @@ fn run(model: impl Fn() + Send + Sync + 'static) -> usize {
     nr_executions.load(Relaxed)
 }
 
-fn preemption_bound() -> usize {
-    let bound = std::env::var("LOOM_MAX_PREEMPTIONS").ok();
-    bound.map_or(DEFAULT_PREEMPTIONS, |bound| {
-        bound.parse().expect("LOOM_MAX_PREEMPTIONS is a number")
-    })
+fn bound_from_env() -> Option<usize> {
+    let bound = std::env::var("LOOM_MAX_PREEMPTIONS").ok()?;
+    Some(bound.parse().expect("LOOM_MAX_PREEMPTIONS is a number"))
 }
 
 /// Starts an actor of a model.
@@ -86,6 +107,14 @@ pub fn actor<T: 'static>(f: impl FnOnce() -> T + 'static) -> loom::thread::JoinH
 /// If the actor did.
 pub fn join<T>(actor: loom::thread::JoinHandle<T>) -> T {
     actor.join().expect("no actor panics")
+}
+
+/// Waits for the end of several actors.
+///
+/// # Panics
+/// If one of them did.
+pub fn join_all<T, const N: usize>(actors: [loom::thread::JoinHandle<T>; N]) -> [T; N] {
+    actors.map(join)
 }
 
 /// The results that a model had, over all its executions.

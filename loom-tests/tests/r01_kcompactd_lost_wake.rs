@@ -8,7 +8,7 @@
 
 #![cfg(loom)]
 
-use loom_tests::{Shared, actor, check, join};
+use loom_tests::{Shared, actor, check, join, join_all};
 use pagepool::model::{FenceNames, RequestWord, Requests, WaitQueue};
 
 struct Daemon {
@@ -46,7 +46,7 @@ impl Daemon {
 
 #[test]
 fn a_request_is_served_whenever_it_comes() {
-    check("r01_kcompactd_lost_wake", FLOOR_ONE, || {
+    check("r01_kcompactd_lost_wake", 100, || {
         let daemon = Shared::new(Daemon::new());
         let (d, w) = (Shared::clone(&daemon), Shared::clone(&daemon));
         let kcompactd = actor(move || d.serve_one());
@@ -59,7 +59,7 @@ fn a_request_is_served_whenever_it_comes() {
 
 #[test]
 fn two_wakers_do_not_take_each_other_for_the_one_who_wakes() {
-    check("r01_kcompactd_two_wakers", FLOOR_TWO, || {
+    check("r01_kcompactd_two_wakers", 15_000, || {
         let daemon = Shared::new(Daemon::new());
         let d = Shared::clone(&daemon);
         let kcompactd = actor(move || {
@@ -73,11 +73,8 @@ fn two_wakers_do_not_take_each_other_for_the_one_who_wakes() {
             let w = Shared::clone(&daemon);
             actor(move || w.ask(class_idx, order))
         });
-        wakers.map(join);
+        join_all(wakers);
         join(kcompactd);
         assert!(daemon.requests.peek().is_empty());
     });
 }
-
-const FLOOR_ONE: usize = 1;
-const FLOOR_TWO: usize = 1;

@@ -8,7 +8,7 @@
 
 #![cfg(loom)]
 
-use loom_tests::{Shared, actor, check, join};
+use loom_tests::{Shared, actor, check, join, join_all};
 use pagepool::model::atomic::{AtomicUsize, Ordering::Relaxed};
 use pagepool::model::{DaemonPark, FenceNames, Park, RequestWord, WaitQueue};
 
@@ -51,7 +51,7 @@ impl<P: Park> Node<P> {
 
 #[test]
 fn kswapd_runs_when_an_allocator_goes_below_low() {
-    check("r02_kswapd_lost_wake", FLOOR_REQUEST, || {
+    check("r02_kswapd_lost_wake", 800, || {
         let node = Shared::new(Node::<DaemonPark>::new(LOW + 1));
         let n = Shared::clone(&node);
         let kswapd = actor(move || n.run_kswapd_once());
@@ -59,7 +59,7 @@ fn kswapd_runs_when_an_allocator_goes_below_low() {
             let n = Shared::clone(&node);
             actor(move || n.allocate())
         });
-        allocators.map(join);
+        join_all(allocators);
         join(kswapd);
         assert_eq!(node.nr_free.load(Relaxed), LOW - 1);
     });
@@ -68,7 +68,7 @@ fn kswapd_runs_when_an_allocator_goes_below_low() {
 #[test]
 fn the_fence_orders_a_relaxed_count_too() {
     // Without a request word: the condition is the count itself.
-    check("r02_kswapd_relaxed_count", FLOOR_COUNT, || {
+    check("r02_kswapd_relaxed_count", 90, || {
         let node = Shared::new(Node::<DaemonPark>::new(LOW));
         let (k, a) = (Shared::clone(&node), Shared::clone(&node));
         let kswapd = actor(move || {
@@ -83,6 +83,3 @@ fn the_fence_orders_a_relaxed_count_too() {
         join(kswapd);
     });
 }
-
-const FLOOR_REQUEST: usize = 1;
-const FLOOR_COUNT: usize = 1;

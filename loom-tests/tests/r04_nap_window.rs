@@ -48,7 +48,7 @@ impl Node {
 fn a_request_between_nap_and_sleep_is_served() {
     let outcomes = Outcomes::new();
     let seen = outcomes.clone();
-    check("r04_nap_window", FLOOR, move || {
+    check("r04_nap_window", 1400, move || {
         let node = Shared::new(Node::new());
         let (k, c, a) = (
             Shared::clone(&node),
@@ -81,5 +81,3 @@ fn a_request_between_nap_and_sleep_is_served() {
         .map(str::to_owned),
     );
 }
-
-const FLOOR: usize = 1;

@@ -8,7 +8,7 @@
 
 #![cfg(loom)]
 
-use loom_tests::{Outcomes, Shared, actor, check, check_twin, join};
+use loom_tests::{Outcomes, Shared, actor, check_deeper, check_twin, join, join_all};
 use pagepool::model::atomic::{AtomicU64, Ordering::Relaxed};
 use pagepool::model::{RequestWord, Requests};
 
@@ -16,7 +16,7 @@ use pagepool::model::{RequestWord, Requests};
 fn nothing_is_lost_and_nothing_invented() {
     let outcomes = Outcomes::new();
     let seen = outcomes.clone();
-    check("r05_consume", FLOOR, move || {
+    check_deeper("r05_consume", 3, 9000, move || {
         let word = Shared::new(RequestWord::new());
         let posters = [(0, 9), (2, 3)].map(|(class_idx, order)| {
             let word = Shared::clone(&word);
@@ -25,7 +25,7 @@ fn nothing_is_lost_and_nothing_invented() {
         let consumer = Shared::clone(&word);
         let daemon = actor(move || [consumer.take(), consumer.take()]);
 
-        posters.map(join).map(|changed| assert!(changed));
+        assert_eq!(join_all(posters), [true, true]);
         let [first, second] = join(daemon);
         let takes = [first, second, word.take()];
         for (class_idx, order) in [(0, 9), (1, 0), (2, 3)] {
@@ -77,5 +77,3 @@ fn twin_consuming_by_load_and_store_loses_a_request() {
         );
     });
 }
-
-const FLOOR: usize = 1;

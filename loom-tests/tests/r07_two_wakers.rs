@@ -6,7 +6,7 @@
 
 #![cfg(loom)]
 
-use loom_tests::{Outcomes, Shared, actor, check, check_twin, join};
+use loom_tests::{Outcomes, Shared, actor, check, check_twin, join_all};
 use pagepool::model::RequestWord;
 use pagepool::model::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -14,13 +14,13 @@ use pagepool::model::atomic::{AtomicU64, Ordering::Relaxed};
 fn the_greater_order_survives() {
     let outcomes = Outcomes::new();
     let seen = outcomes.clone();
-    check("r07_two_wakers", FLOOR, move || {
+    check("r07_two_wakers", 30, move || {
         let word = Shared::new(RequestWord::new());
         let posters = [3, 9].map(|order| {
             let word = Shared::clone(&word);
             actor(move || word.post(1, order))
         });
-        seen.record(posters.map(join));
+        seen.record(join_all(posters));
         assert_eq!(word.peek().order(1), Some(9));
     });
     outcomes.assert_exactly([[true, true], [false, true]]);
@@ -39,9 +39,7 @@ fn twin_posting_by_load_and_store_loses_the_greater_order() {
                 }
             })
         });
-        posters.map(join);
+        join_all(posters);
         assert_eq!(word.load(Relaxed), 9, "the 9 is lost");
     });
 }
-
-const FLOOR: usize = 1;

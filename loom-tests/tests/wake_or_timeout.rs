@@ -4,8 +4,7 @@
 //! sleeper's ending agree: woken exactly if the waker removed an entry; the count of sleepers is 0 afterwards.
 //! *The bug it would catch:* an entry removed twice, once by the waker and once by the time-out, which would make
 //! the count wrap and every later free take the lock; a time-out reported for a thread that was woken.
-//! *The edit that makes it fail:* remove the entry on time-out without comparing the epoch, or mutant
-//! `waitqueue.epoch`.
+//! *The edits that make it fail:* mutants `waitqueue.epoch`, `waitqueue.remove`.
 
 #![cfg(loom)]
 
@@ -16,10 +15,10 @@ use pagepool::model::{FenceNames, WaitOutcome, WaitQueue, clock};
 fn a_timed_sleep_ends_once() {
     let outcomes = Outcomes::new();
     let seen = outcomes.clone();
-    check("wake_or_timeout", FLOOR, move || {
+    check("wake_or_timeout", 550, move || {
         let fences = FenceNames {
-            waker: "timed.waker",
-            sleeper: "timed.sleeper",
+            waker: "kswapd.waker",
+            sleeper: "kswapd.sleeper",
         };
         let queue = Shared::new(<WaitQueue>::new(fences));
         let (s, c, w) = (
@@ -44,5 +43,3 @@ fn a_timed_sleep_ends_once() {
     });
     outcomes.assert_exactly(["TimedOut 0", "Woken 1"].map(str::to_owned));
 }
-
-const FLOOR: usize = 1;

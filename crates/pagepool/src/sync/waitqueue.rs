@@ -197,7 +197,7 @@ impl<P: Park> WaitQueue<P> {
 
     /// Removes an entry of `epoch`, unless a waker did (I3).
     fn remove_locked(&self, state: &ParkState, epoch: u64) {
-        if state.epoch == epoch {
+        if state.epoch == epoch || mutated("waitqueue.remove") {
             // Relaxed: written under the lock only (I1).
             let before = self.nr_sleepers.fetch_sub(1, Relaxed);
             debug_assert!(before > 0, "I1: an entry of this epoch was not counted");
