@@ -1,0 +1,80 @@
+//! The time: nanoseconds on the monotonic clock, constant under loom.
+//!
+//! An [`Instant`] is a plain number, so that it can be packed, stored in an atomic and compared without
+//! a system type. Only differences and order mean anything: it counts from the first look at the clock.
+
+#![cfg_attr(
+    not(loom),
+    expect(clippy::disallowed_types, reason = "this is the facade")
+)]
+
+use std::time::Duration;
+
+/// A point in time, in nanoseconds since the process first asked; good for 584 years.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instant(u64);
+
+impl Instant {
+    /// Returns the time.
+    #[cfg(not(loom))]
+    #[must_use]
+    pub fn now() -> Instant {
+        static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+        let elapsed = START.get_or_init(std::time::Instant::now).elapsed();
+        Instant(elapsed.as_nanos() as u64)
+    }
+
+    /// Returns the time, which stands still in a model: there, a deadline passes when the model says so.
+    #[cfg(loom)]
+    #[must_use]
+    pub fn now() -> Instant {
+        Instant(0)
+    }
+
+    /// Returns the point `duration` later, or `None` where the number ends: no deadline.
+    #[must_use]
+    pub fn checked_add(self, duration: Duration) -> Option<Instant> {
+        let nanos = u64::try_from(duration.as_nanos()).ok()?;
+        self.0.checked_add(nanos).map(Instant)
+    }
+
+    /// Returns the time from `earlier` to this point, zero if `earlier` is later.
+    #[must_use]
+    pub fn saturating_duration_since(self, earlier: Instant) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// Returns the time.
+#[must_use]
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+/// Returns the deadline that is `timeout` away, or `None` if that is beyond the clock: wait for ever.
+#[must_use]
+pub fn deadline_after(timeout: Duration) -> Option<Instant> {
+    now().checked_add(timeout)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_moves_forward() {
+        let before = now();
+        std::thread::sleep(Duration::from_millis(2));
+        let passed = now().saturating_duration_since(before);
+        assert!(passed >= Duration::from_millis(2), "{passed:?}");
+        assert_eq!(before.saturating_duration_since(now()), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_deadline_beyond_the_clock_is_none() {
+        let soon = Instant(5).checked_add(Duration::from_nanos(7));
+        assert_eq!(soon, Some(Instant(12)));
+        assert_eq!(Instant(5).checked_add(Duration::MAX), None);
+        assert_eq!(Instant(5).checked_add(Duration::from_nanos(u64::MAX)), None);
+    }
+}

@@ -1,0 +1,117 @@
+//! The number of the CPU that a thread runs on, as a hint.
+//!
+//! The scheduler may move a thread right after it asked, so nothing may depend on the answer being right;
+//! a wrong one costs a cache miss or a busy slot. Callers reduce it modulo the slots they have.
+
+/// Returns the CPU that this thread ran on a moment ago. Two nanoseconds on glibc.
+#[cfg(not(loom))]
+#[inline]
+#[must_use]
+pub fn current() -> usize {
+    #[cfg(test)]
+    if let Some(cpu) = pinned::HINT.get() {
+        return cpu;
+    }
+    ask_system()
+}
+
+#[cfg(not(any(loom, miri)))]
+#[inline]
+fn ask_system() -> usize {
+    // SAFETY: the call has no arguments and touches no memory of ours.
+    let cpu = unsafe { libc::sched_getcpu() };
+    // Negative: the system does not say. All such threads then share slot 0.
+    usize::try_from(cpu).unwrap_or(0)
+}
+
+#[cfg(all(miri, not(loom)))]
+fn ask_system() -> usize {
+    0
+}
+
+/// Returns how many per-CPU slots to make: the CPUs that this system may ever bring up, at least 1.
+#[cfg(not(loom))]
+#[must_use]
+pub fn possible() -> usize {
+    // SAFETY: the call takes a constant and touches no memory of ours.
+    let configured = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_CONF) };
+    match usize::try_from(configured) {
+        Ok(nr) if nr > 0 => nr,
+        _ => std::thread::available_parallelism().map_or(1, usize::from),
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod pinned {
+    use std::cell::Cell;
+
+    thread_local! {
+        pub(super) static HINT: Cell<Option<usize>> = const { Cell::new(None) };
+    }
+}
+
+/// Runs `f` with this thread's hint fixed to `cpu`, so that a test decides which slot is used.
+#[cfg(all(test, not(loom)))]
+pub(crate) fn with_cpu<R>(cpu: usize, f: impl FnOnce() -> R) -> R {
+    /// Puts the former hint back, also when `f` unwinds.
+    struct Restore(Option<usize>);
+
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            pinned::HINT.set(self.0);
+        }
+    }
+
+    let _restore = Restore(pinned::HINT.replace(Some(cpu)));
+    f()
+}
+
+#[cfg(loom)]
+pub use modelled::{current, possible, set_for_model};
+
+#[cfg(loom)]
+mod modelled {
+    use std::cell::Cell;
+
+    loom::thread_local! {
+        static HINT: Cell<usize> = Cell::new(0);
+    }
+
+    /// Returns the CPU that the model gave this thread, 0 if it gave none.
+    #[must_use]
+    pub fn current() -> usize {
+        HINT.with(Cell::get)
+    }
+
+    /// Returns the number of CPUs in a model.
+    #[must_use]
+    pub fn possible() -> usize {
+        2
+    }
+
+    /// Puts the calling thread on `cpu` for as long as this execution of the model lasts.
+    pub fn set_for_model(cpu: usize) {
+        HINT.with(|hint| hint.set(cpu));
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_a_slot_for_every_answer() {
+        assert!(possible() >= 1);
+        let _hint = current(); // any number: callers reduce it
+    }
+
+    #[test]
+    fn a_test_chooses_its_cpu_and_the_choice_ends_with_it() {
+        let inner = with_cpu(7, || (current(), with_cpu(9, current), current()));
+        assert_eq!(inner, (7, 9, 7));
+
+        let unwound = std::panic::catch_unwind(|| with_cpu(11, || panic!("inside")));
+        assert!(unwound.is_err());
+        assert_eq!(pinned::HINT.get(), None);
+    }
+}

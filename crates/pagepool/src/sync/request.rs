@@ -1,0 +1,311 @@
+//! What a daemon was asked to do: one word that any thread adds to and the daemon empties.
+//!
+//! *Kernel counterpart:* `pg_data_t.kswapd_order`, `kswapd_classzone_idx`, `kcompactd_max_order`,
+//! `kcompactd_classzone_idx` (v5.0). There, each daemon has a maximal order and one class zone, read and
+//! written without atomics: requests are lost when two are posted at once or one is posted while the daemon
+//! consumes, and the pair may describe a request that nobody made. Here each class zone has a lane of its own,
+//! so that nothing is lost and nothing invented. Where a single order and class are wanted, they are derived
+//! by the kernel's rule.
+//!
+//! The class of a request is the index of the highest zone that the requester may use.
+//!
+//! ```text
+//! bit  63      24 23          16 15           8 7            0
+//!     ┌──────────┬──────────────┬──────────────┬──────────────┐      ┌───┬───────┬───────────┐
+//!     │    0     │   class 2    │   class 1    │   class 0    │ lane:│ 0 │ valid │ order (5) │
+//!     └──────────┴──────────────┴──────────────┴──────────────┘      └───┴───────┴───────────┘
+//! ```
+//!
+//! | Lane | Meaning | `post(class, o)` makes it | `take` makes it |
+//! |---|---|---|---|
+//! | 0 | nobody asked for this class | valid, `o` | 0, and returns nothing for the class |
+//! | valid, `p` < `o` | somebody asked for up to `p` | valid, `o` | 0, and returns `p` |
+//! | valid, `p` ≥ `o` | somebody asked for as much or more | the same: no store | 0, and returns `p` |
+//!
+//! A lane with the valid bit above the order is greater than an empty one, and two valid lanes compare as
+//! their orders do: merging is the maximum of two numbers.
+//!
+//! **Invariants**
+//! - R1: what `take` returns for a class is the greatest order posted for it since the last `take`, or nothing.
+//! - R2: bits outside the lanes are 0.
+//!
+//! **Ordering.** To post is the waker's half of the sleep protocol: `post`, then
+//! [`WaitQueue::wake_all`](super::WaitQueue::wake_all), whose fence orders the two. The sleeper's condition
+//! has `!word.peek().is_empty()` in it.
+
+use std::fmt;
+
+use super::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+
+/// Number of class zones, and so of lanes. The public layer asserts that it is its number of zone types.
+pub const NR_CLASSES: usize = 3;
+
+const LANE_BITS: usize = 8;
+const LANE_MASK: u64 = 0xff;
+const ORDER_BITS: u32 = 5;
+const ORDER_MASK: u64 = (1 << ORDER_BITS) - 1;
+const VALID: u64 = 1 << ORDER_BITS;
+
+const _: () = assert!(NR_CLASSES * LANE_BITS <= u64::BITS as usize);
+const _: () = assert!(
+    VALID << 1 <= LANE_MASK + 1,
+    "order and valid bit fit a lane"
+);
+
+/// A set of requests, at most one a class zone.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct Requests(u64);
+
+impl Requests {
+    /// No request.
+    pub const NONE: Requests = Requests(0);
+
+    /// Returns the set with this request merged in, or `None` if it is covered already.
+    ///
+    /// # Panics
+    /// If `class_idx` is no class zone, or the order does not fit its lane.
+    #[must_use]
+    pub fn with(self, class_idx: usize, order: u8) -> Option<Requests> {
+        assert!(
+            class_idx < NR_CLASSES,
+            "class zone {class_idx} of {NR_CLASSES}"
+        );
+        assert!(
+            u64::from(order) <= ORDER_MASK,
+            "order {order} does not fit a lane"
+        );
+
+        let asked = VALID | u64::from(order);
+        let lane = self.lane(class_idx);
+        (asked > lane).then(|| {
+            let shift = class_idx * LANE_BITS;
+            Requests(self.0 & !(LANE_MASK << shift) | asked << shift)
+        })
+    }
+
+    /// Whether nothing is asked for.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self == Requests::NONE
+    }
+
+    /// Returns the greatest order asked for with this class, if any was.
+    #[must_use]
+    pub fn order(self, class_idx: usize) -> Option<u8> {
+        let lane = self.lane(class_idx);
+        (lane & VALID != 0).then_some((lane & ORDER_MASK) as u8)
+    }
+
+    /// Returns the requests as `(class_idx, order)`, the lowest class first.
+    pub fn iter(self) -> impl DoubleEndedIterator<Item = (usize, u8)> {
+        (0..NR_CLASSES).filter_map(move |class_idx| Some((class_idx, self.order(class_idx)?)))
+    }
+
+    /// Returns every lane's maximum over both sets.
+    #[must_use]
+    pub fn union(self, other: Requests) -> Requests {
+        other.iter().fold(self, |set, (class_idx, order)| {
+            set.with(class_idx, order).unwrap_or(set)
+        })
+    }
+
+    /// Returns the order and class that v5.0's kswapd would work for: the greatest order, the highest
+    /// class, so that it may free from every zone that any requester can use.
+    #[must_use]
+    pub fn for_reclaim(self) -> Option<RequestPair> {
+        let class_idx = self.iter().map(|(class_idx, _)| class_idx).max()?;
+        Some(RequestPair {
+            order: self.max_order()?,
+            class_idx,
+        })
+    }
+
+    /// Returns the order and class that v5.0's kcompactd would work for: the greatest order, the lowest
+    /// class, so that every requester can use the block it builds.
+    #[must_use]
+    pub fn for_compaction(self) -> Option<RequestPair> {
+        let class_idx = self.iter().map(|(class_idx, _)| class_idx).min()?;
+        Some(RequestPair {
+            order: self.max_order()?,
+            class_idx,
+        })
+    }
+
+    fn max_order(self) -> Option<u8> {
+        self.iter().map(|(_, order)| order).max()
+    }
+
+    fn lane(self, class_idx: usize) -> u64 {
+        self.0 >> (class_idx * LANE_BITS) & LANE_MASK
+    }
+}
+
+impl fmt::Debug for Requests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+/// One order and class in place of a set of requests, by the kernel's rules. It may match no request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestPair {
+    /// The greatest order that anybody asked for.
+    pub order: u8,
+    /// The class zone: the highest asked for by reclaim's rule, the lowest by compaction's.
+    pub class_idx: usize,
+}
+
+/// The word that threads post requests to and a daemon takes them from.
+#[derive(Debug, Default)]
+pub struct RequestWord(AtomicU64);
+
+impl RequestWord {
+    /// Returns a word with no request.
+    #[must_use]
+    pub fn new() -> RequestWord {
+        RequestWord::default()
+    }
+
+    /// Merges a request in; returns whether it changed anything. The caller wakes the daemon either way:
+    /// whoever posted the request that covers this one may not have come to it yet.
+    ///
+    /// # Panics
+    /// If `class_idx` is no class zone, or the order does not fit its lane.
+    pub fn post(&self, class_idx: usize, order: u8) -> bool {
+        self.merge(|requests| requests.with(class_idx, order))
+    }
+
+    /// Merges a set of requests in, as a daemon does with those that it took and could not serve.
+    pub fn post_all(&self, requests: Requests) -> bool {
+        self.merge(|old| Some(old.union(requests)).filter(|&new| new != old))
+    }
+
+    fn merge(&self, transition: impl Fn(Requests) -> Option<Requests>) -> bool {
+        // Release: publishes what made the caller ask. Pairs with the Acquire in `take`.
+        // Relaxed on failure and where nothing changes: only the number is used; the look for a sleeper
+        // that follows is ordered by the wait queue's fence.
+        self.0
+            .fetch_update(Release, Relaxed, |word| {
+                transition(Requests(word)).map(|new| new.0)
+            })
+            .is_ok()
+    }
+
+    /// Takes all requests. A request posted at the same time is in this set or in the next.
+    #[must_use = "requests that are taken and dropped are lost"]
+    pub fn take(&self) -> Requests {
+        // Acquire: sees what made the posters ask. Pairs with the Release in `merge`. One swap, since
+        // between a load and a store a request could be posted and wiped out.
+        Requests(self.0.swap(0, Acquire))
+    }
+
+    /// Returns the requests without taking them.
+    #[must_use]
+    pub fn peek(&self) -> Requests {
+        // Relaxed: a look that decides whether to sleep, ordered by the wait queue's fence.
+        Requests(self.0.load(Relaxed))
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn posted(requests: &[(usize, u8)]) -> RequestWord {
+        let word = RequestWord::new();
+        for &(class_idx, order) in requests {
+            word.post(class_idx, order);
+        }
+        word
+    }
+
+    #[test]
+    fn a_lane_keeps_the_greatest_order_of_its_class() {
+        let word = posted(&[(1, 3)]);
+        assert!(!word.post(1, 3));
+        assert!(!word.post(1, 0));
+        assert!(word.post(1, 9));
+        assert_eq!(word.take().iter().collect::<Vec<_>>(), [(1, 9)]);
+    }
+
+    #[test]
+    fn order_0_is_a_request() {
+        let word = RequestWord::new();
+        assert!(word.post(0, 0));
+        assert!(!word.peek().is_empty());
+        assert_eq!(word.peek().order(0), Some(0));
+        assert_eq!(word.peek().order(1), None);
+    }
+
+    #[test]
+    fn take_empties_the_word() {
+        let word = posted(&[(0, 1), (2, 10)]);
+        assert_eq!(word.take().iter().collect::<Vec<_>>(), [(0, 1), (2, 10)]);
+        assert!(word.take().is_empty());
+        assert_eq!(word.take().for_reclaim(), None);
+    }
+
+    #[test]
+    fn requests_of_two_classes_stay_apart_and_pair_by_the_kernels_rules() {
+        let requests = posted(&[(0, 9), (2, 3)]).take();
+        assert_eq!(requests.iter().collect::<Vec<_>>(), [(0, 9), (2, 3)]);
+        assert_eq!(
+            requests.for_reclaim(),
+            Some(RequestPair {
+                order: 9,
+                class_idx: 2
+            })
+        );
+        assert_eq!(
+            requests.for_compaction(),
+            Some(RequestPair {
+                order: 9,
+                class_idx: 0
+            })
+        );
+    }
+
+    #[test]
+    fn requests_put_back_merge_with_newer_ones() {
+        let word = posted(&[(0, 2), (1, 5)]);
+        let unserved = word.take();
+        word.post(0, 4);
+        assert!(word.post_all(unserved));
+        assert!(!word.post_all(unserved));
+        assert_eq!(word.take().iter().collect::<Vec<_>>(), [(0, 4), (1, 5)]);
+    }
+
+    #[test]
+    fn every_pair_of_posts_merges_to_the_maximum_in_either_order() {
+        let all = || (0..NR_CLASSES).flat_map(|class_idx| (0..=10).map(move |o| (class_idx, o)));
+        for a in all() {
+            for b in all() {
+                let set = posted(&[a, b]).take();
+                assert_eq!(set, posted(&[b, a]).take());
+                for class_idx in 0..NR_CLASSES {
+                    let expected = [a, b]
+                        .iter()
+                        .filter(|r| r.0 == class_idx)
+                        .map(|r| r.1)
+                        .max();
+                    assert_eq!(set.order(class_idx), expected, "{a:?} {b:?}"); // R1
+                }
+                assert_eq!(set.0 >> (NR_CLASSES * LANE_BITS), 0); // R2
+            }
+        }
+    }
+
+    #[test]
+    fn the_debug_form_lists_class_and_order() {
+        assert_eq!(
+            format!("{:?}", posted(&[(0, 9), (2, 3)]).peek()),
+            "{0: 9, 2: 3}"
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "class zone 3 of 3")]
+    fn a_class_that_does_not_exist_is_refused() {
+        RequestWord::new().post(3, 0);
+    }
+}

@@ -1,0 +1,60 @@
+//! Threads: std's in production, loom's under loom.
+//!
+//! No layer below the daemons starts a thread; this is only where they get them.
+
+use std::io;
+use std::time::Duration;
+
+#[cfg(loom)]
+use loom::thread as imp;
+#[cfg(not(loom))]
+use std::thread as imp;
+
+/// The right to wait for a thread's end and result.
+pub type JoinHandle<T> = imp::JoinHandle<T>;
+
+/// Starts a thread. The system shows at most 15 bytes of `name`.
+///
+/// # Errors
+/// When the system has no thread to give.
+pub fn spawn<T, F>(name: &str, f: F) -> io::Result<JoinHandle<T>>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    imp::Builder::new().name(name.to_owned()).spawn(f)
+}
+
+/// Lets other threads run. A loop that waits for another thread must call it, or a model never ends.
+pub fn yield_now() {
+    imp::yield_now();
+}
+
+/// Suspends this thread. A wait that somebody may want to cut short goes through a wait queue instead.
+#[cfg(not(loom))]
+pub fn sleep(duration: Duration) {
+    imp::sleep(duration);
+}
+
+/// Lets other threads run: time stands still in a model.
+#[cfg(loom)]
+pub fn sleep(_duration: Duration) {
+    imp::yield_now();
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_has_its_name_and_gives_its_result() {
+        let thread = spawn("kswapd0", || {
+            std::thread::current().name().map(str::to_owned)
+        });
+        let name = thread
+            .expect("threads are to be had")
+            .join()
+            .expect("it does not panic");
+        assert_eq!(name.as_deref(), Some("kswapd0"));
+    }
+}

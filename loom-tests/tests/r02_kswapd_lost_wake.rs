@@ -1,0 +1,85 @@
+//! R2: an allocator that takes a zone below its low mark is noticed by kswapd.
+//!
+//! *Threads:* two allocators, each of which takes a page with a relaxed decrement, judges the mark with what it
+//! left behind, and if it is below, posts and wakes; kswapd, which sleeps while nothing is asked and the
+//! zone is above its mark. *Property:* kswapd runs; never "below the mark and asleep" (INV-2).
+//! *The bug it would catch:* v5.0's bare `waitqueue_active`; a count whose update is not ordered before
+//! the look for a sleeper. *The edits that make it fail:* mutants `kswapd.waker`, `kswapd.sleeper`.
+
+#![cfg(loom)]
+
+use loom_tests::{Shared, actor, check, join, join_all};
+use pagepool::model::atomic::{AtomicUsize, Ordering::Relaxed};
+use pagepool::model::{DaemonPark, FenceNames, Park, RequestWord, WaitQueue};
+
+const FENCES: FenceNames = FenceNames {
+    waker: "kswapd.waker",
+    sleeper: "kswapd.sleeper",
+};
+const LOW: usize = 2;
+
+struct Node<P: Park> {
+    nr_free: AtomicUsize,
+    requests: RequestWord,
+    kswapd_wait: WaitQueue<P>,
+}
+
+impl<P: Park> Node<P> {
+    fn new(nr_free: usize) -> Node<P> {
+        Node {
+            nr_free: AtomicUsize::new(nr_free),
+            requests: RequestWord::new(),
+            kswapd_wait: WaitQueue::new(FENCES),
+        }
+    }
+
+    fn allocate(&self) {
+        let nr_left = self.nr_free.fetch_sub(1, Relaxed) - 1;
+        if nr_left < LOW {
+            self.requests.post(1, 0);
+            self.kswapd_wait.wake_all();
+        }
+    }
+
+    fn run_kswapd_once(&self) {
+        while self.requests.take().is_empty() {
+            self.kswapd_wait
+                .wait(None, || !self.requests.peek().is_empty());
+        }
+    }
+}
+
+#[test]
+fn kswapd_runs_when_an_allocator_goes_below_low() {
+    check("r02_kswapd_lost_wake", 800, || {
+        let node = Shared::new(Node::<DaemonPark>::new(LOW + 1));
+        let n = Shared::clone(&node);
+        let kswapd = actor(move || n.run_kswapd_once());
+        let allocators = [(); 2].map(|()| {
+            let n = Shared::clone(&node);
+            actor(move || n.allocate())
+        });
+        join_all(allocators);
+        join(kswapd);
+        assert_eq!(node.nr_free.load(Relaxed), LOW - 1);
+    });
+}
+
+#[test]
+fn the_fence_orders_a_relaxed_count_too() {
+    // Without a request word: the condition is the count itself.
+    check("r02_kswapd_relaxed_count", 90, || {
+        let node = Shared::new(Node::<DaemonPark>::new(LOW));
+        let (k, a) = (Shared::clone(&node), Shared::clone(&node));
+        let kswapd = actor(move || {
+            k.kswapd_wait
+                .wait_until(None, || k.nr_free.load(Relaxed) < LOW);
+        });
+        let allocator = actor(move || {
+            a.nr_free.fetch_sub(1, Relaxed);
+            a.kswapd_wait.wake_all();
+        });
+        join(allocator);
+        join(kswapd);
+    });
+}

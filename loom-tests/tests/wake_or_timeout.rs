@@ -1,0 +1,45 @@
+//! A sleep with a deadline ends once, as a wake-up or as a time-out, and leaves no entry behind.
+//!
+//! *Threads:* a sleeper with a deadline; a clock that lets it pass; a waker. *Property:* the waker's count and the
+//! sleeper's ending agree: woken exactly if the waker removed an entry; the count of sleepers is 0 afterwards.
+//! *The bug it would catch:* an entry removed twice, once by the waker and once by the time-out, which would make
+//! the count wrap and every later free take the lock; a time-out reported for a thread that was woken.
+//! *The edits that make it fail:* mutants `waitqueue.epoch`, `waitqueue.remove`.
+
+#![cfg(loom)]
+
+use loom_tests::{Outcomes, Shared, actor, check, join};
+use pagepool::model::{FenceNames, WaitOutcome, WaitQueue, clock};
+
+#[test]
+fn a_timed_sleep_ends_once() {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("wake_or_timeout", 550, move || {
+        let fences = FenceNames {
+            waker: "kswapd.waker",
+            sleeper: "kswapd.sleeper",
+        };
+        let queue = Shared::new(<WaitQueue>::new(fences));
+        let (s, c, w) = (
+            Shared::clone(&queue),
+            Shared::clone(&queue),
+            Shared::clone(&queue),
+        );
+        let sleeper = actor(move || s.wait(Some(clock::now()), || false));
+        let clock = actor(move || c.fire_timeout());
+        let waker = actor(move || w.wake_all());
+        join(clock);
+        let nr_woken = join(waker);
+        let outcome = join(sleeper);
+
+        assert_eq!(
+            outcome == WaitOutcome::Woken,
+            nr_woken == 1,
+            "{outcome:?}, woke {nr_woken}"
+        );
+        assert!(!queue.has_sleeper());
+        seen.record(format!("{outcome:?} {nr_woken}"));
+    });
+    outcomes.assert_exactly(["TimedOut 0", "Woken 1"].map(str::to_owned));
+}
