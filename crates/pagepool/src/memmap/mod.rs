@@ -1,1 +1,218 @@
-//! The frame table.
+//! The frame table: what the pool knows of each frame of a node, and lists of frames.
+//!
+//! *Kernel counterpart:* `struct page` and `mem_map` (v5.0). Here it is columns and not a struct of
+//! 64 bytes: each user touches only what it reads. The column of states is dense, so the check
+//! for a double free costs one byte, and 64 frames share a cache line of it; links are touched by
+//! lists only, and of the frames that are on one. Nine bytes a frame, of which a column that is
+//! never written costs no memory.
+//!
+//! Key types: [`Memmap`], the table of one node; [`FrameState`], a frame's byte; [`PfnList`], an
+//! intrusive list.
+//!
+//! ```text
+//!  frame          0     1     2     3     4     5     6     7     8
+//!  states       [A o2]  -     -     -   [C o0] free  free  free [A o0]     a byte each
+//!  links          .     .     .     .     .    n p    .     .     .        next and prev
+//! ```
+//!
+//! **Invariants**
+//! - M1: only the head of a block that is not free has a state other than free; the frames inside
+//!   an allocated or cached block are free to look at.
+//! - M2: the head of a block of order n is aligned to n, and the block ends within the table.
+//! - M3: a table of zeros says that every frame is free, so that opening a pool touches nothing.
+//!
+//! **Locking and ordering:** the state of a frame belongs to whoever owns the frame: the zone's lock
+//! for free ones, the cache's slot for cached ones, the holder for allocated ones. A frame goes from
+//! one owner to the next by their locks or by the application's own synchronisation, and that orders
+//! the state, too; so states are plain (`Relaxed`) loads and stores, and nothing is published by
+//! them. The one exception, [`transition`](Memmap::transition), needs to be atomic but orders
+//! nothing either. Links are guarded by the lock of the list (see `list.rs`).
+//!
+//! Not here: which free blocks there are (`buddy`), the type of a pageblock (`buddy`), bytes
+//! (`arena`).
+
+#![forbid(unsafe_code)]
+#![allow(dead_code, reason = "the layers above are yet to come")]
+#![allow(unused_imports, reason = "the layers above are yet to come")]
+
+mod frame;
+mod list;
+
+#[cfg(all(test, not(loom)))]
+mod tests;
+
+use crate::{
+    arena::ZeroedTable,
+    error::{BuildError, Violation, ensure},
+    sync::{AtomicU8, AtomicU32, Ordering::Relaxed},
+    types::{Migratetype, NodeId, Pfn},
+};
+
+pub(crate) use self::{
+    frame::{FrameKind, FrameState, Special},
+    list::PfnList,
+};
+
+/// A frame's place on a list: the indexes of the next frame and of the one before.
+type Link = [AtomicU32; 2];
+
+/// The link to the next frame.
+const NEXT: usize = 0;
+/// The link to the frame before.
+const PREV: usize = 1;
+
+/// The frame table of one node.
+#[derive(Debug)]
+pub(crate) struct Memmap {
+    node: NodeId,
+    states: ZeroedTable<AtomicU8>,
+    links: ZeroedTable<Link>,
+}
+
+impl Memmap {
+    /// Returns the table of `pages` frames of `node`, all free (M3).
+    ///
+    /// # Errors
+    /// [`BuildError::Map`] if the system has no room for it.
+    ///
+    /// # Panics
+    /// If `pages` is more than a node can have.
+    pub(crate) fn new(node: NodeId, pages: usize) -> Result<Memmap, BuildError> {
+        assert!(
+            pages <= Pfn::MAX_NODE_PAGES,
+            "T2: {pages} pages in {node:?}"
+        );
+        Ok(Memmap {
+            node,
+            states: ZeroedTable::new(pages, "the frame table")?,
+            links: ZeroedTable::new(pages, "the frame table")?,
+        })
+    }
+
+    /// The node whose frames these are.
+    #[inline]
+    pub(crate) fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// Number of frames.
+    #[inline]
+    pub(crate) fn frames(&self) -> usize {
+        self.states.len()
+    }
+
+    /// Whether the frame is in this table.
+    #[inline]
+    pub(crate) fn contains(&self, pfn: Pfn) -> bool {
+        pfn.node() == self.node && pfn.index() < self.frames()
+    }
+
+    /// Bytes that the table may come to take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.states.bytes() + self.links.bytes()
+    }
+
+    /// The state of a frame. Of a frame that the caller does not own, what it was a moment ago.
+    #[inline]
+    pub(crate) fn state(&self, pfn: Pfn) -> FrameState {
+        // Relaxed: a frame's owner wrote its state, or took the frame over under a lock since.
+        FrameState::from_bits(self.cell(pfn).load(Relaxed))
+    }
+
+    /// Sets the state of a frame that the caller owns.
+    #[inline]
+    pub(crate) fn set_state(&self, pfn: Pfn, state: FrameState) {
+        debug_assert!(self.has_room(pfn, state), "M2: {pfn} cannot be {state}");
+        // Relaxed: what hands the frame over orders its state as well; nothing rides on this store.
+        self.cell(pfn).store(state.bits(), Relaxed);
+    }
+
+    /// Changes the state of a frame from `from` to `to` in one step, for entries that cannot trust
+    /// their caller to own it: of two threads that free the same block, one succeeds.
+    ///
+    /// A block that was freed and allocated again meanwhile, alike, is not told from the first.
+    ///
+    /// # Errors
+    /// The state that the frame is in instead of `from`.
+    #[inline]
+    pub(crate) fn transition(
+        &self,
+        pfn: Pfn,
+        from: FrameState,
+        to: FrameState,
+    ) -> Result<(), FrameState> {
+        debug_assert!(self.has_room(pfn, to), "M2: {pfn} cannot become {to}");
+        // Relaxed, both: being one step is all that is needed. Whoever wins owned the frame before
+        // the call, so its bytes were handed to this thread already; whoever gets it next takes it
+        // under a lock that this thread releases later.
+        match self
+            .cell(pfn)
+            .compare_exchange(from.bits(), to.bits(), Relaxed, Relaxed)
+        {
+            Ok(_) => Ok(()),
+            Err(found) => Err(FrameState::from_bits(found)),
+        }
+    }
+
+    /// Counts the pages of allocated movable blocks from `start` on, for the fallback rule's "alike".
+    ///
+    /// Steps from head to head. A block that begins before `start` is not seen, and one that ends
+    /// after the range counts up to there. The caller holds the zone's lock; blocks may still be
+    /// allocated from caches and freed into them meanwhile, so the count is a good guess.
+    pub(crate) fn movable_pages(&self, start: Pfn, pages: usize) -> usize {
+        let mut nr_movable = 0;
+        let mut offset = 0;
+        while offset < pages {
+            let state = self.state(start.add(offset));
+            let len = state
+                .block()
+                .map_or(1, |(order, _)| order.pages())
+                .min(pages - offset);
+            if let FrameKind::Allocated {
+                mobility: Migratetype::Movable,
+                ..
+            } = state.kind()
+            {
+                nr_movable += len;
+            }
+            offset += len;
+        }
+        nr_movable
+    }
+
+    /// Checks the table against its invariants. Exact while nobody allocates or frees.
+    pub(crate) fn verify(&self) -> Result<(), Violation> {
+        let mut head_ends_at = 0;
+        for index in 0..self.frames() {
+            let pfn = Pfn::new(self.node, index);
+            let state = self.state(pfn);
+            ensure!(
+                state.is_free() || index >= head_ends_at,
+                "M1",
+                "{pfn} is {state}, inside the block that ends at {head_ends_at:x}"
+            );
+            ensure!(self.has_room(pfn, state), "M2", "{pfn} is {state}");
+            if let Some((order, _)) = state.block() {
+                head_ends_at = index + order.pages();
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a block in `state` may begin at `pfn` (M2).
+    fn has_room(&self, pfn: Pfn, state: FrameState) -> bool {
+        state.block().is_none_or(|(order, _)| {
+            pfn.is_aligned(order) && pfn.index() + order.pages() <= self.frames()
+        })
+    }
+
+    #[inline]
+    fn cell(&self, pfn: Pfn) -> &AtomicU8 {
+        debug_assert!(
+            self.contains(pfn),
+            "{pfn} is not in the table of {:?}",
+            self.node
+        );
+        &self.states[pfn.index()]
+    }
+}
