@@ -2,13 +2,13 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 // The house, a layer a line; a layer imports only from lines above its own. `tests/tidy.rs` checks it.
-pub(crate) mod arena; // 2  reservations and what the system is asked about them
-pub(crate) mod buddy;
-pub mod error; // 1  what can go wrong
-pub mod gfp; // 1  request flags
-pub(crate) mod memmap; // 2  the frame table, lists by frame number
 pub(crate) mod sync; // 0  atomics, locks, threads, time, CPU number: std and parking_lot, or loom
-pub mod types; // 1  orders, frame numbers, zones, nodes // 3  free areas, pageblocks, fallback (pure)
+pub mod types; // 1  orders, frame numbers, zones, nodes
+pub mod gfp; // 1  request flags
+pub mod error; // 1  what can go wrong
+pub(crate) mod arena; // 2  reservations and what the system is asked about them
+pub(crate) mod memmap; // 2  the frame table, lists by frame number
+pub(crate) mod buddy; // 3  free areas, pageblocks, fallback (pure)
 pub(crate) mod zone; // 4  a buddy behind a lock: marks, reserves, per-CPU caches, zonelists, vmstat
 
 pub use error::{AllocError, BuildError, OrderError, RangeError, Violation};

@@ -18,7 +18,7 @@ use memmap2::{MmapMut, MmapOptions};
 use super::HEAP_ONLY;
 use crate::{
     error::BuildError,
-    sync::{AtomicU8, AtomicU32},
+    sync::atomic::{AtomicU8, AtomicU32},
     types::PAGE_SIZE,
 };
 

@@ -27,7 +27,7 @@ use std::mem;
 use super::{Memmap, NEXT, PREV};
 use crate::{
     error::{Violation, ensure},
-    sync::Ordering::Relaxed,
+    sync::atomic::Ordering::Relaxed,
     types::Pfn,
 };
 

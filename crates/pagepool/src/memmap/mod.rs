@@ -44,7 +44,7 @@ mod tests;
 use crate::{
     arena::ZeroedTable,
     error::{BuildError, Violation, ensure},
-    sync::{AtomicU8, AtomicU32, Ordering::Relaxed},
+    sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed},
     types::{Migratetype, NodeId, Pfn},
 };
 

@@ -117,6 +117,15 @@ impl<P: Park> WaitQueue<P> {
         self.nr_sleepers.load(Relaxed) != 0
     }
 
+    /// Whether a thread is asleep here, without the barrier: for callers whose condition is guarded by a
+    /// lock that every sleeper takes after it has published its entry. Whoever holds that lock first, the
+    /// other sees.
+    #[must_use]
+    pub fn sleeper_hint(&self) -> bool {
+        // Relaxed: ordered by that lock.
+        self.nr_sleepers.load(Relaxed) != 0
+    }
+
     #[cold]
     fn wake_sleepers(&self) -> u32 {
         let mut state = self.park.lock();
