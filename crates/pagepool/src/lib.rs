@@ -10,6 +10,7 @@ pub(crate) mod arena; // 2  reservations and what the system is asked about them
 pub(crate) mod memmap; // 2  the frame table, lists by frame number
 pub(crate) mod buddy; // 3  free areas, pageblocks, fallback (pure)
 pub(crate) mod zone; // 4  a buddy behind a lock: marks, reserves, per-CPU caches, zonelists, vmstat
+pub(crate) mod node; // 6  zones, zonelists and requests of a pool; every step that never sleeps
 
 pub use error::{AllocError, BuildError, OrderError, RangeError, Violation};
 pub use gfp::Gfp;

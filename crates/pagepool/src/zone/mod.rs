@@ -27,6 +27,7 @@
 
 #![forbid(unsafe_code)]
 
+pub(crate) mod fragmentation;
 pub(crate) mod lowmem;
 pub(crate) mod pcp;
 pub(crate) mod sizing;
@@ -45,9 +46,12 @@ use crate::buddy::{
 use crate::error::{BuildError, Violation, ensure};
 use crate::memmap::{FrameState, Memmap, Special};
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use crate::sync::{CoreMutex, Rank, WaitQueue};
-use crate::types::{Migratetype, NR_ORDERS, NR_ZONES, NodeId, Order, PAGEBLOCK_ORDER, Pfn, ZoneType};
+use crate::sync::{CoreMutex, Rank, WaitQueue, cpu};
+use crate::types::{
+    Migratetype, NR_ORDERS, NR_ZONES, NodeId, Order, PAGEBLOCK_ORDER, Pfn, ZoneType,
+};
 
+use fragmentation::{FreeCounts, Suitability, SuitabilityMarks};
 use pcp::{Pcp, PcpEvents, PcpLists, Surplus};
 use sizing::PcpSizes;
 use watermark::{AllocFlags, BoostInputs, FreeView, Mark, Marks, Verdict};
@@ -69,7 +73,11 @@ impl ZoneRequest {
         Demand {
             order: self.order,
             want: self.want,
-            fallback: if strict { Fallback::WholeBlocks } else { Fallback::Any },
+            fallback: if strict {
+                Fallback::WholeBlocks
+            } else {
+                Fallback::Any
+            },
             highatomic: self.flags.may_use_highatomic(),
         }
     }
@@ -193,7 +201,12 @@ impl Zone {
             resident_free: AtomicUsize::new(0),
             core: CoreMutex::ranked(
                 Rank::Zone,
-                Core { buddy, events: ZoneEvents::default(), withdrawn: 0, closing: false },
+                Core {
+                    buddy,
+                    events: ZoneEvents::default(),
+                    withdrawn: 0,
+                    closing: false,
+                },
             ),
             marks: AtomicU64::new(Marks::default().raw()),
             boost: AtomicUsize::new(0),
@@ -278,7 +291,8 @@ impl Zone {
         let _core = self.core.lock();
         // Relaxed: written under the lock.
         let boost = self.boost.load(Ordering::Relaxed);
-        self.boost.store(boost - boost.min(answered), Ordering::Relaxed);
+        self.boost
+            .store(boost - boost.min(answered), Ordering::Relaxed);
     }
 
     /// Whether the background reclaimer is to be told about a boost; telling is then the caller's.
@@ -348,12 +362,23 @@ impl Zone {
         self.free.load(Ordering::Relaxed)
     }
 
+    /// Whether compacting this zone for `order` on behalf of `class` makes sense.
+    pub(crate) fn compaction_suitable(&self, order: Order, class: ZoneType) -> Suitability {
+        let marks = SuitabilityMarks {
+            min: self.mark(Mark::Min),
+            low: self.mark(Mark::Low),
+            reserve: self.reserve(class),
+        };
+        let counts = self.free_areas().by_order();
+        fragmentation::compaction_suitable(self.free_view(), &counts, order, marks)
+    }
+
     // ---- taking ----
 
-    /// Takes a block from the cache of this CPU, and from nowhere else: the shortest path. No mark is
+    /// Takes a block from the cache of `cpu`, and from nowhere else: the shortest path. No mark is
     /// looked at: what a cache holds was taken above the marks, and refills look at them.
-    pub(crate) fn take_cached(&self, request: ZoneRequest) -> Option<Taken> {
-        let mut lists = self.pcp.try_local()?;
+    pub(crate) fn take_cached(&self, cpu: usize, request: ZoneRequest) -> Option<Taken> {
+        let mut lists = self.pcp.try_of(cpu)?;
         let pfn = lists.pop(&self.map, request.order, request.want)?;
         lists.count_local_hit();
         self.map.set_state(pfn, request.state());
@@ -363,7 +388,7 @@ impl Zone {
     /// Takes a block, through the cache of this CPU where there is one.
     pub(crate) fn take(&self, request: ZoneRequest) -> Option<Taken> {
         if self.goes_through_cache(request) {
-            if let Some(mut lists) = self.pcp.try_local() {
+            if let Some(mut lists) = self.pcp.try_of(cpu::current()) {
                 if !lists.is_stopped() {
                     return self.take_refilling(&mut lists, request);
                 }
@@ -404,7 +429,11 @@ impl Zone {
     fn refill(&self, lists: &mut PcpLists, request: ZoneRequest) {
         let ZoneRequest { order, want, .. } = request;
         let batch = usize::from(self.pcp.sizes().batch);
-        let count = if order == PAGEBLOCK_ORDER { 1 } else { (batch >> order.get()).max(1) };
+        let count = if order == PAGEBLOCK_ORDER {
+            1
+        } else {
+            (batch >> order.get()).max(1)
+        };
         let mut core = self.core.lock();
         let Core { buddy, events, .. } = &mut *core;
         let mut on_grant = |grant: Grant| {
@@ -433,7 +462,10 @@ impl Zone {
         self.note_fallback(&mut core.events, grant.fallback, request.flags);
         core.events.pages_allocated += request.order.pages() as u64;
         self.map.set_state(grant.pfn, request.state());
-        Some(Taken { pfn: grant.pfn, vacant: grant.vacant })
+        Some(Taken {
+            pfn: grant.pfn,
+            vacant: grant.vacant,
+        })
     }
 
     /// Takes up to `count` blocks under one hold of the lock, while the marks allow it.
@@ -449,7 +481,9 @@ impl Zone {
             if !self.check(request.order, class, request.flags).passes() {
                 return taken;
             }
-            let Some(block) = self.take_locked(&mut core, request) else { return taken };
+            let Some(block) = self.take_locked(&mut core, request) else {
+                return taken;
+            };
             self.publish(&core);
             sink(block);
         }
@@ -463,7 +497,12 @@ impl Zone {
         event: Option<FallbackEvent>,
         flags: AllocFlags,
     ) {
-        let Some(FallbackEvent { fragmenting: true, .. }) = event else { return };
+        let Some(FallbackEvent {
+            fragmenting: true, ..
+        }) = event
+        else {
+            return;
+        };
         events.extfrag += 1;
         // Relaxed: the boost is written under the lock, which the caller holds.
         let boost = self.boost.load(Ordering::Relaxed);
@@ -490,9 +529,12 @@ impl Zone {
     fn publish(&self, core: &Core) {
         // Relaxed: see the head; the lock orders everything that must be.
         self.free.store(core.buddy.free_pages(), Ordering::Relaxed);
-        self.free_highatomic.store(core.buddy.free_highatomic_pages(), Ordering::Relaxed);
-        self.available.store(core.buddy.availability().raw(), Ordering::Relaxed);
-        self.resident_free.store(core.buddy.resident_free_pages(), Ordering::Relaxed);
+        self.free_highatomic
+            .store(core.buddy.free_highatomic_pages(), Ordering::Relaxed);
+        self.available
+            .store(core.buddy.availability().raw(), Ordering::Relaxed);
+        self.resident_free
+            .store(core.buddy.resident_free_pages(), Ordering::Relaxed);
     }
 
     // ---- giving back ----
@@ -502,7 +544,7 @@ impl Zone {
         let sizes = self.pcp.sizes();
         let mut contended = Contended(false);
         if self.caches(order, sizes) && !self.blocks.is_isolated(pfn) {
-            match self.pcp.try_local() {
+            match self.pcp.try_of(cpu::current()) {
                 // The queue is looked at under the cache's lock: see the head.
                 Some(mut lists) if !lists.is_stopped() && !self.freed.sleeper_hint() => {
                     return self.put_cached(&mut lists, pfn, order, sizes);
@@ -544,7 +586,11 @@ impl Zone {
         // Relaxed: a limit by itself.
         let keep = self.keep_resident.load(Ordering::Relaxed);
         let too_much = core.buddy.resident_free_pages() > keep && !core.closing;
-        let idle = if too_much { self.withdraw_locked(core) } else { None };
+        let idle = if too_much {
+            self.withdraw_locked(core)
+        } else {
+            None
+        };
         self.publish(core);
         Freed {
             // Under the zone's lock: see the head.
@@ -558,7 +604,10 @@ impl Zone {
     ///
     /// Who drains is about to look for memory itself, or does so on behalf of somebody who waits.
     pub(crate) fn drain(&self) -> usize {
-        self.pcp.each().map(|mut lists| self.drain_lists(&mut lists)).sum()
+        self.pcp
+            .each()
+            .map(|mut lists| self.drain_lists(&mut lists))
+            .sum()
     }
 
     fn drain_lists(&self, lists: &mut PcpLists) -> usize {
@@ -653,7 +702,8 @@ impl Zone {
     fn withdraw_locked(&self, core: &mut Core) -> Option<IdleBlock> {
         let idle = core.buddy.withdraw_idle()?;
         core.withdrawn += idle.order.pages();
-        self.map.set_state(idle.pfn, FrameState::special(Special::Isolated));
+        self.map
+            .set_state(idle.pfn, FrameState::special(Special::Isolated));
         Some(idle)
     }
 
@@ -705,19 +755,31 @@ impl Zone {
 
     /// The order of the zone's pageblocks.
     pub(crate) fn block_order(&self) -> Order {
-        Geometry { start: self.start, pages: self.pages }.block_order()
+        Geometry {
+            start: self.start,
+            pages: self.pages,
+        }
+        .block_order()
     }
 
     /// The largest order that can ever be free here.
     pub(crate) fn max_order(&self) -> Order {
-        Geometry { start: self.start, pages: self.pages }.max_order()
+        Geometry {
+            start: self.start,
+            pages: self.pages,
+        }
+        .max_order()
     }
 
     /// What passed through the caches and past them.
     pub(crate) fn events(&self) -> ZoneEvents {
         let mut sum = ZoneEvents::default();
         for lists in self.pcp.each() {
-            let PcpEvents { pages_allocated, pages_freed, local_hits } = lists.events();
+            let PcpEvents {
+                pages_allocated,
+                pages_freed,
+                local_hits,
+            } = lists.events();
             sum.pages_allocated += pages_allocated;
             sum.pages_freed += pages_freed;
             sum.local_hits += local_hits;
@@ -766,9 +828,18 @@ impl Zone {
         let core = self.core.lock();
         core.buddy.verify()?;
         let free = core.buddy.free_pages();
-        ensure!(free == self.free_pages(), "N2", "{free} pages free, published {}", self.free_pages());
+        ensure!(
+            free == self.free_pages(),
+            "N2",
+            "{free} pages free, published {}",
+            self.free_pages()
+        );
         let available = Availability::from_raw(self.available.load(Ordering::Relaxed));
-        ensure!(core.buddy.availability() == available, "N2", "the published availability is old");
+        ensure!(
+            core.buddy.availability() == available,
+            "N2",
+            "the published availability is old"
+        );
         let out = self.verify_frames(&core.buddy)?;
         let withheld = core.buddy.isolated_free_pages();
         ensure!(
@@ -782,7 +853,11 @@ impl Zone {
             self.node
         );
         let marks = self.marks();
-        ensure!(marks.get(Mark::Min) <= marks.get(Mark::High), "W1", "{marks:?}");
+        ensure!(
+            marks.get(Mark::Min) <= marks.get(Mark::High),
+            "W1",
+            "{marks:?}"
+        );
         Ok(())
     }
 
@@ -803,13 +878,18 @@ impl Zone {
                 }
                 (None, Some(order)) => offset += order.pages(),
                 (Some(_), Some(order)) => {
-                    return Err(Violation::new("N3", format_args!("{pfn} is {state}, but free at {order:?}")));
+                    return Err(Violation::new(
+                        "N3",
+                        format_args!("{pfn} is {state}, but free at {order:?}"),
+                    ));
                 }
                 (None, None) if state.is_free() => {
                     return Err(Violation::new("N1", format_args!("{pfn} is nowhere")));
                 }
                 // Withdrawn: counted by the zone; its length is that of its pageblocks.
-                (None, None) => offset += self.block_order().pages() - offset % self.block_order().pages(),
+                (None, None) => {
+                    offset += self.block_order().pages() - offset % self.block_order().pages()
+                }
             }
         }
         Ok(out)
@@ -830,4 +910,11 @@ pub(crate) struct FreeAreas {
     pub(crate) nr_blocks: [u64; crate::types::NR_MIGRATETYPES],
     /// Pages in reserved pageblocks.
     pub(crate) reserved_highatomic: usize,
+}
+
+impl FreeAreas {
+    /// Free blocks by order, all types together.
+    pub(crate) fn by_order(&self) -> FreeCounts {
+        std::array::from_fn(|order| self.nr_free.iter().map(|row| row[order]).sum())
+    }
 }

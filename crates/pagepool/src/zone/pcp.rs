@@ -30,7 +30,7 @@ use super::sizing::PcpSizes;
 use crate::error::{Violation, ensure};
 use crate::memmap::{FrameState, Memmap, PfnList};
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::{CoreGuard, CoreMutex, Rank, cpu};
+use crate::sync::{CoreGuard, CoreMutex, Rank};
 use crate::types::{COSTLY_ORDER, Migratetype, NR_PCP_TYPES, Order, PAGEBLOCK_ORDER, Pfn};
 
 /// Cached orders: 0 to 3, and the pageblock.
@@ -105,7 +105,11 @@ impl PcpLists {
     /// Takes the most recently cached block of the given order and type.
     pub(crate) fn pop(&mut self, map: &Memmap, order: Order, mt: Migratetype) -> Option<Pfn> {
         let pfn = self.lists[list_idx(order, mt)].pop_front(map)?;
-        debug_assert!(map.state(pfn).is_cached(), "P1: {pfn} is {}", map.state(pfn));
+        debug_assert!(
+            map.state(pfn).is_cached(),
+            "P1: {pfn} is {}",
+            map.state(pfn)
+        );
         self.count_out(order);
         self.events.pages_allocated += order.pages() as u64;
         Some(pfn)
@@ -179,7 +183,9 @@ impl PcpLists {
     }
 
     fn take_coldest(&mut self, map: &Memmap, idx: usize, taken: &mut Returned) -> bool {
-        let Some(pfn) = self.lists[idx].pop_back(map) else { return false };
+        let Some(pfn) = self.lists[idx].pop_back(map) else {
+            return false;
+        };
         let order = list_order(idx);
         map.set_state(pfn, FrameState::FREE);
         self.count_out(order);
@@ -222,7 +228,11 @@ impl PcpLists {
             for pfn in list.iter(map) {
                 let state = map.state(pfn);
                 let cached = state.is_cached() && state.block().is_some_and(|(o, _)| o == order);
-                ensure!(cached, "P1", "{pfn} is in a cache at {order:?}, but its state is: {state}");
+                ensure!(
+                    cached,
+                    "P1",
+                    "{pfn} is in a cache at {order:?}, but its state is: {state}"
+                );
             }
             pages += list.len() << order.get();
         }
@@ -232,7 +242,11 @@ impl PcpLists {
             "{pages} pages in the lists, recorded {}",
             self.cached_pages()
         );
-        ensure!(!self.stopped || pages == 0, "P4", "a stopped cache holds {pages} pages");
+        ensure!(
+            !self.stopped || pages == 0,
+            "P4",
+            "a stopped cache holds {pages} pages"
+        );
         Ok(())
     }
 }
@@ -258,17 +272,22 @@ impl Pcp {
     /// Returns empty caches for `nr_cpus` CPUs, switched off until they are given sizes.
     pub(crate) fn new(nr_cpus: usize) -> Pcp {
         let slot = || CachePadded::new(CoreMutex::ranked(Rank::PcpSlot, PcpLists::default()));
-        let sizes = PcpSizes { batch: 1, ..PcpSizes::default() };
+        let sizes = PcpSizes {
+            batch: 1,
+            ..PcpSizes::default()
+        };
         Pcp {
             slots: (0..nr_cpus).map(|_| slot()).collect(),
             sizes: AtomicU64::new(sizes.raw()),
         }
     }
 
-    /// The cache of the CPU the thread runs on, unless somebody else has it right now.
-    pub(crate) fn try_local(&self) -> Option<CoreGuard<'_, PcpLists>> {
-        let cpu = cpu::current();
-        let slot = self.slots.get(cpu).unwrap_or_else(|| &self.slots[cpu % self.slots.len()]);
+    /// The cache of `cpu`, unless somebody else has it right now.
+    pub(crate) fn try_of(&self, cpu: usize) -> Option<CoreGuard<'_, PcpLists>> {
+        let slot = self
+            .slots
+            .get(cpu)
+            .unwrap_or_else(|| &self.slots[cpu % self.slots.len()]);
         slot.try_lock()
     }
 

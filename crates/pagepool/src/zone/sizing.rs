@@ -30,7 +30,11 @@ const BLOCK_PAGES: usize = PAGEBLOCK_ORDER.pages();
 impl PcpSizes {
     /// Returns the sizes stored as `raw`.
     pub(crate) const fn from_raw(raw: u64) -> PcpSizes {
-        PcpSizes { batch: raw as u16, blocks: (raw >> 16) as u16, high: (raw >> 32) as u32 }
+        PcpSizes {
+            batch: raw as u16,
+            blocks: (raw >> 16) as u16,
+            high: (raw >> 32) as u32,
+        }
     }
 
     /// The sizes as one word.
@@ -83,7 +87,11 @@ mod tests {
 
     #[test]
     fn sizes_survive_the_word() {
-        let sizes = PcpSizes { batch: 63, high: 378, blocks: 1 };
+        let sizes = PcpSizes {
+            batch: 63,
+            high: 378,
+            blocks: 1,
+        };
         assert_eq!(PcpSizes::from_raw(sizes.raw()), sizes);
     }
 
@@ -102,7 +110,11 @@ mod tests {
                 let sizes = PcpSizes::new(managed, fraction, 1);
                 (sizes.batch, sizes.high)
             };
-            assert_eq!(sizes(4096, 0), (1, 0), "every free goes straight to the zone");
+            assert_eq!(
+                sizes(4096, 0),
+                (1, 0),
+                "every free goes straight to the zone"
+            );
             assert_eq!(sizes(16_384, 0), (3, 18));
             assert_eq!(sizes(65_536, 0), (15, 90));
             assert_eq!(sizes(262_144, 0), (63, 378));

@@ -97,7 +97,9 @@ impl VmEvents {
     /// Returns counters at zero for `nr_cpus` CPUs.
     pub(crate) fn new(nr_cpus: usize) -> VmEvents {
         let zeros = |_| std::array::from_fn(|_| AtomicU64::new(0));
-        VmEvents { per_cpu: PerCpu::new(nr_cpus, zeros) }
+        VmEvents {
+            per_cpu: PerCpu::new(nr_cpus, zeros),
+        }
     }
 
     /// Counts one event.
@@ -114,7 +116,10 @@ impl VmEvents {
     /// The sum over all CPUs.
     pub(crate) fn sum(&self, event: VmEvent) -> u64 {
         // Relaxed: exact once the counting threads were joined or locked out.
-        self.per_cpu.iter().map(|cpu| cpu[event as usize].load(Ordering::Relaxed)).sum()
+        self.per_cpu
+            .iter()
+            .map(|cpu| cpu[event as usize].load(Ordering::Relaxed))
+            .sum()
     }
 
     /// Bytes of the counters.

@@ -41,7 +41,10 @@ pub(crate) struct MinFreeLimits {
 
 impl MinFreeLimits {
     /// Those of the kernel, with the later ceiling of 256 MiB (spec 9.2).
-    pub(crate) const KERNEL: MinFreeLimits = MinFreeLimits { floor: 128, ceiling: 262_144 };
+    pub(crate) const KERNEL: MinFreeLimits = MinFreeLimits {
+        floor: 128,
+        ceiling: 262_144,
+    };
 }
 
 /// Pools smaller than this, in KiB, keep a thirty-second of themselves free: at this size that is
@@ -58,7 +61,9 @@ pub(crate) fn default_min_free_kbytes(lowmem_kib: u64) -> u64 {
 
 /// The kernel's formula (spec 2.1).
 fn root_min_free_kbytes(lowmem_kib: u64, limits: MinFreeLimits) -> u64 {
-    (lowmem_kib * 16).isqrt().clamp(limits.floor, limits.ceiling)
+    (lowmem_kib * 16)
+        .isqrt()
+        .clamp(limits.floor, limits.ceiling)
 }
 
 /// A zone's marks, in pages.
@@ -82,7 +87,10 @@ pub(crate) enum Mark {
 impl Marks {
     /// Returns the marks stored as `raw`.
     pub(crate) const fn from_raw(raw: u64) -> Marks {
-        Marks { min: raw as u32, gap: (raw >> 32) as u32 }
+        Marks {
+            min: raw as u32,
+            gap: (raw >> 32) as u32,
+        }
     }
 
     /// The marks as one word.
@@ -118,9 +126,19 @@ pub(crate) struct MarkInputs {
 
 /// Computes a zone's marks (spec 2.2, with the boost left out of account as in 9.2).
 pub(crate) fn compute_marks(inputs: MarkInputs) -> Marks {
-    let MarkInputs { pages_min, managed, lowmem, is_movable, scale_factor } = inputs;
+    let MarkInputs {
+        pages_min,
+        managed,
+        lowmem,
+        is_movable,
+        scale_factor,
+    } = inputs;
     let share = muldiv(pages_min, managed, lowmem.max(1));
-    let min = if is_movable { movable_min(managed) } else { share };
+    let min = if is_movable {
+        movable_min(managed)
+    } else {
+        share
+    };
     let gap = (share / 4).max(muldiv(managed, scale_factor, 10_000));
     let [min, gap] = [min, gap].map(|pages| u32::try_from(pages).unwrap_or(u32::MAX / 3));
     Marks { min, gap }
@@ -138,7 +156,12 @@ fn muldiv(x: u64, n: u64, d: u64) -> u64 {
 
 /// The boost after one more fragmentation event in a zone (spec 2.4, 9.3).
 pub(crate) fn boost_after_event(boost: usize, inputs: BoostInputs) -> usize {
-    let BoostInputs { high, managed, block_pages, factor } = inputs;
+    let BoostInputs {
+        high,
+        managed,
+        block_pages,
+        factor,
+    } = inputs;
     let limit = muldiv(high as u64, factor, 10_000) as usize;
     // No limit yet means that the marks are not set up; in a zone of few pageblocks the boost would
     // be a mark that cannot be reached.
@@ -253,12 +276,20 @@ pub(crate) fn check(
     if free <= mark + reserve as i64 {
         return Verdict::Reserved;
     }
-    let regular = [Migratetype::Unmovable, Migratetype::Movable, Migratetype::Reclaimable];
+    let regular = [
+        Migratetype::Unmovable,
+        Migratetype::Movable,
+        Migratetype::Reclaimable,
+    ];
     let usable = |mt| view.available.at_least(mt, order);
     let found = order == Order::ZERO
         || regular.into_iter().any(usable)
         || flags.may_use_highatomic() && usable(Migratetype::HighAtomic);
-    if found { Verdict::Pass } else { Verdict::Fragmented }
+    if found {
+        Verdict::Pass
+    } else {
+        Verdict::Fragmented
+    }
 }
 
 /// The mark that a privileged request must respect; the reductions compound, each rounded by itself.
@@ -282,7 +313,11 @@ mod tests {
     const NOTHING: AllocFlags = AllocFlags::empty();
 
     fn view(free: usize) -> FreeView {
-        FreeView { free, highatomic: 0, available: Availability::from_raw(0) }
+        FreeView {
+            free,
+            highatomic: 0,
+            available: Availability::from_raw(0),
+        }
     }
 
     fn verdict(free: usize, mark: usize, reserve: usize, flags: AllocFlags) -> Verdict {
@@ -301,16 +336,31 @@ mod tests {
     fn atomic_requests_stop_at_three_eighths() {
         let atomic = AllocFlags::HIGH | AllocFlags::HARDER;
         assert_eq!(reduced(1024, atomic), 384);
-        assert_eq!(reduced(5, atomic), 3, "each step rounds by itself: 5 - 2 = 3, 3 - 0 = 3");
+        assert_eq!(
+            reduced(5, atomic),
+            3,
+            "each step rounds by itself: 5 - 2 = 3, 3 - 0 = 3"
+        );
         assert_eq!(reduced(1024, AllocFlags::OOM), 512);
-        assert_eq!(reduced(1024, AllocFlags::OOM | AllocFlags::HARDER), 512, "OOM wins");
+        assert_eq!(
+            reduced(1024, AllocFlags::OOM | AllocFlags::HARDER),
+            512,
+            "OOM wins"
+        );
     }
 
     #[test]
     fn reserved_blocks_count_for_urgent_requests_only() {
-        let view = FreeView { free: 100, highatomic: 60, available: Availability::default() };
+        let view = FreeView {
+            free: 100,
+            highatomic: 60,
+            available: Availability::default(),
+        };
         assert_eq!(check(view, Order::ZERO, 50, 0, NOTHING), Verdict::BelowMark);
-        assert_eq!(check(view, Order::ZERO, 50, 0, AllocFlags::HARDER), Verdict::Pass);
+        assert_eq!(
+            check(view, Order::ZERO, 50, 0, AllocFlags::HARDER),
+            Verdict::Pass
+        );
     }
 
     #[test]
@@ -321,15 +371,33 @@ mod tests {
             highatomic: 0,
             available: Availability::from_raw(1 << (mt.idx() * 11 + order)),
         };
-        assert_eq!(check(with(Migratetype::Movable, 3), order, 10, 0, NOTHING), Verdict::Fragmented);
-        assert_eq!(check(with(Migratetype::Movable, 4), order, 10, 0, NOTHING), Verdict::Pass);
-        assert_eq!(check(with(Migratetype::Unmovable, 9), order, 10, 0, NOTHING), Verdict::Pass);
+        assert_eq!(
+            check(with(Migratetype::Movable, 3), order, 10, 0, NOTHING),
+            Verdict::Fragmented
+        );
+        assert_eq!(
+            check(with(Migratetype::Movable, 4), order, 10, 0, NOTHING),
+            Verdict::Pass
+        );
+        assert_eq!(
+            check(with(Migratetype::Unmovable, 9), order, 10, 0, NOTHING),
+            Verdict::Pass
+        );
         let reserved = with(Migratetype::HighAtomic, 9);
         assert_eq!(check(reserved, order, 10, 0, NOTHING), Verdict::Fragmented);
-        assert_eq!(check(reserved, order, 10, 0, AllocFlags::HARDER), Verdict::Pass);
+        assert_eq!(
+            check(reserved, order, 10, 0, AllocFlags::HARDER),
+            Verdict::Pass
+        );
         // The block itself counts against the mark but for one page.
-        assert_eq!(check(with(Migratetype::Movable, 4), order, 985, 0, NOTHING), Verdict::BelowMark);
-        assert_eq!(check(with(Migratetype::Movable, 4), order, 984, 0, NOTHING), Verdict::Pass);
+        assert_eq!(
+            check(with(Migratetype::Movable, 4), order, 985, 0, NOTHING),
+            Verdict::BelowMark
+        );
+        assert_eq!(
+            check(with(Migratetype::Movable, 4), order, 984, 0, NOTHING),
+            Verdict::Pass
+        );
     }
 
     #[test]
@@ -337,7 +405,11 @@ mod tests {
         assert_eq!(default_min_free_kbytes(64), 2);
         assert_eq!(default_min_free_kbytes(1 << 10), 32);
         assert_eq!(default_min_free_kbytes((16 << 10) - 1), 511);
-        assert_eq!(default_min_free_kbytes(16 << 10), 512, "from here on the kernel's root");
+        assert_eq!(
+            default_min_free_kbytes(16 << 10),
+            512,
+            "from here on the kernel's root"
+        );
     }
 
     #[test]
@@ -359,16 +431,43 @@ mod tests {
 
     #[test]
     fn marks_survive_the_word() {
-        let marks = Marks { min: 1024, gap: 262 };
+        let marks = Marks {
+            min: 1024,
+            gap: 262,
+        };
         assert_eq!(Marks::from_raw(marks.raw()), marks);
     }
 
     #[test]
     fn small_zones_are_never_boosted() {
-        let inputs = BoostInputs { high: 1548, managed: 2047, block_pages: 512, factor: 15_000 };
+        let inputs = BoostInputs {
+            high: 1548,
+            managed: 2047,
+            block_pages: 512,
+            factor: 15_000,
+        };
         assert_eq!(boost_after_event(0, inputs), 0);
-        assert_eq!(boost_after_event(0, BoostInputs { managed: 2048, ..inputs }), 512);
-        assert_eq!(boost_after_event(0, BoostInputs { managed: 2048, factor: 0, ..inputs }), 0);
+        assert_eq!(
+            boost_after_event(
+                0,
+                BoostInputs {
+                    managed: 2048,
+                    ..inputs
+                }
+            ),
+            512
+        );
+        assert_eq!(
+            boost_after_event(
+                0,
+                BoostInputs {
+                    managed: 2048,
+                    factor: 0,
+                    ..inputs
+                }
+            ),
+            0
+        );
     }
 
     mod tv {
@@ -376,7 +475,10 @@ mod tests {
 
         #[test]
         fn s2_1_min_free_kbytes() {
-            let v5_0 = MinFreeLimits { floor: 128, ceiling: 65_536 };
+            let v5_0 = MinFreeLimits {
+                floor: 128,
+                ceiling: 65_536,
+            };
             let table = [
                 (1, 128),
                 (16, 512),
@@ -390,7 +492,11 @@ mod tests {
                 (524_288, 65_536),
             ];
             for (lowmem_mib, min_free) in table {
-                assert_eq!(root_min_free_kbytes(lowmem_mib << 10, v5_0), min_free, "{lowmem_mib} MiB");
+                assert_eq!(
+                    root_min_free_kbytes(lowmem_mib << 10, v5_0),
+                    min_free,
+                    "{lowmem_mib} MiB"
+                );
             }
             // The later ceiling lets the root go on.
             assert_eq!(default_min_free_kbytes(524_288 << 10), 92_681);
@@ -398,15 +504,23 @@ mod tests {
         }
 
         fn triple(pages_min: u64, managed: u64, lowmem: u64) -> [usize; 3] {
-            let inputs =
-                MarkInputs { pages_min, managed, lowmem, is_movable: false, scale_factor: 10 };
+            let inputs = MarkInputs {
+                pages_min,
+                managed,
+                lowmem,
+                is_movable: false,
+                scale_factor: 10,
+            };
             let marks = compute_marks(inputs);
             [Mark::Min, Mark::Low, Mark::High].map(|mark| marks.get(mark))
         }
 
         #[test]
         fn s2_2_marks_of_one_zone() {
-            assert_eq!(triple(4096 / PAGE_KIB, 262_144, 262_144), [1024, 1286, 1548]);
+            assert_eq!(
+                triple(4096 / PAGE_KIB, 262_144, 262_144),
+                [1024, 1286, 1548]
+            );
             assert_eq!(triple(512 / PAGE_KIB, 4096, 4096), [128, 160, 192]);
         }
 
@@ -422,14 +536,21 @@ mod tests {
 
         #[test]
         fn s2_4_boost_grows_to_its_limit() {
-            let inputs =
-                BoostInputs { high: 1548, managed: 262_144, block_pages: 512, factor: 15_000 };
+            let inputs = BoostInputs {
+                high: 1548,
+                managed: 262_144,
+                block_pages: 512,
+                factor: 15_000,
+            };
             let mut boosts = vec![0];
             for _ in 0..6 {
                 boosts.push(boost_after_event(*boosts.last().unwrap(), inputs));
             }
             assert_eq!(boosts, [0, 512, 1024, 1536, 2048, 2322, 2322]);
-            let low = BoostInputs { high: 300, ..inputs };
+            let low = BoostInputs {
+                high: 300,
+                ..inputs
+            };
             assert_eq!(boost_after_event(boost_after_event(0, low), low), 512);
         }
     }

@@ -39,7 +39,10 @@ impl ZoneRef {
             return None;
         }
         let packed = packed as usize;
-        Some(ZoneRef { node: NodeId::at(packed / NR_ZONES), zone: ZoneType::ALL[packed % NR_ZONES] })
+        Some(ZoneRef {
+            node: NodeId::at(packed / NR_ZONES),
+            zone: ZoneType::ALL[packed % NR_ZONES],
+        })
     }
 }
 
@@ -71,7 +74,10 @@ impl Zonelists {
     /// Returns empty lists for `nr_nodes` nodes.
     pub(crate) fn new(nr_nodes: usize) -> Zonelists {
         let empty = || std::array::from_fn(|_| AtomicU8::new(END));
-        Zonelists { seq: AtomicU32::new(0), lists: (0..nr_nodes).map(|_| empty()).collect() }
+        Zonelists {
+            seq: AtomicU32::new(0),
+            lists: (0..nr_nodes).map(|_| empty()).collect(),
+        }
     }
 
     /// Writes all lists anew. Callers take turns.
@@ -83,7 +89,9 @@ impl Zonelists {
         self.seq.swap(seq + 1, Ordering::AcqRel);
         let orders = fallback_orders(nodes);
         for (list, order) in self.lists.iter().zip(orders) {
-            let entries = order.into_iter().flat_map(|node| zones_of(node, &nodes[node.get()]));
+            let entries = order
+                .into_iter()
+                .flat_map(|node| zones_of(node, &nodes[node.get()]));
             let packed = entries.map(ZoneRef::pack).chain(std::iter::repeat(END));
             for (entry, packed) in list.iter().zip(packed) {
                 // Relaxed: a reader may see old and new entries mixed; it finds out by the sequence.
@@ -129,17 +137,25 @@ fn zones_of(node: NodeId, shape: &NodeShape) -> impl Iterator<Item = ZoneRef> {
 /// For each node, all nodes with memory in the order in which its requests try them.
 fn fallback_orders(nodes: &[NodeShape]) -> Vec<Vec<NodeId>> {
     let mut load = vec![0; nodes.len()];
-    (0..nodes.len()).map(|local| fallback_order(local, nodes, &mut load)).collect()
+    (0..nodes.len())
+        .map(|local| fallback_order(local, nodes, &mut load))
+        .collect()
 }
 
 /// The order for one node (spec 1.6). `load` makes nodes at equal distance take turns at being the
 /// first choice of others.
 fn fallback_order(local: usize, nodes: &[NodeShape], load: &mut [usize]) -> Vec<NodeId> {
-    let mut left: Vec<usize> = (0..nodes.len()).filter(|n| nodes[*n].has_memory()).collect();
+    let mut left: Vec<usize> = (0..nodes.len())
+        .filter(|n| nodes[*n].has_memory())
+        .collect();
     let mut order = Vec::with_capacity(left.len());
     let mut turn = nodes.len();
     let mut last_distance = None;
-    while let Some(best) = left.iter().copied().min_by_key(|n| score(local, *n, nodes, load)) {
+    while let Some(best) = left
+        .iter()
+        .copied()
+        .min_by_key(|n| score(local, *n, nodes, load))
+    {
         left.retain(|n| *n != best);
         let distance = nodes[local].distances[best];
         if best != local && last_distance != Some(distance) {
@@ -165,7 +181,11 @@ mod tests {
     use super::*;
 
     fn shape(distances: &[u8]) -> NodeShape {
-        NodeShape { managed: [false, true, true], distances: distances.to_vec(), has_cpus: true }
+        NodeShape {
+            managed: [false, true, true],
+            distances: distances.to_vec(),
+            has_cpus: true,
+        }
     }
 
     fn lists(nodes: &[NodeShape]) -> Zonelists {
@@ -182,14 +202,21 @@ mod tests {
     #[test]
     fn own_zones_come_first_highest_first() {
         let lists = lists(&[shape(&[10, 20]), shape(&[20, 10])]);
-        assert_eq!(names(&lists, 0, ZoneType::Movable), ["0M", "0N", "1M", "1N"]);
+        assert_eq!(
+            names(&lists, 0, ZoneType::Movable),
+            ["0M", "0N", "1M", "1N"]
+        );
         assert_eq!(names(&lists, 1, ZoneType::Normal), ["1N", "0N"]);
         assert!(names(&lists, 1, ZoneType::Dma).is_empty());
     }
 
     #[test]
     fn nearer_nodes_come_before_farther_ones() {
-        let nodes = [shape(&[10, 40, 20]), shape(&[40, 10, 20]), shape(&[20, 20, 10])];
+        let nodes = [
+            shape(&[10, 40, 20]),
+            shape(&[40, 10, 20]),
+            shape(&[20, 20, 10]),
+        ];
         let lists = lists(&nodes);
         assert_eq!(names(&lists, 0, ZoneType::Normal), ["0N", "2N", "1N"]);
         assert_eq!(names(&lists, 1, ZoneType::Normal), ["1N", "2N", "0N"]);
@@ -197,14 +224,22 @@ mod tests {
 
     #[test]
     fn equal_neighbours_take_turns() {
-        let nodes = [shape(&[10, 20, 20]), shape(&[20, 10, 20]), shape(&[20, 20, 10])];
+        let nodes = [
+            shape(&[10, 20, 20]),
+            shape(&[20, 10, 20]),
+            shape(&[20, 20, 10]),
+        ];
         let lists = lists(&nodes);
         let first_remote = |node| names(&lists, node, ZoneType::Normal)[1].clone();
         let firsts = [first_remote(0), first_remote(1), first_remote(2)];
         let mut distinct = firsts.to_vec();
         distinct.sort();
         distinct.dedup();
-        assert_eq!(distinct.len(), 3, "each node is somebody's first choice: {firsts:?}");
+        assert_eq!(
+            distinct.len(),
+            3,
+            "each node is somebody's first choice: {firsts:?}"
+        );
     }
 
     #[test]

@@ -1,0 +1,116 @@
+//! How a node's memory is divided.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::{DaemonPost, Node};
+use crate::arena::{Arena, ArenaOptions};
+use crate::buddy::Geometry;
+use crate::error::BuildError;
+use crate::memmap::Memmap;
+use crate::sync::{FenceNames, WaitQueue};
+use crate::types::{NR_ZONES, NodeId, Order, Pfn, ZoneType};
+use crate::zone::Zone;
+
+/// Pages of each zone of a node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct ZonePlan {
+    /// Pages of the DMA, the Normal and the Movable zone.
+    pub(crate) pages: [usize; NR_ZONES],
+}
+
+impl ZonePlan {
+    /// Pages of all zones.
+    pub(crate) fn total(&self) -> usize {
+        self.pages.iter().sum()
+    }
+
+    /// Where each zone lies in the arena, as page indexes. Zones begin at multiples of the largest
+    /// block, since buddies are found by exclusive or; the gaps are address space, not memory.
+    pub(crate) fn ranges(&self) -> [Range<usize>; NR_ZONES] {
+        let mut next = 0;
+        self.pages.map(|pages| {
+            let start = next;
+            next = (start + pages).next_multiple_of(Order::MAX.pages());
+            start..start + pages
+        })
+    }
+
+    /// Pages of address space that the zones span.
+    pub(crate) fn span(&self) -> usize {
+        self.ranges()
+            .iter()
+            .map(|range| range.end)
+            .max()
+            .unwrap_or(0)
+            .max(1)
+    }
+}
+
+/// A node to be built.
+#[derive(Clone, Debug)]
+pub(crate) struct NodePlan {
+    /// Its zones.
+    pub(crate) zones: ZonePlan,
+    /// How its arena is reserved.
+    pub(crate) arena: ArenaOptions,
+    /// The CPUs that belong to it.
+    pub(crate) cpus: Vec<usize>,
+    /// Its distance to each node, itself included.
+    pub(crate) distances: Vec<u8>,
+}
+
+impl NodePlan {
+    pub(super) fn build(
+        &self,
+        id: NodeId,
+        nr_cpus: usize,
+        freed: &Arc<WaitQueue>,
+    ) -> Result<Node, BuildError> {
+        let ranges = self.zones.ranges();
+        let span = self.zones.span();
+        let dma = ranges[ZoneType::Dma.idx()].clone();
+        let locked = (!dma.is_empty()).then_some(dma);
+        let options = ArenaOptions {
+            locked,
+            ..self.arena.clone()
+        };
+        let arena = Arena::new(span, &options)?;
+        let map = Arc::new(Memmap::new(id, span)?);
+        let zone = |zone: ZoneType| {
+            let range = &ranges[zone.idx()];
+            let geometry = Geometry {
+                start: Pfn::new(id, range.start),
+                pages: range.len(),
+            };
+            Zone::new(
+                (id, zone),
+                geometry,
+                Arc::clone(&map),
+                nr_cpus,
+                Arc::clone(freed),
+            )
+        };
+        let zones = [
+            zone(ZoneType::Dma)?,
+            zone(ZoneType::Normal)?,
+            zone(ZoneType::Movable)?,
+        ];
+        Ok(Node {
+            id,
+            arena,
+            map,
+            zones,
+            cpus: self.cpus.clone(),
+            distances: self.distances.clone(),
+            kswapd: DaemonPost::new(FenceNames {
+                waker: "kswapd.waker",
+                sleeper: "kswapd.sleeper",
+            }),
+            kcompactd: DaemonPost::new(FenceNames {
+                waker: "kcompactd.waker",
+                sleeper: "kcompactd.sleeper",
+            }),
+        })
+    }
+}

@@ -1,0 +1,301 @@
+//! The nodes of a pool: their zones, the order in which zones are tried, and who is woken.
+//!
+//! *Kernel counterpart:* `struct pglist_data`, `get_page_from_freelist`, `wakeup_kswapd`,
+//! `wakeup_kcompactd`, `drain_all_pages` (v5.0). Everything here is a step that never sleeps, so that
+//! reclaim, compaction and swap can take frames without the allocator above them.
+//!
+//! **Invariants**
+//! - D1: every frame of a node's arena that belongs to a zone belongs to exactly one.
+//! - D2: a node outside a request's mask is neither allocated from nor woken.
+//!
+//! **Locking:** none of its own but the turn of those who drain all caches, which is taken with
+//! nothing else held.
+
+#![forbid(unsafe_code)]
+
+mod daemon_post;
+mod layout;
+mod marks;
+mod walk;
+mod wake;
+
+#[cfg(all(test, not(loom)))]
+mod tests;
+
+use std::sync::Arc;
+
+use crate::arena::Arena;
+use crate::error::{BuildError, Violation};
+use crate::memmap::Memmap;
+use crate::sync::{CoreMutex, FenceNames, WaitQueue};
+use crate::types::{NR_ZONES, NodeId, Order, Pfn, ZoneType};
+use crate::zone::Zone;
+use crate::zone::vmstat::{VmEvent, VmEvents};
+use crate::zone::watermark::Mark;
+use crate::zone::zonelist::{NodeShape, Zonelists};
+
+pub(crate) use daemon_post::{DaemonPost, DaemonState};
+pub(crate) use layout::{NodePlan, ZonePlan};
+pub(crate) use marks::{MarkSettings, Ratios};
+pub(crate) use walk::{Granted, Shortage, Walk};
+
+/// One node: an arena, its frame table, its zones and its daemons' posts.
+#[derive(Debug)]
+pub(crate) struct Node {
+    id: NodeId,
+    arena: Arena,
+    map: Arc<Memmap>,
+    zones: [Zone; NR_ZONES],
+    /// Which CPUs belong to it.
+    cpus: Vec<usize>,
+    distances: Vec<u8>,
+    /// Where the background reclaimer is asked.
+    pub(crate) kswapd: DaemonPost,
+    /// Where the background compactor is asked.
+    pub(crate) kcompactd: DaemonPost,
+}
+
+impl Node {
+    /// The node's number.
+    pub(crate) fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// Its memory.
+    pub(crate) fn arena(&self) -> &Arena {
+        &self.arena
+    }
+
+    /// Its frame table.
+    pub(crate) fn map(&self) -> &Memmap {
+        &self.map
+    }
+
+    /// Its zones, lowest first; those without memory included.
+    pub(crate) fn zones(&self) -> &[Zone; NR_ZONES] {
+        &self.zones
+    }
+
+    /// The zone of a type.
+    pub(crate) fn zone(&self, zone: ZoneType) -> &Zone {
+        &self.zones[zone.idx()]
+    }
+
+    /// The zone a frame belongs to.
+    pub(crate) fn zone_of(&self, pfn: Pfn) -> Option<&Zone> {
+        self.zones.iter().find(|zone| zone.contains(pfn))
+    }
+
+    /// The CPUs that belong to it.
+    pub(crate) fn cpus(&self) -> &[usize] {
+        &self.cpus
+    }
+
+    /// Zones with memory, up to `class`, lowest first.
+    fn managed_up_to(&self, class: ZoneType) -> impl DoubleEndedIterator<Item = &Zone> {
+        self.zones[..=class.idx()]
+            .iter()
+            .filter(|zone| zone.is_managed())
+    }
+
+    /// Whether one zone up to `class` stands above its high mark for `order`: one is enough, since
+    /// to demand it of all would chase zones that can never get there (spec 4.10).
+    pub(crate) fn is_balanced(&self, order: Order, class: ZoneType) -> bool {
+        let none = crate::zone::watermark::AllocFlags::empty();
+        let mut zones = self.managed_up_to(class).peekable();
+        zones.peek().is_none()
+            || zones.any(|zone| {
+                zone.check_against(zone.mark(Mark::High), order, class, none)
+                    .passes()
+            })
+    }
+
+    /// Whether fragmentation has raised the marks of a zone up to `class`.
+    pub(crate) fn is_boosted(&self, class: ZoneType) -> bool {
+        self.managed_up_to(class)
+            .rev()
+            .any(|zone| zone.boost() != 0)
+    }
+
+    fn shape(&self) -> NodeShape {
+        NodeShape {
+            managed: std::array::from_fn(|zone| self.zones[zone].is_managed()),
+            distances: self.distances.clone(),
+            has_cpus: !self.cpus.is_empty(),
+        }
+    }
+
+    fn metadata_bytes(&self) -> usize {
+        let zones: usize = self.zones.iter().map(Zone::metadata_bytes).sum();
+        self.map.bytes() + zones + size_of::<Node>()
+    }
+}
+
+/// All nodes of a pool.
+#[derive(Debug)]
+pub(crate) struct Nodes {
+    nodes: Vec<Node>,
+    zonelists: Zonelists,
+    /// The node of each CPU.
+    cpu_nodes: Vec<NodeId>,
+    events: VmEvents,
+    freed: Arc<WaitQueue>,
+    /// Whose turn it is to drain all caches.
+    drain_turn: CoreMutex<()>,
+}
+
+impl Nodes {
+    /// Maps and builds the nodes that were planned.
+    pub(crate) fn build(plans: &[NodePlan], nr_cpus: usize) -> Result<Nodes, BuildError> {
+        let freed = Arc::new(WaitQueue::new(FenceNames {
+            waker: "freed.waker",
+            sleeper: "freed.sleeper",
+        }));
+        let nodes = plans
+            .iter()
+            .enumerate()
+            .map(|(id, plan)| plan.build(NodeId::at(id), nr_cpus, &freed))
+            .collect::<Result<Vec<_>, _>>()?;
+        let nodes = Nodes {
+            zonelists: Zonelists::new(nodes.len()),
+            cpu_nodes: cpu_nodes(&nodes, nr_cpus),
+            nodes,
+            events: VmEvents::new(nr_cpus),
+            freed,
+            drain_turn: CoreMutex::new(()),
+        };
+        nodes.rebuild_zonelists();
+        Ok(nodes)
+    }
+
+    /// Writes the zonelists anew, when a zone has received its first memory or lost its last. Pools
+    /// of fewer pageblocks than migratetypes stop telling types apart (spec 1.6).
+    pub(crate) fn rebuild_zonelists(&self) {
+        let _turn = self.drain_turn.lock();
+        let shapes: Vec<_> = self.nodes.iter().map(Node::shape).collect();
+        self.zonelists.rebuild(&shapes);
+        let nr_blocks: usize = self
+            .zones()
+            .map(|zone| zone.managed() >> zone.block_order().get())
+            .sum();
+        for zone in self.zones() {
+            zone.set_grouping(nr_blocks >= crate::types::NR_MIGRATETYPES);
+        }
+    }
+
+    /// Every node.
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &Node> {
+        self.nodes.iter()
+    }
+
+    /// How many nodes there are.
+    pub(crate) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Every zone of every node.
+    pub(crate) fn zones(&self) -> impl Iterator<Item = &Zone> {
+        self.nodes.iter().flat_map(|node| node.zones.iter())
+    }
+
+    /// The node with the given number.
+    pub(crate) fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.get()]
+    }
+
+    /// The node with the given number, if there is one.
+    pub(crate) fn get(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.get(id.get())
+    }
+
+    /// The node that `cpu` belongs to.
+    pub(crate) fn of_cpu(&self, cpu: usize) -> NodeId {
+        match self.cpu_nodes.get(cpu) {
+            Some(node) => *node,
+            None => self.cpu_nodes[cpu % self.cpu_nodes.len()],
+        }
+    }
+
+    /// The node and page index of an address inside an arena.
+    pub(crate) fn locate(&self, addr: *const u8) -> Option<Pfn> {
+        self.nodes
+            .iter()
+            .find_map(|node| Some(Pfn::new(node.id, node.arena.index_of(addr)?)))
+    }
+
+    /// The event counters.
+    pub(crate) fn events(&self) -> &VmEvents {
+        &self.events
+    }
+
+    /// The queue of those who wait for memory to be freed.
+    pub(crate) fn freed(&self) -> &WaitQueue {
+        &self.freed
+    }
+
+    /// Empties every cache of every CPU; returns how many pages that were. If somebody is at it
+    /// already, returns at once: to queue up behind them would only make everybody late.
+    pub(crate) fn drain_all(&self) -> usize {
+        match self.drain_turn.try_lock() {
+            Some(_turn) => self.zones().map(Zone::drain).sum(),
+            None => 0,
+        }
+    }
+
+    /// Empties every cache of every CPU, after whoever is at it, and waits for every free that is
+    /// under way: for a thread that has published that it waits for memory (see [`zone`](crate::zone)).
+    pub(crate) fn drain_all_and_synchronize(&self) -> usize {
+        let _turn = self.drain_turn.lock();
+        let drained = self.zones().map(Zone::drain).sum();
+        self.zones().for_each(Zone::synchronize);
+        drained
+    }
+
+    /// Sums of what happened, caches included, by the kernel's names.
+    pub(crate) fn vmstat(&self) -> Vec<(&'static str, u64)> {
+        let mut sums: Vec<u64> = VmEvent::ALL
+            .iter()
+            .map(|event| self.events.sum(*event))
+            .collect();
+        for zone in self.zones() {
+            let events = zone.events();
+            let pgalloc = match zone.zone_type() {
+                ZoneType::Dma => VmEvent::PgallocDma,
+                ZoneType::Normal => VmEvent::PgallocNormal,
+                ZoneType::Movable => VmEvent::PgallocMovable,
+            };
+            sums[pgalloc as usize] += events.pages_allocated;
+            sums[VmEvent::Pgfree as usize] += events.pages_freed;
+            sums[VmEvent::NumaHit as usize] += events.local_hits;
+            sums[VmEvent::NumaLocal as usize] += events.local_hits;
+            sums[VmEvent::ExtfragEvents as usize] += events.extfrag;
+            sums[VmEvent::PcpContended as usize] += events.contended;
+        }
+        VmEvent::ALL
+            .iter()
+            .map(|event| event.name())
+            .zip(sums)
+            .collect()
+    }
+
+    /// Bytes of everything that is not handed out: tables, caches, counters.
+    pub(crate) fn metadata_bytes(&self) -> usize {
+        let nodes: usize = self.nodes.iter().map(Node::metadata_bytes).sum();
+        nodes + self.events.bytes() + size_of::<Nodes>()
+    }
+
+    /// Checks every invariant of every node.
+    pub(crate) fn verify(&self) -> Result<(), Violation> {
+        self.zones().try_for_each(Zone::verify)
+    }
+}
+
+/// The node of each CPU: those that the plans name, the others in turn.
+fn cpu_nodes(nodes: &[Node], nr_cpus: usize) -> Vec<NodeId> {
+    (0..nr_cpus)
+        .map(|cpu| {
+            let owner = nodes.iter().find(|node| node.cpus.contains(&cpu));
+            owner.map_or(NodeId::at(cpu % nodes.len()), Node::id)
+        })
+        .collect()
+}

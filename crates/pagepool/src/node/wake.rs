@@ -1,0 +1,59 @@
+//! Asking daemons for work.
+//!
+//! *Kernel counterpart:* `wakeup_kswapd`, `wake_all_kswapds`, `wakeup_kcompactd`,
+//! `kcompactd_node_suitable` (v5.0). Two defects of v5.0 are not repeated: a request is judged by its
+//! own order and class *before* it is recorded, so that one which nobody will serve cannot spoil the
+//! judgement of later ones; and every wake-up has the full barrier.
+
+use super::{Node, Nodes, Walk};
+use crate::gfp::Gfp;
+use crate::types::{NodeId, Order, ZoneType};
+use crate::zone::Zone;
+use crate::zone::fragmentation::Suitability;
+use crate::zone::vmstat::{VmEvent, VmEvents};
+
+impl Nodes {
+    /// Asks the background reclaimer of each node that the request may use, once a node.
+    pub(crate) fn wake_all_kswapds(&self, walk: &Walk, gfp: Gfp) {
+        let mut last = None;
+        for entry in self.zonelists.of(walk.preferred, walk.class) {
+            if walk.mask.contains(entry.node) && last.replace(entry.node) != Some(entry.node) {
+                self.wake_kswapd(entry.node, walk.order, walk.class, gfp);
+            }
+        }
+    }
+
+    /// Asks one node's background reclaimer, if there is something for it to do. If memory is free
+    /// but in pieces, or the reclaimer is hopeless, only compaction can help: it is asked on behalf of
+    /// requesters that cannot compact themselves.
+    pub(crate) fn wake_kswapd(&self, node: NodeId, order: Order, class: ZoneType, gfp: Gfp) {
+        let node = self.node(node);
+        if node.needs_reclaim(order, class) {
+            self.events.count(VmEvent::KswapdPosts);
+            node.kswapd.post(class, order);
+        } else if !gfp.may_block() {
+            node.wake_kcompactd(order, class, &self.events);
+        }
+    }
+}
+
+impl Node {
+    fn needs_reclaim(&self, order: Order, class: ZoneType) -> bool {
+        let satisfied = self.is_balanced(order, class) && !self.is_boosted(class);
+        !satisfied && !self.kswapd.is_hopeless()
+    }
+
+    /// Asks the background compactor for a block of `order` in a zone up to `class`.
+    pub(crate) fn wake_kcompactd(&self, order: Order, class: ZoneType, events: &VmEvents) {
+        if order > Order::ZERO && self.can_compact(order, class) {
+            events.count(VmEvent::KcompactdPosts);
+            self.kcompactd.post(class, order);
+        }
+    }
+
+    fn can_compact(&self, order: Order, class: ZoneType) -> bool {
+        let suitable =
+            |zone: &Zone| zone.compaction_suitable(order, class) == Suitability::Continue;
+        self.managed_up_to(class).any(suitable)
+    }
+}
