@@ -50,7 +50,7 @@ fn two_threads_on_two_cpus_lose_no_update() {
     let outcomes = Outcomes::new();
     let seen = outcomes.clone();
     check("delta_counter_two_cpus", 900, move || {
-        seen.record(update_from([0, 1]))
+        seen.record(update_from([0, 1]));
     });
     outcomes.assert_exactly([0, 3, 6]); // each CPU's 1 + 2 moves at once
 }

@@ -9,18 +9,17 @@
 #![cfg(loom)]
 
 use loom_tests::{Outcomes, Shared, actor, check, join};
-use pagepool::model::{FenceNames, WaitOutcome, WaitQueue, clock};
+use pagepool::model::{CorePark, DaemonPark, FenceNames, Park, WaitOutcome, WaitQueue, clock};
 
-#[test]
-fn a_timed_sleep_ends_once() {
+fn check_timed_sleep<P: Park + 'static>(name: &str) {
     let outcomes = Outcomes::new();
     let seen = outcomes.clone();
-    check("wake_or_timeout", 550, move || {
+    check(name, 550, move || {
         let fences = FenceNames {
             waker: "kswapd.waker",
             sleeper: "kswapd.sleeper",
         };
-        let queue = Shared::new(<WaitQueue>::new(fences));
+        let queue = Shared::new(WaitQueue::<P>::new(fences));
         let (s, c, w) = (
             Shared::clone(&queue),
             Shared::clone(&queue),
@@ -42,4 +41,14 @@ fn a_timed_sleep_ends_once() {
         seen.record(format!("{outcome:?} {nr_woken}"));
     });
     outcomes.assert_exactly(["TimedOut 0", "Woken 1"].map(str::to_owned));
+}
+
+#[test]
+fn a_timed_sleep_of_an_application_thread_ends_once() {
+    check_timed_sleep::<CorePark>("wake_or_timeout_core");
+}
+
+#[test]
+fn a_timed_sleep_of_a_daemon_ends_once() {
+    check_timed_sleep::<DaemonPark>("wake_or_timeout_daemon");
 }

@@ -18,7 +18,6 @@ pub use std::sync::atomic::Ordering;
 pub use probed::*;
 
 #[cfg(not(loom))]
-#[expect(clippy::disallowed_types, reason = "this is the facade")]
 mod imp {
     /// A `bool` that threads share.
     pub type AtomicBool = std::sync::atomic::AtomicBool;

@@ -3,11 +3,6 @@
 //! An [`Instant`] is a plain number, so that it can be packed, stored in an atomic and compared without
 //! a system type. Only differences and order mean anything: it counts from the first look at the clock.
 
-#![cfg_attr(
-    not(loom),
-    expect(clippy::disallowed_types, reason = "this is the facade")
-)]
-
 use std::time::Duration;
 
 /// A point in time, in nanoseconds since the process first asked; good for 584 years.

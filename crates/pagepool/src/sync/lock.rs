@@ -10,8 +10,6 @@
 //! [`Condvar`] has no timed wait in models; naps and deadlines go through a
 //! [`WaitQueue`](super::WaitQueue), whose time-outs a model can fire.
 
-#![expect(clippy::disallowed_types, reason = "this is the facade")]
-
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::{PoisonError, TryLockError};

@@ -33,6 +33,7 @@
 //!
 //! Not here: the cells, pages and lists that the locks protect, and every decision about when to wake.
 
+#![expect(clippy::disallowed_types, reason = "this is the facade")]
 #![allow(dead_code, unused_imports)] // TODO(every item has its user in zone/, node/ or daemon/): remove.
 #![allow(
     unreachable_pub,

@@ -10,7 +10,7 @@
 //! is for queues that only daemons and controllers touch.
 //!
 //! **Time under loom.** loom's clock stands still and its timed waits never end. A model *fires* a time-out
-//! instead: each [`fire_timeout`](Park::fire_timeout) ends one timed park, the one going on or the next one
+//! instead: each `fire_timeout` ends one timed park, the one going on or the next one
 //! to begin, as a real clock may do at any moment.
 
 #[cfg(not(loom))]
