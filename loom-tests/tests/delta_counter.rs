@@ -1,9 +1,10 @@
 //! Counters with per-CPU deltas lose no update, and reads are off by no more than they say.
 //!
-//! *Threads:* two updaters that the scheduler put on one CPU, or on two; a reader. *Property:* at rest, the
-//! snapshot is the sum (INV-9); meanwhile, a read lies between the least and the greatest sum that
-//! could have been, give or take the thresholds. *The bug it would catch:* a delta that is loaded,
-//! changed and stored, so that two threads on one slot lose an update: the negative twin below.
+//! *Threads:* two updaters that the scheduler put on one CPU, or on two; a reader. *Property:* at
+//! rest, the snapshot is the sum (INV-9); meanwhile, a read lies between the least and the greatest
+//! sum that could have been, give or take the thresholds. *The bug it would catch:* a delta that is
+//! loaded, changed and stored, so that two threads on one slot lose an update: the negative twin
+//! below.
 
 #![cfg(loom)]
 

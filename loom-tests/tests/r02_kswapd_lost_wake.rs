@@ -1,10 +1,11 @@
 //! R2: an allocator that takes a zone below its low mark is noticed by kswapd.
 //!
-//! *Threads:* two allocators, each of which takes a page with a relaxed decrement, judges the mark with what it
-//! left behind, and if it is below, posts and wakes; kswapd, which sleeps while nothing is asked and the
-//! zone is above its mark. *Property:* kswapd runs; never "below the mark and asleep" (INV-2).
-//! *The bug it would catch:* v5.0's bare `waitqueue_active`; a count whose update is not ordered before
-//! the look for a sleeper. *The edits that make it fail:* mutants `kswapd.waker`, `kswapd.sleeper`.
+//! *Threads:* two allocators, each of which takes a page with a relaxed decrement, judges the mark
+//! with what it left behind, and if it is below, posts and wakes; kswapd, which sleeps while
+//! nothing is asked and the zone is above its mark. *Property:* kswapd runs; never "below the mark
+//! and asleep" (INV-2). *The bug it would catch:* v5.0's bare `waitqueue_active`; a count whose
+//! update is not ordered before the look for a sleeper. *The edits that make it fail:* mutants
+//! `kswapd.waker`, `kswapd.sleeper`.
 
 #![cfg(loom)]
 

@@ -1,10 +1,11 @@
 //! A sleep with a deadline ends once, as a wake-up or as a time-out, and leaves no entry behind.
 //!
-//! *Threads:* a sleeper with a deadline; a clock that lets it pass; a waker. *Property:* the waker's count and the
-//! sleeper's ending agree: woken exactly if the waker removed an entry; the count of sleepers is 0 afterwards.
-//! *The bug it would catch:* an entry removed twice, once by the waker and once by the time-out, which would make
-//! the count wrap and every later free take the lock; a time-out reported for a thread that was woken.
-//! *The edits that make it fail:* mutants `waitqueue.epoch`, `waitqueue.remove`.
+//! *Threads:* a sleeper with a deadline; a clock that lets it pass; a waker. *Property:* the
+//! waker's count and the sleeper's ending agree: woken exactly if the waker removed an entry; the
+//! count of sleepers is 0 afterwards. *The bug it would catch:* an entry removed twice, once by the
+//! waker and once by the time-out, which would make the count wrap and every later free take the
+//! lock; a time-out reported for a thread that was woken. *The edits that make it fail:* mutants
+//! `waitqueue.epoch`, `waitqueue.remove`.
 
 #![cfg(loom)]
 
