@@ -1,20 +1,20 @@
 //! Models of pagepool's concurrent protocols, run by loom on the real types.
 //!
-//! A model is a closure that loom runs once for each interleaving, and for each value that a load may
-//! return under the memory model, up to a bound on preemptions. Models live in `tests/`, one protocol a file,
-//! numbered as the scenarios of the design or with a plain name. `.ci/loom` runs them; without `--cfg loom`
-//! this crate is empty.
+//! A model is a closure that loom runs once for each interleaving, and for each value that a load
+//! may return under the memory model, up to a bound on preemptions. Models live in `tests/`, one
+//! protocol a file, numbered as the scenarios of the design or with a plain name. `.ci/loom` runs
+//! them; without `--cfg loom` this crate is empty.
 //!
 //! Rules that loom 0.7 asks for:
 //! - Actors are spawned; the main thread only makes things and joins, and looks at the end.
-//! - Share by `std::sync::Arc`, not loom's: an order of magnitude fewer executions, and a failure is a
-//!   panic and not an abort.
+//! - Share by `std::sync::Arc`, not loom's: an order of magnitude fewer executions, and a failure
+//!   is a panic and not an abort.
 //! - At most five threads, the main one included, and few atomics.
 //! - Expect a deadlock report for a lost wake-up: the sleeper waits for ever, and loom says so.
 //!
-//! Each model states a floor of executions, since a model that stops exploring passes too. And each can
-//! fail: by a mutant listed in `mutants.txt`, a step left out of the real code by name, or by a negative
-//! twin beside it, the same model on a wrong implementation.
+//! Each model states a floor of executions, since a model that stops exploring passes too. And each
+//! can fail: by a mutant listed in `mutants.txt`, a step left out of the real code by name, or by a
+//! negative twin beside it, the same model on a wrong implementation.
 
 #![cfg(loom)]
 #![expect(
@@ -33,9 +33,9 @@ pub use std::sync::Arc as Shared;
 /// Preemptions per execution when neither the model nor `LOOM_MAX_PREEMPTIONS` says otherwise.
 const DEFAULT_PREEMPTIONS: usize = 2;
 
-/// Runs `model` for every interleaving with up to two preemptions, prints the number of executions, and
-/// asserts that it is at least `min_executions`, unless the run is not the usual one (a smaller bound, plain
-/// atomics, a mutant).
+/// Runs `model` for every interleaving with up to two preemptions, prints the number of executions,
+/// and asserts that it is at least `min_executions`, unless the run is not the usual one (a smaller
+/// bound, plain atomics, a mutant).
 ///
 /// # Panics
 /// If the model does, in any execution, or if there were too few.

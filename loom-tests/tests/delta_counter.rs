@@ -1,9 +1,10 @@
 //! Counters with per-CPU deltas lose no update, and reads are off by no more than they say.
 //!
-//! *Threads:* two updaters that the scheduler put on one CPU, or on two; a reader. *Property:* at rest, the
-//! snapshot is the sum (INV-9); meanwhile, a read lies between the least and the greatest sum that
-//! could have been, give or take the thresholds. *The bug it would catch:* a delta that is loaded,
-//! changed and stored, so that two threads on one slot lose an update: the negative twin below.
+//! *Threads:* two updaters that the scheduler put on one CPU, or on two; a reader. *Property:* at
+//! rest, the snapshot is the sum (INV-9); meanwhile, a read lies between the least and the greatest
+//! sum that could have been, give or take the thresholds. *The bug it would catch:* a delta that is
+//! loaded, changed and stored, so that two threads on one slot lose an update: the negative twin
+//! below.
 
 #![cfg(loom)]
 
@@ -50,7 +51,7 @@ fn two_threads_on_two_cpus_lose_no_update() {
     let outcomes = Outcomes::new();
     let seen = outcomes.clone();
     check("delta_counter_two_cpus", 900, move || {
-        seen.record(update_from([0, 1]))
+        seen.record(update_from([0, 1]));
     });
     outcomes.assert_exactly([0, 3, 6]); // each CPU's 1 + 2 moves at once
 }

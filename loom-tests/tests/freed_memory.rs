@@ -1,10 +1,11 @@
 //! A thread that may not fail waits for freed memory, and gets it.
 //!
-//! *Threads:* two waiters that each need a page; one thread that frees two, a page at a time, and wakes after each.
-//! *Property:* both waiters end with a page and none is left; never "a page is free and somebody waits for it".
-//! *The bug it would catch:* a free that looks for waiters before its page is visible; a waiter that looks for a
-//! page before it can be seen waiting, or that was woken for a page that another took and sleeps
-//! on without looking again. *The edits that make it fail:* mutants `freed.waker`, `freed.sleeper`.
+//! *Threads:* two waiters that each need a page; one thread that frees two, a page at a time, and
+//! wakes after each. *Property:* both waiters end with a page and none is left; never "a page is
+//! free and somebody waits for it". *The bug it would catch:* a free that looks for waiters before
+//! its page is visible; a waiter that looks for a page before it can be seen waiting, or that was
+//! woken for a page that another took and sleeps on without looking again. *The edits that make it
+//! fail:* mutants `freed.waker`, `freed.sleeper`.
 
 #![cfg(loom)]
 

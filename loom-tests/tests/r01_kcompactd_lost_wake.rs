@@ -1,10 +1,11 @@
 //! R1: a request posted while kcompactd goes to sleep is served.
 //!
-//! *Threads:* one waker, which posts a request and wakes; kcompactd, which takes requests and sleeps.
-//! *Property:* never "request recorded and kcompactd asleep with nobody left to wake it" (INV-2, INV-4), which
-//! loom reports as a deadlock. *The bug it would catch:* a waker that looks for a sleeper before its request is
-//! visible, a sleeper that looks for requests before its entry is.
-//! *The edits that make it fail:* mutants `kcompactd.waker`, `kcompactd.sleeper`, `waitqueue.epoch`.
+//! *Threads:* one waker, which posts a request and wakes; kcompactd, which takes requests and
+//! sleeps. *Property:* never "request recorded and kcompactd asleep with nobody left to wake it"
+//! (INV-2, INV-4), which loom reports as a deadlock. *The bug it would catch:* a waker that looks
+//! for a sleeper before its request is visible, a sleeper that looks for requests before its entry
+//! is. *The edits that make it fail:* mutants `kcompactd.waker`, `kcompactd.sleeper`,
+//! `waitqueue.epoch`.
 
 #![cfg(loom)]
 

@@ -1,16 +1,17 @@
 //! R2: an allocator that takes a zone below its low mark is noticed by kswapd.
 //!
-//! *Threads:* two allocators, each of which takes a page with a relaxed decrement, judges the mark with what it
-//! left behind, and if it is below, posts and wakes; kswapd, which sleeps while nothing is asked and the
-//! zone is above its mark. *Property:* kswapd runs; never "below the mark and asleep" (INV-2).
-//! *The bug it would catch:* v5.0's bare `waitqueue_active`; a count whose update is not ordered before
-//! the look for a sleeper. *The edits that make it fail:* mutants `kswapd.waker`, `kswapd.sleeper`.
+//! *Threads:* two allocators, each of which takes a page with a relaxed decrement, judges the mark
+//! with what it left behind, and if it is below, posts and wakes; kswapd, which sleeps while
+//! nothing is asked and the zone is above its mark. *Property:* kswapd runs; never "below the mark
+//! and asleep" (INV-2). *The bug it would catch:* v5.0's bare `waitqueue_active`; a count whose
+//! update is not ordered before the look for a sleeper. *The edits that make it fail:* mutants
+//! `kswapd.waker`, `kswapd.sleeper`.
 
 #![cfg(loom)]
 
 use loom_tests::{Shared, actor, check, join, join_all};
 use pagepool::model::atomic::{AtomicUsize, Ordering::Relaxed};
-use pagepool::model::{DaemonPark, FenceNames, Park, RequestWord, WaitQueue};
+use pagepool::model::{FenceNames, RequestWord, WaitQueue};
 
 const FENCES: FenceNames = FenceNames {
     waker: "kswapd.waker",
@@ -18,14 +19,14 @@ const FENCES: FenceNames = FenceNames {
 };
 const LOW: usize = 2;
 
-struct Node<P: Park> {
+struct Node {
     nr_free: AtomicUsize,
     requests: RequestWord,
-    kswapd_wait: WaitQueue<P>,
+    kswapd_wait: WaitQueue,
 }
 
-impl<P: Park> Node<P> {
-    fn new(nr_free: usize) -> Node<P> {
+impl Node {
+    fn new(nr_free: usize) -> Node {
         Node {
             nr_free: AtomicUsize::new(nr_free),
             requests: RequestWord::new(),
@@ -52,7 +53,7 @@ impl<P: Park> Node<P> {
 #[test]
 fn kswapd_runs_when_an_allocator_goes_below_low() {
     check("r02_kswapd_lost_wake", 800, || {
-        let node = Shared::new(Node::<DaemonPark>::new(LOW + 1));
+        let node = Shared::new(Node::new(LOW + 1));
         let n = Shared::clone(&node);
         let kswapd = actor(move || n.run_kswapd_once());
         let allocators = [(); 2].map(|()| {
@@ -69,7 +70,7 @@ fn kswapd_runs_when_an_allocator_goes_below_low() {
 fn the_fence_orders_a_relaxed_count_too() {
     // Without a request word: the condition is the count itself.
     check("r02_kswapd_relaxed_count", 90, || {
-        let node = Shared::new(Node::<DaemonPark>::new(LOW));
+        let node = Shared::new(Node::new(LOW));
         let (k, a) = (Shared::clone(&node), Shared::clone(&node));
         let kswapd = actor(move || {
             k.kswapd_wait

@@ -1,10 +1,10 @@
 //! R4: a request posted between kswapd's nap and its full sleep is served.
 //!
-//! *Threads:* kswapd, which naps with a deadline and then sleeps without one; a clock, which ends the nap at any
-//! moment; an allocator, which posts order 3 and wakes. *Property:* the request is served, whether it comes
-//! before, during or after the nap, or while kswapd is off the queue (INV-2; v5.0 may sleep on it).
-//! *The bug it would catch:* a full sleep that re-checks the old order's balance and not the request
-//! word. *The edit that makes it fail:* mutant `nap.recheck`.
+//! *Threads:* kswapd, which naps with a deadline and then sleeps without one; a clock, which ends
+//! the nap at any moment; an allocator, which posts order 3 and wakes. *Property:* the request is
+//! served, whether it comes before, during or after the nap, or while kswapd is off the queue
+//! (INV-2; v5.0 may sleep on it). *The bug it would catch:* a full sleep that re-checks the old
+//! order's balance and not the request word. *The edit that makes it fail:* mutant `nap.recheck`.
 
 #![cfg(loom)]
 

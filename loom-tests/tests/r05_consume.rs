@@ -1,10 +1,10 @@
 //! R5, R6: what is posted while the daemon consumes is in this take or in the next.
 //!
-//! *Threads:* two posters with different classes and orders; a daemon that takes twice. *Property:* the two
-//! takes and what is left make exactly what was posted, lane by lane: nothing lost, nothing invented (INV-1), and
-//! the pair derived for reclaim is one that the kernel's rule makes of requests posted.
-//! *The bug it would catch:* v5.0's "read the order, then clear it". *The edit that makes it fail:* consume by
-//! load and store, which is the negative twin below.
+//! *Threads:* two posters with different classes and orders; a daemon that takes twice. *Property:*
+//! the two takes and what is left make exactly what was posted, lane by lane: nothing lost, nothing
+//! invented (INV-1), and the pair derived for reclaim is one that the kernel's rule makes of
+//! requests posted. *The bug it would catch:* v5.0's "read the order, then clear it". *The edit
+//! that makes it fail:* consume by load and store, which is the negative twin below.
 
 #![cfg(loom)]
 

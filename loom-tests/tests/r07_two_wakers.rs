@@ -1,8 +1,9 @@
 //! R7: of two requests with one class, the greater order survives.
 //!
-//! *Threads:* two posters of orders 3 and 9, one class. *Property:* the word ends at order 9, and at least the
-//! poster of 9 is told that it changed something. *The bug it would catch:* v5.0's load, compare, store, where
-//! the 3 may overwrite the 9. *The edit that makes it fail:* a plain store, the negative twin below.
+//! *Threads:* two posters of orders 3 and 9, one class. *Property:* the word ends at order 9, and
+//! at least the poster of 9 is told that it changed something. *The bug it would catch:* v5.0's
+//! load, compare, store, where the 3 may overwrite the 9. *The edit that makes it fail:* a plain
+//! store, the negative twin below.
 
 #![cfg(loom)]
 

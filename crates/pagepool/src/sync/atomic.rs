@@ -3,12 +3,13 @@
 //! The names are aliases and not re-exports, because clippy's `disallowed_types` looks through a
 //! re-export and would forbid std's atomics under this name too.
 //!
-//! **The probe.** loom 0.7 remembers only the last access to each atomic, so a thread's own load hides an
-//! earlier load of another thread from the race check of the store that follows, and whole families of
-//! interleavings are never tried (loom issues 166 and 392). Under loom each atomic therefore carries a
-//! second one, which every access touches first by a read-modify-write: those are tracked correctly and
-//! order any two accesses both ways, while the value itself may still be read stale. It costs two to four
-//! times the executions. `PAGEPOOL_LOOM_PLAIN=1` switches it off, for a run at a higher preemption bound.
+//! **The probe.** loom 0.7 remembers only the last access to each atomic, so a thread's own load
+//! hides an earlier load of another thread from the race check of the store that follows, and whole
+//! families of interleavings are never tried (loom issues 166 and 392). Under loom each atomic
+//! therefore carries a second one, which every access touches first by a read-modify-write: those
+//! are tracked correctly and order any two accesses both ways, while the value itself may still be
+//! read stale. It costs two to four times the executions. `PAGEPOOL_LOOM_PLAIN=1` switches it off,
+//! for a run at a higher preemption bound.
 
 #[cfg(not(loom))]
 pub use imp::*;
@@ -18,7 +19,6 @@ pub use std::sync::atomic::Ordering;
 pub use probed::*;
 
 #[cfg(not(loom))]
-#[expect(clippy::disallowed_types, reason = "this is the facade")]
 mod imp {
     /// A `bool` that threads share.
     pub type AtomicBool = std::sync::atomic::AtomicBool;

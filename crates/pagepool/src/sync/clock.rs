@@ -1,12 +1,8 @@
 //! The time: nanoseconds on the monotonic clock, constant under loom.
 //!
-//! An [`Instant`] is a plain number, so that it can be packed, stored in an atomic and compared without
-//! a system type. Only differences and order mean anything: it counts from the first look at the clock.
-
-#![cfg_attr(
-    not(loom),
-    expect(clippy::disallowed_types, reason = "this is the facade")
-)]
+//! An [`Instant`] is a plain number, so that it can be packed, stored in an atomic and compared
+//! without a system type. Only differences and order mean anything: it counts from the first look
+//! at the clock.
 
 use std::time::Duration;
 
@@ -24,7 +20,8 @@ impl Instant {
         Instant(elapsed.as_nanos() as u64)
     }
 
-    /// Returns the time, which stands still in a model: there, a deadline passes when the model says so.
+    /// Returns the time, which stands still in a model: there, a deadline passes when the model
+    /// says so.
     #[cfg(loom)]
     #[must_use]
     pub fn now() -> Instant {
@@ -51,7 +48,8 @@ pub fn now() -> Instant {
     Instant::now()
 }
 
-/// Returns the deadline that is `timeout` away, or `None` if that is beyond the clock: wait for ever.
+/// Returns the deadline that is `timeout` away, or `None` if that is beyond the clock: wait for
+/// ever.
 #[must_use]
 pub fn deadline_after(timeout: Duration) -> Option<Instant> {
     now().checked_add(timeout)

@@ -1,7 +1,8 @@
 //! The number of the CPU that a thread runs on, as a hint.
 //!
-//! The scheduler may move a thread right after it asked, so nothing may depend on the answer being right;
-//! a wrong one costs a cache miss or a busy slot. Callers reduce it modulo the slots they have.
+//! The scheduler may move a thread right after it asked, so nothing may depend on the answer being
+//! right; a wrong one costs a cache miss or a busy slot. Callers reduce it modulo the slots they
+//! have.
 
 /// Returns the CPU that this thread ran on a moment ago. Two nanoseconds on glibc.
 #[cfg(not(loom))]

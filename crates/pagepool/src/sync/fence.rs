@@ -1,9 +1,10 @@
 //! Full barriers, each with a name that a mutation test can call.
 //!
-//! A barrier that a model does not miss when it is gone is either useless or untested. So every barrier
-//! is written `fence_at("kswapd.waker")`; under loom, a process started with `PAGEPOOL_MUTANT=kswapd.waker`
-//! runs without it, and the models must fail. [`mutated`] does the same for a re-check or a step of a
-//! protocol. In production both fold away: the bare fence, and `false`.
+//! A barrier that a model does not miss when it is gone is either useless or untested. So every
+//! barrier is written `fence_at("kswapd.waker")`; under loom, a process started with
+//! `PAGEPOOL_MUTANT=kswapd.waker` runs without it, and the models must fail. [`mutated`] does the
+//! same for a re-check or a step of a protocol. In production both fold away: the bare fence, and
+//! `false`.
 
 #[cfg(loom)]
 use loom::sync::atomic::fence;
@@ -12,7 +13,8 @@ use std::sync::atomic::fence;
 
 use std::sync::atomic::Ordering;
 
-/// Executes a full barrier: stores before it are ordered before loads after it. `name` is its mutant.
+/// Executes a full barrier: stores before it are ordered before loads after it. `name` is its
+/// mutant.
 ///
 /// The comment at each call says which barrier of which other thread it pairs with.
 #[inline(always)]

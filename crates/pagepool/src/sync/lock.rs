@@ -1,16 +1,15 @@
 //! Mutual exclusion: [`CoreMutex`] below the allocator, [`Mutex`] and [`Condvar`] beside it.
 //!
-//! - [`CoreMutex`] is what an allocation or a free may take. It is std's futex lock, one word, which never
-//!   allocates. Poison is ignored: a panic under one of these locks is a bug that `verify` reports, and
-//!   refusing every later free would not repair it. In debug builds it knows its [`Rank`].
-//! - [`Mutex`] and [`Condvar`] are parking_lot's, for daemons, configuration and tools. Never where an
-//!   allocation waits: parking_lot allocates for each thread that ever waits, and under a global allocator
-//!   that recurses into the lock being waited for.
+//! - [`CoreMutex`] is what an allocation or a free may take. It is std's futex lock, one word,
+//!   which never allocates. Poison is ignored: a panic under one of these locks is a bug that
+//!   `verify` reports, and refusing every later free would not repair it. In debug builds it knows
+//!   its [`Rank`].
+//! - [`Mutex`] and [`Condvar`] are parking_lot's, for daemons, configuration and tools. Never where
+//!   an allocation waits: parking_lot allocates for each thread that ever waits, and under a global
+//!   allocator that recurses into the lock being waited for.
 //!
 //! [`Condvar`] has no timed wait in models; naps and deadlines go through a
 //! [`WaitQueue`](super::WaitQueue), whose time-outs a model can fire.
-
-#![expect(clippy::disallowed_types, reason = "this is the facade")]
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -182,8 +181,8 @@ mod beside {
 
 #[cfg(loom)]
 mod beside {
-    //! loom's lock behind parking_lot's signatures: a wait takes `&mut` guard, where loom's takes the
-    //! guard and gives it back.
+    //! loom's lock behind parking_lot's signatures: a wait takes `&mut` guard, where loom's takes
+    //! the guard and gives it back.
 
     use std::ops::{Deref, DerefMut};
     use std::sync::PoisonError;

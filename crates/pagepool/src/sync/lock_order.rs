@@ -1,8 +1,10 @@
-//! Checks in debug builds that each thread takes its locks in the order of the house (`sync`, "Locking").
+//! Checks in debug builds that each thread takes its locks in the order of the house (`sync`,
+//! "Locking").
 //!
-//! A thread's held ranks are a bit mask in a constant-initialised thread-local without a destructor,
-//! which neither allocates nor goes away while the thread still frees memory. Under loom there is no
-//! check: loom's threads share one real thread, and loom finds the deadlock itself.
+//! A thread's held ranks are a bit mask in a constant-initialised thread-local without a
+//! destructor, which neither allocates nor goes away while the thread still frees memory. Under
+//! loom there is no check: loom's threads share one real thread, and loom finds the deadlock
+//! itself.
 
 /// A lock's place in the lock order; a thread takes locks in ascending rank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +54,8 @@ mod check {
             self.record()
         }
 
-        /// Records that this thread took the lock without waiting, which cannot deadlock in any order.
+        /// Records that this thread took the lock without waiting, which cannot deadlock in any
+        /// order.
         pub(in crate::sync) fn record(self) -> Held {
             let held = HELD.get();
             let new_bit = self.0.map_or(0, |rank| 1 << rank as u8) & !held;

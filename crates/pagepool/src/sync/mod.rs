@@ -12,31 +12,36 @@
 //! | [`PerCpu`], [`DeltaCounters`], [`RequestWord`], [`rng`] | built from the above | the same code |
 //!
 //! **Invariants**
-//! - I1: no other module of the crate names `std::sync`, `std::time::Instant`, `std::thread`, parking_lot
-//!   or loom; clippy's `disallowed_types` and the tidy test see to it.
-//! - I2: nothing that an allocation or a free can reach allocates here: [`CoreMutex`], [`WaitQueue`]
-//!   over [`CorePark`](parker::CorePark), the counters and the request word never do. parking_lot
-//!   allocates per thread and serves only callers that no allocation waits for.
+//! - I1: no other module of the crate names `std::sync`, `std::time::Instant`, `std::thread`,
+//!   parking_lot or loom; clippy's `disallowed_types` and the tidy test see to it.
+//! - I2: nothing that an allocation or a free can reach allocates here: [`CoreMutex`],
+//!   [`WaitQueue`] over [`CorePark`](parker::CorePark), the counters and the request word never do.
+//!   parking_lot allocates per thread and serves only callers that no allocation waits for.
 //! - I3: a thread that sleeps or wakes holds no ranked lock; debug builds check it.
 //!
-//! **Locking: one tree.** A thread may take a lock only if its [`Rank`] is greater than every rank it holds:
+//! **Locking: one tree.** A thread may take a lock only if its [`Rank`] is greater than every rank
+//! it holds:
 //!
 //! ```text
-//! per-CPU slot  →  zone  →  wait queue (a leaf: taken by this module alone, and only with nothing else held)
+//! per-CPU slot  →  zone  →  wait queue (a leaf, taken with nothing else held)
 //! ```
 //!
-//! The locks of two zones are never held together. The node's LRU lock, once there is one, comes before
-//! the per-CPU slot. Whoever finds that somebody should be woken collects that fact, unlocks, then wakes.
+//! The locks of two zones are never held together. The node's LRU lock, once there is one, comes
+//! before the per-CPU slot. Whoever finds that somebody should be woken collects that fact,
+//! unlocks, then wakes.
 //!
-//! **Ordering.** SeqCst accesses are not used: where two threads store one word and load the other's, both
-//! put a [`fence::fence_at`] between the two, and its name is the name of the mutant that leaves it out.
+//! **Ordering.** SeqCst accesses are not used: where two threads store one word and load the
+//! other's, both put a [`fence::fence_at`] between the two, and its name is the name of the mutant
+//! that leaves it out.
 //!
-//! Not here: the cells, pages and lists that the locks protect, and every decision about when to wake.
+//! Not here: the cells, pages and lists that the locks protect, and every decision about when to
+//! wake.
 
+#![expect(clippy::disallowed_types, reason = "this is the facade")]
 #![allow(dead_code, unused_imports)] // TODO(every item has its user in zone/, node/ or daemon/): remove.
 #![allow(
     unreachable_pub,
-    reason = "`pub` items are what models in the crate loom-tests can reach through `pagepool::model`"
+    reason = "`pub` items are what models in loom-tests can reach through `pagepool::model`"
 )]
 
 pub mod atomic;

@@ -5,13 +5,13 @@
 //! - [`CorePark`]: std's futex lock and condition variable. Never allocates.
 //! - [`DaemonPark`]: parking_lot's. Allocates for a thread's first wait.
 //!
-//! **It is the waker that decides, not the sleeper:** whoever wakes takes the lock too. A queue that an
-//! allocation or a free may ring, and so kswapd's and kcompactd's, is a [`CorePark`]; [`DaemonPark`]
-//! is for queues that only daemons and controllers touch.
+//! **It is the waker that decides, not the sleeper:** whoever wakes takes the lock too. A queue
+//! that an allocation or a free may ring, and so kswapd's and kcompactd's, is a [`CorePark`];
+//! [`DaemonPark`] is for queues that only daemons and controllers touch.
 //!
-//! **Time under loom.** loom's clock stands still and its timed waits never end. A model *fires* a time-out
-//! instead: each [`fire_timeout`](Park::fire_timeout) ends one timed park, the one going on or the next one
-//! to begin, as a real clock may do at any moment.
+//! **Time under loom.** loom's clock stands still and its timed waits never end. A model *fires* a
+//! time-out instead: each `fire_timeout` ends one timed park, the one going on or the next one to
+//! begin, as a real clock may do at any moment.
 
 #[cfg(not(loom))]
 use std::time::Duration;

@@ -1,17 +1,20 @@
-//! State that each CPU has its own copy of: [`PerCpu`], and counters on top of it, [`DeltaCounters`].
+//! State that each CPU has its own copy of: [`PerCpu`], and counters on top of it,
+//! [`DeltaCounters`].
 //!
 //! *Kernel counterpart:* `mm/vmstat.c: mod_zone_page_state(), zone_page_state_snapshot(),
-//! set_pgdat_percpu_threshold()` (v5.0): the rules for adding and overstepping are the same. There, interrupts
-//! or preemption are off around an update; here, the CPU number is a hint, two threads may meet on one slot,
-//! and an update is a compare-exchange.
+//! set_pgdat_percpu_threshold()` (v5.0): the rules for adding and overstepping are the same. There,
+//! interrupts or preemption are off around an update; here, the CPU number is a hint, two threads
+//! may meet on one slot, and an update is a compare-exchange.
 //!
 //! **Invariants** of [`DeltaCounters`]
-//! - I1: when nobody is updating, `snapshot` is the exact sum of all updates, or 0 if that is negative.
-//! - I2: a delta is never farther from 0 than the greatest threshold ever set, so `read` is off by at most that
-//!   number times the CPUs (spec: INV-9), besides what updates under way hold in their hands.
+//! - I1: when nobody is updating, `snapshot` is the exact sum of all updates, or 0 if that is
+//!   negative.
+//! - I2: a delta is never farther from 0 than the greatest threshold ever set, so `read` is off by
+//!   at most that number times the CPUs (spec: INV-9), besides what updates under way hold in their
+//!   hands.
 //!
-//! Counts on which a decision hangs, such as a zone's free pages, are not kept this way but exactly, under
-//! the zone's lock.
+//! Counts on which a decision hangs, such as a zone's free pages, are not kept this way but
+//! exactly, under the zone's lock.
 
 use crossbeam::utils::CachePadded;
 
@@ -25,7 +28,8 @@ pub struct PerCpu<T> {
 }
 
 impl<T> PerCpu<T> {
-    /// Returns `nr_cpus` values, made by `init` from the slot's index. Allocates, here and nowhere else.
+    /// Returns `nr_cpus` values, made by `init` from the slot's index. Allocates, here and nowhere
+    /// else.
     ///
     /// # Panics
     /// If `nr_cpus` is 0.
@@ -36,7 +40,8 @@ impl<T> PerCpu<T> {
         }
     }
 
-    /// Returns the slot of the CPU that this thread most likely runs on. Others may be using it too.
+    /// Returns the slot of the CPU that this thread most likely runs on. Others may be using it
+    /// too.
     #[inline]
     #[must_use]
     pub fn local(&self) -> &T {
@@ -79,9 +84,10 @@ pub const MAX_THRESHOLD: u8 = 125;
 
 /// `N` counters that many CPUs update and that are read approximately.
 ///
-/// An update usually touches only its CPU's delta, a signed byte; a delta beyond the threshold moves to the
-/// global count. [`read`](DeltaCounters::read) is one load and off by up to the threshold for each CPU,
-/// [`snapshot`](DeltaCounters::snapshot) adds all deltas and is off only by updates under way.
+/// An update usually touches only its CPU's delta, a signed byte; a delta beyond the threshold
+/// moves to the global count. [`read`](DeltaCounters::read) is one load and off by up to the
+/// threshold for each CPU, [`snapshot`](DeltaCounters::snapshot) adds all deltas and is off only by
+/// updates under way.
 #[derive(Debug)]
 pub struct DeltaCounters<const N: usize> {
     global: [AtomicI64; N],
@@ -113,7 +119,8 @@ impl<const N: usize> DeltaCounters<N> {
             (1..=MAX_THRESHOLD).contains(&threshold),
             "threshold {threshold} not in 1..=125"
         );
-        // Relaxed: an update that still uses the old one is as right as one that came a moment earlier.
+        // Relaxed: an update that still uses the old one is as right as one that came a moment
+        // earlier.
         self.threshold.store(threshold, Relaxed);
     }
 
@@ -142,7 +149,8 @@ impl<const N: usize> DeltaCounters<N> {
         self.update(item, dec_rule);
     }
 
-    /// Applies one of the rules to this CPU's delta and to the global count what the rule passes on.
+    /// Applies one of the rules to this CPU's delta and to the global count what the rule passes
+    /// on.
     #[inline]
     fn update(&self, item: usize, rule: impl Fn(i8, i64) -> Step) {
         let threshold = i64::from(self.threshold());
@@ -172,10 +180,12 @@ impl<const N: usize> DeltaCounters<N> {
         self.global[item].load(Relaxed).max(0) as u64
     }
 
-    /// Returns counter `item` with all deltas, or 0 if that is negative. Exact when nobody is updating.
+    /// Returns counter `item` with all deltas, or 0 if that is negative. Exact when nobody is
+    /// updating.
     #[must_use]
     pub fn snapshot(&self, item: usize) -> u64 {
-        // Relaxed: exact only when nobody is updating, and then whatever made that so ordered the updates.
+        // Relaxed: exact only when nobody is updating, and then whatever made that so ordered the
+        // updates.
         let global = self.global[item].load(Relaxed);
         let deltas = self
             .deltas
@@ -217,8 +227,8 @@ fn add_rule(delta: i8, amount: i64, threshold: i64) -> Step {
     }
 }
 
-/// Adds 1; beyond the threshold, moves half a threshold more than there is, so that a counter that keeps
-/// growing moves half as often.
+/// Adds 1; beyond the threshold, moves half a threshold more than there is, so that a counter that
+/// keeps growing moves half as often.
 fn inc_rule(delta: i8, threshold: i64) -> Step {
     let sum = i64::from(delta) + 1;
     if sum > threshold {

@@ -1,11 +1,11 @@
 //! What a daemon was asked to do: one word that any thread adds to and the daemon empties.
 //!
 //! *Kernel counterpart:* `pg_data_t.kswapd_order`, `kswapd_classzone_idx`, `kcompactd_max_order`,
-//! `kcompactd_classzone_idx` (v5.0). There, each daemon has a maximal order and one class zone, read and
-//! written without atomics: requests are lost when two are posted at once or one is posted while the daemon
-//! consumes, and the pair may describe a request that nobody made. Here each class zone has a lane of its own,
-//! so that nothing is lost and nothing invented. Where a single order and class are wanted, they are derived
-//! by the kernel's rule.
+//! `kcompactd_classzone_idx` (v5.0). There, each daemon has a maximal order and one class zone,
+//! read and written without atomics: requests are lost when two are posted at once or one is posted
+//! while the daemon consumes, and the pair may describe a request that nobody made. Here each class
+//! zone has a lane of its own, so that nothing is lost and nothing invented. Where a single order
+//! and class are wanted, they are derived by the kernel's rule.
 //!
 //! The class of a request is the index of the highest zone that the requester may use.
 //!
@@ -22,22 +22,24 @@
 //! | valid, `p` < `o` | somebody asked for up to `p` | valid, `o` | 0, and returns `p` |
 //! | valid, `p` ≥ `o` | somebody asked for as much or more | the same: no store | 0, and returns `p` |
 //!
-//! A lane with the valid bit above the order is greater than an empty one, and two valid lanes compare as
-//! their orders do: merging is the maximum of two numbers.
+//! A lane with the valid bit above the order is greater than an empty one, and two valid lanes
+//! compare as their orders do: merging is the maximum of two numbers.
 //!
 //! **Invariants**
-//! - R1: what `take` returns for a class is the greatest order posted for it since the last `take`, or nothing.
+//! - R1: what `take` returns for a class is the greatest order posted for it since the last `take`,
+//!   or nothing.
 //! - R2: bits outside the lanes are 0.
 //!
 //! **Ordering.** To post is the waker's half of the sleep protocol: `post`, then
-//! [`WaitQueue::wake_all`](super::WaitQueue::wake_all), whose fence orders the two. The sleeper's condition
-//! has `!word.peek().is_empty()` in it.
+//! [`WaitQueue::wake_all`](super::WaitQueue::wake_all), whose fence orders the two. The sleeper's
+//! condition has `!word.peek().is_empty()` in it.
 
 use std::fmt;
 
 use super::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 
-/// Number of class zones, and so of lanes. The public layer asserts that it is its number of zone types.
+/// Number of class zones, and so of lanes. The public layer asserts that it is its number of zone
+/// types.
 pub const NR_CLASSES: usize = 3;
 
 const LANE_BITS: usize = 8;
@@ -109,8 +111,8 @@ impl Requests {
         })
     }
 
-    /// Returns the order and class that v5.0's kswapd would work for: the greatest order, the highest
-    /// class, so that it may free from every zone that any requester can use.
+    /// Returns the order and class that v5.0's kswapd would work for: the greatest order, the
+    /// highest class, so that it may free from every zone that any requester can use.
     #[must_use]
     pub fn for_reclaim(self) -> Option<RequestPair> {
         let class_idx = self.iter().map(|(class_idx, _)| class_idx).max()?;
@@ -120,8 +122,8 @@ impl Requests {
         })
     }
 
-    /// Returns the order and class that v5.0's kcompactd would work for: the greatest order, the lowest
-    /// class, so that every requester can use the block it builds.
+    /// Returns the order and class that v5.0's kcompactd would work for: the greatest order, the
+    /// lowest class, so that every requester can use the block it builds.
     #[must_use]
     pub fn for_compaction(self) -> Option<RequestPair> {
         let class_idx = self.iter().map(|(class_idx, _)| class_idx).min()?;
@@ -146,7 +148,8 @@ impl fmt::Debug for Requests {
     }
 }
 
-/// One order and class in place of a set of requests, by the kernel's rules. It may match no request.
+/// One order and class in place of a set of requests, by the kernel's rules. It may match no
+/// request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestPair {
     /// The greatest order that anybody asked for.
@@ -166,8 +169,8 @@ impl RequestWord {
         RequestWord::default()
     }
 
-    /// Merges a request in; returns whether it changed anything. The caller wakes the daemon either way:
-    /// whoever posted the request that covers this one may not have come to it yet.
+    /// Merges a request in; returns whether it changed anything. The caller wakes the daemon either
+    /// way: whoever posted the request that covers this one may not have come to it yet.
     ///
     /// # Panics
     /// If `class_idx` is no class zone, or the order does not fit its lane.
@@ -181,9 +184,9 @@ impl RequestWord {
     }
 
     fn merge(&self, transition: impl Fn(Requests) -> Option<Requests>) -> bool {
-        // Release: publishes what made the caller ask. Pairs with the Acquire in `take`.
-        // Relaxed on failure and where nothing changes: only the number is used; the look for a sleeper
-        // that follows is ordered by the wait queue's fence.
+        // Release: publishes what made the caller ask. Pairs with the Acquire in `take`. Relaxed on
+        // failure and where nothing changes: only the number is used; the look for a sleeper that
+        // follows is ordered by the wait queue's fence.
         self.0
             .fetch_update(Release, Relaxed, |word| {
                 transition(Requests(word)).map(|new| new.0)
@@ -194,8 +197,8 @@ impl RequestWord {
     /// Takes all requests. A request posted at the same time is in this set or in the next.
     #[must_use = "requests that are taken and dropped are lost"]
     pub fn take(&self) -> Requests {
-        // Acquire: sees what made the posters ask. Pairs with the Release in `merge`. One swap, since
-        // between a load and a store a request could be posted and wiped out.
+        // Acquire: sees what made the posters ask. Pairs with the Release in `merge`. One swap,
+        // since between a load and a store a request could be posted and wiped out.
         Requests(self.0.swap(0, Acquire))
     }
 

@@ -1,7 +1,7 @@
 //! Seeded pseudo-random numbers, so that whatever is chosen by chance can be chosen again.
 //!
-//! The generator is SplitMix64: a counter in steps of the golden ratio, mixed to look random. Its state is
-//! one word, every seed is good, and its period is 2^64. It keeps no secrets.
+//! The generator is SplitMix64: a counter in steps of the golden ratio, mixed to look random. Its
+//! state is one word, every seed is good, and its period is 2^64. It keeps no secrets.
 
 /// A sequence of numbers fixed by its seed.
 #[derive(Clone, Debug)]

@@ -25,12 +25,14 @@ where
     imp::Builder::new().name(name.to_owned()).spawn(f)
 }
 
-/// Lets other threads run. A loop that waits for another thread must call it, or a model never ends.
+/// Lets other threads run. A loop that waits for another thread must call it, or a model never
+/// ends.
 pub fn yield_now() {
     imp::yield_now();
 }
 
-/// Suspends this thread. A wait that somebody may want to cut short goes through a wait queue instead.
+/// Suspends this thread. A wait that somebody may want to cut short goes through a wait queue
+/// instead.
 #[cfg(not(loom))]
 pub fn sleep(duration: Duration) {
     imp::sleep(duration);

@@ -1,8 +1,8 @@
 //! Sleep until somebody makes a condition true, without a lost wake-up and almost free for wakers.
 //!
-//! *Kernel counterpart:* `include/linux/wait.h: wq_has_sleeper(), prepare_to_wait(), finish_wait()` (v5.0).
-//! v5.0 wakes kswapd by the bare test, without the barrier, and tolerates the wake-ups it misses;
-//! here every queue has both barriers. Who may be woken is always everybody on the queue.
+//! *Kernel counterpart:* `include/linux/wait.h: wq_has_sleeper(), prepare_to_wait(), finish_wait()`
+//! (v5.0). v5.0 wakes kswapd by the bare test, without the barrier, and tolerates the wake-ups it
+//! misses; here every queue has both barriers. Who may be woken is always everybody on the queue.
 //!
 //! **The protocol.** The condition lives outside, in words that this queue knows nothing about.
 //!
@@ -16,24 +16,25 @@
 //! ring the bell
 //! ```
 //!
-//! Both sides store one word and then load the other's. With a full barrier between, at least one of them
-//! sees the other: the waker sees the entry, or the sleeper sees the condition. Without either, both may
-//! read the past: the condition true, the sleeper parked, and nobody left to wake it.
+//! Both sides store one word and then load the other's. With a full barrier between, at least one
+//! of them sees the other: the waker sees the entry, or the sleeper sees the condition. Without
+//! either, both may read the past: the condition true, the sleeper parked, and nobody left to wake
+//! it.
 //!
 //! **Invariants**
-//! - I1: `nr_sleepers` is the number of entries published in the current epoch. It changes only under the
-//!   lock; wakers read it without.
-//! - I2: the epoch changes exactly when entries are removed by a waker. A sleeper whose epoch has passed is
-//!   woken, also if it was not parked yet; a bell without a new epoch is not a wake-up.
-//! - I3: an entry that was not removed by a waker is removed by its owner, when it is dropped or runs out
-//!   of time.
+//! - I1: `nr_sleepers` is the number of entries published in the current epoch. It changes only
+//!   under the lock; wakers read it without.
+//! - I2: the epoch changes exactly when entries are removed by a waker. A sleeper whose epoch has
+//!   passed is woken, also if it was not parked yet; a bell without a new epoch is not a wake-up.
+//! - I3: an entry that was not removed by a waker is removed by its owner, when it is dropped or
+//!   runs out of time.
 //!
 //! From I1 and I2: once woken, a thread costs later wakers nothing, even while it has not run yet.
 //! So "has a sleeper" means "is asleep and nobody has woken it".
 //!
-//! **Locking.** The queue's lock is a leaf. It is not held while the condition is tested, so the condition may
-//! take locks and wake other queues. Sleepers and wakers hold no ranked lock (checked in debug builds).
-//! A queue outlives its wakers: they ring the bell after they released the lock.
+//! **Locking.** The queue's lock is a leaf. It is not held while the condition is tested, so the
+//! condition may take locks and wake other queues. Sleepers and wakers hold no ranked lock (checked
+//! in debug builds). A queue outlives its wakers: they ring the bell after they released the lock.
 
 use std::mem::ManuallyDrop;
 
@@ -91,7 +92,8 @@ impl<P: Park> WaitQueue<P> {
         }
     }
 
-    /// Wakes every sleeper, if there is one; returns how many. The caller has made the condition true.
+    /// Wakes every sleeper, if there is one; returns how many. The caller has made the condition
+    /// true.
     ///
     /// # Panics
     /// In debug builds, if the thread holds a ranked lock.
@@ -106,9 +108,11 @@ impl<P: Park> WaitQueue<P> {
         }
     }
 
-    /// Whether a thread is asleep here, or about to be, that nobody has woken. Contains the waker's barrier.
+    /// Whether a thread is asleep here, or about to be, that nobody has woken. Contains the waker's
+    /// barrier.
     ///
-    /// `false` promises that whoever goes to sleep here later will see what the caller stored before.
+    /// `false` promises that whoever goes to sleep here later will see what the caller stored
+    /// before.
     #[must_use]
     pub fn has_sleeper(&self) -> bool {
         // Orders the caller's condition before the load. Pairs with the fence in `enqueue`.
@@ -144,8 +148,8 @@ impl<P: Park> WaitQueue<P> {
 
     /// Publishes that this thread is about to sleep. From here on it can be woken.
     ///
-    /// The caller then looks at the condition (again) and sleeps only if it is false: [`WaitQueue::wait`],
-    /// where that look is one closure.
+    /// The caller then looks at the condition (again) and sleeps only if it is false:
+    /// [`WaitQueue::wait`], where that look is one closure.
     ///
     /// # Panics
     /// In debug builds, if the thread holds a ranked lock.
@@ -154,21 +158,24 @@ impl<P: Park> WaitQueue<P> {
         assert_none_held("going to sleep");
 
         let state = self.park.lock();
-        // Relaxed: written under the lock only (I1); the fence below orders it for wakers that read without.
+        // Relaxed: written under the lock only (I1); the fence below orders it for wakers that read
+        // without.
         self.nr_sleepers.fetch_add(1, Relaxed);
         let epoch = state.epoch;
         drop(state);
 
-        // Orders the entry before the caller's look at the condition. Pairs with the fence in `has_sleeper`.
+        // Orders the entry before the caller's look at the condition. Pairs with the fence in
+        // `has_sleeper`.
         fence_at(self.fences.sleeper);
         Entry { queue: self, epoch }
     }
 
     /// Sleeps once, unless `ready` says on the queue that there is no need to.
     ///
-    /// `ready` runs without the queue's lock, after the entry is published. Fit for a loop that does
-    /// different things for different endings, as a daemon's does: a nap is `wait(Some(deadline), …)`, a full
-    /// sleep `wait(None, …)`, each with its own look at the request word, the stop and the freeze flags.
+    /// `ready` runs without the queue's lock, after the entry is published. Fit for a loop that
+    /// does different things for different endings, as a daemon's does: a nap is
+    /// `wait(Some(deadline), …)`, a full sleep `wait(None, …)`, each with its own look at the
+    /// request word, the stop and the freeze flags.
     #[track_caller]
     pub fn wait(&self, deadline: Option<Instant>, ready: impl FnOnce() -> bool) -> WaitOutcome {
         let entry = self.enqueue();
