@@ -11,6 +11,7 @@ pub(crate) mod memmap; // 2  the frame table, lists by frame number
 pub(crate) mod buddy; // 3  free areas, pageblocks, fallback (pure)
 pub(crate) mod zone; // 4  a buddy behind a lock: marks, reserves, per-CPU caches, zonelists, vmstat
 pub(crate) mod node; // 6  zones, zonelists and requests of a pool; every step that never sleeps
+pub(crate) mod alloc; // 9  fast path, slow path, scopes
 
 pub use error::{AllocError, BuildError, OrderError, RangeError, Violation};
 pub use gfp::Gfp;

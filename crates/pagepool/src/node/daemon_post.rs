@@ -7,7 +7,6 @@
 use std::fmt;
 
 use crate::sync::atomic::{AtomicU8, AtomicU32, Ordering};
-use crate::sync::parker::DaemonPark;
 use crate::sync::{FenceNames, RequestWord, WaitQueue};
 use crate::types::{Order, ZoneType};
 
@@ -47,7 +46,7 @@ pub(crate) const MAX_RECLAIM_RETRIES: u32 = 16;
 #[derive(Debug)]
 pub(crate) struct DaemonPost {
     request: RequestWord,
-    queue: WaitQueue<DaemonPark>,
+    queue: WaitQueue,
     state: AtomicU8,
     failures: AtomicU32,
 }
@@ -78,7 +77,7 @@ impl DaemonPost {
     }
 
     /// Where the daemon sleeps.
-    pub(crate) fn queue(&self) -> &WaitQueue<DaemonPark> {
+    pub(crate) fn queue(&self) -> &WaitQueue {
         &self.queue
     }
 

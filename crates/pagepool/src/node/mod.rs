@@ -81,6 +81,11 @@ impl Node {
         &self.zones[zone.idx()]
     }
 
+    /// The highest zone with memory, up to `class`: where a request of that class looks first.
+    pub(crate) fn preferred(&self, class: ZoneType) -> Option<&Zone> {
+        self.managed_up_to(class).next_back()
+    }
+
     /// The zone a frame belongs to.
     pub(crate) fn zone_of(&self, pfn: Pfn) -> Option<&Zone> {
         self.zones.iter().find(|zone| zone.contains(pfn))

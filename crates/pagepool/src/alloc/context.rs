@@ -1,0 +1,102 @@
+//! A request, as the allocator sees it.
+
+use std::time::Duration;
+
+use super::{Allocator, class_of_raw, scope};
+use crate::error::AllocError;
+use crate::gfp::Gfp;
+use crate::node::{Nodes, Walk};
+use crate::sync::cpu;
+use crate::types::{NodeId, NodeMask, Order};
+
+/// Where a caller wants a block, and how long it waits for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Placement {
+    /// The nodes it may come from.
+    pub(crate) mask: NodeMask,
+    /// The node it should come from; none is that of the CPU.
+    pub(crate) preferred: Option<NodeId>,
+    /// How long to wait; none is the pool's default.
+    pub(crate) patience: Option<Duration>,
+}
+
+impl Default for Placement {
+    fn default() -> Placement {
+        Placement { mask: NodeMask::ALL, preferred: None, patience: None }
+    }
+}
+
+/// A request that was checked and completed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request {
+    /// What the caller asked for, less what the thread's scopes take away.
+    pub(crate) gfp: Gfp,
+    /// What to look for, and where.
+    pub(crate) walk: Walk,
+    /// How long to wait.
+    pub(crate) patience: Duration,
+}
+
+impl Request {
+    /// Completes a request.
+    ///
+    /// # Errors
+    /// If it contradicts itself, or if no zone that it may use can ever hold the block.
+    pub(crate) fn new(
+        order: Order,
+        gfp: Gfp,
+        placement: Placement,
+        allocator: &Allocator<'_>,
+    ) -> Result<Request, AllocError> {
+        if gfp.is_contradictory() {
+            return Err(AllocError::InvalidFlags);
+        }
+        let nodes = allocator.nodes;
+        let preferred = placement.preferred.unwrap_or_else(|| nodes.of_cpu(cpu::current()));
+        let mask = if gfp.contains(Gfp::THISNODE) {
+            NodeMask::only(preferred)
+        } else {
+            placement.mask
+        };
+        let walk = Walk {
+            order,
+            want: super::grouping_of(gfp),
+            class: class_of_raw(order, gfp),
+            preferred,
+            mask,
+        };
+        let request = Request {
+            gfp: scope::restrict(without_nonsense(gfp)),
+            walk,
+            patience: placement.patience.unwrap_or(allocator.patience),
+        };
+        request.check_that_it_fits(nodes)?;
+        Ok(request)
+    }
+
+    /// The order asked for.
+    pub(crate) fn order(&self) -> Order {
+        self.walk.order
+    }
+
+    /// Whether the flag is set.
+    pub(crate) fn has(&self, flag: Gfp) -> bool {
+        self.gfp.contains(flag)
+    }
+
+    fn check_that_it_fits(&self, nodes: &Nodes) -> Result<(), AllocError> {
+        let fits = |walk: &Walk| nodes.eligible(walk).any(|zone| walk.order <= zone.max_order());
+        if fits(&self.walk) {
+            return Ok(());
+        }
+        if fits(&Walk { mask: NodeMask::ALL, ..self.walk }) {
+            return Err(AllocError::NodeMask);
+        }
+        Err(AllocError::NeverFits)
+    }
+}
+
+/// A request that says both "cannot wait" and "may reclaim" may reclaim (spec 3.8, S0).
+fn without_nonsense(gfp: Gfp) -> Gfp {
+    if gfp.contains(Gfp::HARDER | Gfp::DIRECT_RECLAIM) { gfp - Gfp::HARDER } else { gfp }
+}

@@ -1,0 +1,155 @@
+//! Allocation: from a request to a block, or to a refusal that names its cause.
+//!
+//! *Kernel counterpart:* `__alloc_pages_nodemask`, `__alloc_pages_slowpath` (v5.0).
+//!
+//! ```text
+//!   request ─► fast   the cache of this CPU ──────────────────────────► block
+//!                │ empty, or the request is particular
+//!                ▼
+//!              walk   zones in order, at the low mark ────────────────► block
+//!                │ all below
+//!                ▼
+//!              slow   wake kswapd, min mark, reserves, compact, ──────► block
+//!                     reclaim, retry, wait, drain everything ─────────► refusal
+//! ```
+//!
+//! The reclaimer and the compactor are parameters from above; without them a request that may wait
+//! waits for somebody to free memory.
+//!
+//! **Invariants**
+//! - A1: a request that may wait ends by its deadline, unless it must not fail.
+//! - A2: a request that may not wait takes no lock that is held while somebody sleeps.
+//! - A3: nothing is refused before every cache was emptied and the attempt repeated.
+
+#![forbid(unsafe_code)]
+
+mod context;
+mod retry;
+mod slow;
+
+pub(crate) mod scope;
+
+#[cfg(all(test, not(loom)))]
+mod tests;
+
+use std::time::Duration;
+
+use crate::error::AllocError;
+use crate::gfp::Gfp;
+use crate::node::{Granted, Nodes};
+use crate::sync::cpu;
+use crate::types::{Migratetype, Order, ZoneType};
+use crate::zone::watermark::AllocFlags;
+use crate::zone::{Taken, ZoneRequest, pcp};
+
+pub(crate) use context::{Placement, Request};
+pub(crate) use retry::{CompactPriority, CompactResult};
+
+/// Frees memory on behalf of a request, in the requesting thread.
+pub(crate) trait Reclaim: Sync {
+    /// Tries to free enough for the request; returns how many pages were freed.
+    fn reclaim(&self, request: &Request) -> usize;
+
+    /// Pages of a zone that might be reclaimed.
+    fn reclaimable_pages(&self, zone: &crate::zone::Zone) -> usize;
+}
+
+/// Makes large blocks on behalf of a request, in the requesting thread.
+pub(crate) trait Compact: Sync {
+    /// Tries to make a block of the request's order.
+    fn compact(&self, request: &Request, priority: CompactPriority) -> CompactResult;
+
+    /// Whether reclaiming more would let compaction succeed.
+    fn would_help(&self, request: &Request) -> bool;
+}
+
+/// Allocates from the nodes of a pool.
+#[derive(Clone, Copy)]
+pub(crate) struct Allocator<'a> {
+    /// Where memory comes from.
+    pub(crate) nodes: &'a Nodes,
+    /// Who frees memory when it runs short.
+    pub(crate) reclaimer: Option<&'a dyn Reclaim>,
+    /// Who makes large blocks.
+    pub(crate) compactor: Option<&'a dyn Compact>,
+    /// How long a request waits that does not say.
+    pub(crate) patience: Duration,
+}
+
+impl Allocator<'_> {
+    /// Takes a block of the given order.
+    pub(crate) fn alloc(&self, order: Order, gfp: Gfp) -> Result<Granted, AllocError> {
+        if let Some(taken) = self.alloc_fast(order, gfp) {
+            return Ok(Granted { taken, from_reserve: false });
+        }
+        self.alloc_placed(order, gfp, Placement::default())
+    }
+
+    /// The shortest path: the cache of this CPU, in the zone that the request prefers.
+    fn alloc_fast(&self, order: Order, gfp: Gfp) -> Option<Taken> {
+        if !pcp::is_cached(order) || gfp.is_contradictory() {
+            return None;
+        }
+        let cpu = cpu::current();
+        let node = self.nodes.node(self.nodes.of_cpu(cpu));
+        let zone = node.preferred(class_of_raw(order, gfp))?;
+        let flags = AllocFlags::empty();
+        zone.take_cached(cpu, ZoneRequest { order, want: gfp.migratetype(), flags })
+    }
+
+    /// Takes a block of the given order from where the caller wants it.
+    pub(crate) fn alloc_placed(
+        &self,
+        order: Order,
+        gfp: Gfp,
+        placement: Placement,
+    ) -> Result<Granted, AllocError> {
+        let request = Request::new(order, gfp, placement, self)?;
+        if let Some(granted) = self.walk_low(&request) {
+            return Ok(granted);
+        }
+        slow::SlowPath::new(self, request).run()
+    }
+
+    /// Takes up to `count` blocks, without waiting, at the low mark; returns how many.
+    pub(crate) fn alloc_bulk(
+        &self,
+        order: Order,
+        gfp: Gfp,
+        count: usize,
+        sink: &mut dyn FnMut(Taken),
+    ) -> Result<usize, AllocError> {
+        let request = Request::new(order, gfp, Placement::default(), self)?;
+        let flags = AllocFlags::WMARK_LOW;
+        let demand = ZoneRequest { order, want: request.walk.want, flags };
+        let mut taken = 0;
+        for zone in self.nodes.eligible(&request.walk) {
+            taken += zone.take_bulk(demand, request.walk.class, count - taken, sink);
+            if taken == count {
+                break;
+            }
+        }
+        Ok(taken)
+    }
+
+    /// The first walk: above the low mark, types kept apart where that costs nothing (spec 3.2).
+    fn walk_low(&self, request: &Request) -> Option<Granted> {
+        let mut flags = AllocFlags::WMARK_LOW | self.nodes.nofragment(&request.walk);
+        flags.set(AllocFlags::KSWAPD, request.gfp.contains(Gfp::KSWAPD_RECLAIM));
+        self.nodes.walk(&request.walk, flags, request.gfp)
+    }
+}
+
+/// The highest zone that a raw block may come from. The Movable zone is for memory that can be
+/// moved, and for whole pageblocks, which do not fragment it.
+pub(crate) fn class_of_raw(order: Order, gfp: Gfp) -> ZoneType {
+    match gfp.highest_zone() {
+        ZoneType::Movable if order < crate::types::PAGEBLOCK_ORDER => ZoneType::Normal,
+        zone => zone,
+    }
+}
+
+/// The migratetype under which a request's blocks are grouped.
+pub(crate) fn grouping_of(gfp: Gfp) -> Migratetype {
+    gfp.migratetype()
+}

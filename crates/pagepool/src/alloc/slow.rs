@@ -1,0 +1,344 @@
+//! The slow path: what a request does when every zone is below its low mark.
+//!
+//! *Kernel counterpart:* `__alloc_pages_slowpath`, `__alloc_pages_direct_reclaim`,
+//! `__alloc_pages_direct_compact`, `__alloc_pages_may_oom`, `__alloc_pages_cpuset_fallback` (v5.0).
+//! The steps are those of spec 3.8, S1 to S21. What differs:
+//! - A process has no OOM killer. Where the kernel would kill, a request waits for somebody to free
+//!   memory, until its deadline; where the kernel would give up, it is refused.
+//! - A node mask is never dropped.
+//! - Before any refusal every cache is emptied, reserved blocks are opened, and the attempt is
+//!   repeated.
+
+use std::ops::ControlFlow::{self, Break, Continue};
+
+use super::retry::Rounds;
+use super::{Allocator, CompactPriority, CompactResult, Request, scope};
+use crate::error::AllocError;
+use crate::gfp::Gfp;
+use crate::node::{Granted, Shortage, Walk};
+use crate::sync::clock::{self, Instant};
+use crate::sync::thread;
+use crate::types::{NodeMask, Order, ZoneType};
+use crate::zone::vmstat::VmEvent;
+use crate::zone::watermark::{AllocFlags, Mark};
+
+/// One request on the slow path.
+pub(super) struct SlowPath<'a> {
+    allocator: &'a Allocator<'a>,
+    request: Request,
+    deadline: Option<Instant>,
+    flags: AllocFlags,
+    rounds: Rounds,
+    compact_result: CompactResult,
+}
+
+/// What to do after a step that found nothing.
+enum Next {
+    /// Another round.
+    Retry,
+    /// No more rounds.
+    GiveUp,
+}
+
+impl<'a> SlowPath<'a> {
+    pub(super) fn new(allocator: &'a Allocator<'a>, request: Request) -> SlowPath<'a> {
+        SlowPath {
+            allocator,
+            request,
+            deadline: clock::deadline_after(request.patience),
+            flags: slow_flags(&request),
+            rounds: Rounds::START,
+            compact_result: CompactResult::Skipped,
+        }
+    }
+
+    /// Goes on until there is a block, or nothing left to try.
+    #[cold]
+    pub(super) fn run(mut self) -> Result<Granted, AllocError> {
+        self.count(VmEvent::SlowpathEntries);
+        loop {
+            let cookie = self.allocator.nodes.zonelist_sequence();
+            if let Break(granted) = self.rounds() {
+                return Ok(granted);
+            }
+            // Zones may have come or gone while we looked: then the answer may be another.
+            if self.allocator.nodes.zonelists_are_current(cookie) {
+                break;
+            }
+            self.rounds = Rounds::START;
+        }
+        match self.last_resort() {
+            Some(granted) => Ok(granted),
+            None => Err(self.refuse()),
+        }
+    }
+
+    /// S4 to S17: rounds of walking, compacting and reclaiming.
+    fn rounds(&mut self) -> ControlFlow<Granted> {
+        self.wake_kswapds();
+        found(self.walk())?;
+        self.compact_early()?;
+        loop {
+            self.wake_kswapds();
+            self.take_reserve_rights();
+            found(self.walk())?;
+            if !self.request.has(Gfp::DIRECT_RECLAIM) || scope::is_memalloc() {
+                return Continue(());
+            }
+            let progress = self.reclaim()?;
+            self.compact(self.rounds.priority)?;
+            match self.next_round(progress) {
+                Next::Retry if !self.is_late() => thread::yield_now(),
+                Next::Retry | Next::GiveUp => return Continue(()),
+            }
+        }
+    }
+
+    /// S4, S7: each round wakes the reclaimers again, which also repairs what an earlier one missed.
+    fn wake_kswapds(&self) {
+        if self.request.has(Gfp::KSWAPD_RECLAIM) {
+            self.allocator.nodes.wake_all_kswapds(&self.request.walk, self.request.gfp);
+        }
+    }
+
+    /// S8: rights to the reserves replace everything but the right to wake.
+    fn take_reserve_rights(&mut self) {
+        if may_ignore_marks(&self.request) {
+            self.flags = AllocFlags::NO_WATERMARKS | self.flags & AllocFlags::KSWAPD;
+        }
+    }
+
+    fn walk(&self) -> Option<Granted> {
+        self.walk_with(self.flags)
+    }
+
+    fn walk_with(&self, flags: AllocFlags) -> Option<Granted> {
+        self.allocator.nodes.walk(&self.request.walk, flags, self.request.gfp)
+    }
+
+    /// S6: a costly request, and any large one that cannot be moved, compacts before it reclaims:
+    /// memory in pieces is the likelier trouble, and moving is cheaper than reclaiming.
+    fn compact_early(&mut self) -> ControlFlow<Granted> {
+        let order = self.request.order();
+        let first = order.is_costly() || !self.request.has(Gfp::MOVABLE);
+        let may = self.request.has(Gfp::DIRECT_RECLAIM) && !may_ignore_marks(&self.request);
+        if order == Order::ZERO || !first || !may {
+            return Continue(());
+        }
+        self.compact(CompactPriority::Async)?;
+        if order.is_costly() && self.request.has(Gfp::NORETRY) {
+            self.rounds.priority = CompactPriority::Async;
+        }
+        Continue(())
+    }
+
+    /// S12: reclaims, and looks again; what was freed may wait in caches or in reserved blocks.
+    fn reclaim(&mut self) -> ControlFlow<Granted, bool> {
+        let Some(reclaimer) = self.allocator.reclaimer else { return Continue(false) };
+        self.count(match self.request.walk.class {
+            ZoneType::Dma => VmEvent::AllocstallDma,
+            ZoneType::Normal => VmEvent::AllocstallNormal,
+            ZoneType::Movable => VmEvent::AllocstallMovable,
+        });
+        let freed = {
+            let _memalloc = scope::enter(scope::ScopeKind::Memalloc);
+            reclaimer.reclaim(&self.request)
+        };
+        if freed == 0 {
+            return Continue(false);
+        }
+        found(self.walk())?;
+        self.unreserve_highatomic(false);
+        self.allocator.nodes.drain_all();
+        found(self.walk())?;
+        Continue(true)
+    }
+
+    /// S13: compacts, and looks again.
+    fn compact(&mut self, priority: CompactPriority) -> ControlFlow<Granted> {
+        let Some(compactor) = self.allocator.compactor else { return Continue(()) };
+        // Moving needs what I/O needs: a request that may not do I/O may not compact either.
+        if self.request.order() == Order::ZERO || !self.request.has(Gfp::IO) {
+            return Continue(());
+        }
+        self.compact_result = {
+            let _memalloc = scope::enter(scope::ScopeKind::Memalloc);
+            compactor.compact(&self.request, priority)
+        };
+        if !self.compact_result.ran() {
+            return Continue(());
+        }
+        self.count(VmEvent::CompactStall);
+        match self.walk() {
+            Some(granted) => {
+                self.count(VmEvent::CompactSuccess);
+                Break(granted)
+            }
+            None => {
+                self.count(VmEvent::CompactFail);
+                Continue(())
+            }
+        }
+    }
+
+    /// S14 to S17: whether another round may help.
+    fn next_round(&mut self, progress: bool) -> Next {
+        let order = self.request.order();
+        let costly_once = order.is_costly() && !self.request.has(Gfp::RETRY_MAYFAIL);
+        if self.request.has(Gfp::NORETRY) || costly_once {
+            return Next::GiveUp;
+        }
+        if self.rounds.after_reclaim(order, progress) && self.would_pass_if_reclaimed() {
+            return Next::Retry;
+        }
+        let request = self.request;
+        let compactor = self.allocator.compactor.filter(|_| request.has(Gfp::IO));
+        let would_help = || compactor.is_some_and(|compactor| compactor.would_help(&request));
+        if progress && self.rounds.after_compaction(order, self.compact_result, would_help) {
+            return Next::Retry;
+        }
+        // One more round if that opens reserved blocks.
+        if self.unreserve_highatomic(true) { Next::Retry } else { Next::GiveUp }
+    }
+
+    /// Whether the minimum would hold in some zone if all that can be reclaimed were (spec 3.13).
+    fn would_pass_if_reclaimed(&self) -> bool {
+        let Some(reclaimer) = self.allocator.reclaimer else { return false };
+        self.allocator.nodes.eligible(&self.request.walk).any(|zone| {
+            let reclaimable = reclaimer.reclaimable_pages(zone);
+            let mark = zone.mark(Mark::Min).saturating_sub(reclaimable);
+            let Request { walk: Walk { order, class, .. }, .. } = self.request;
+            reclaimable > 0 && zone.check_against(mark, order, class, self.flags).passes()
+        })
+    }
+
+    fn unreserve_highatomic(&self, force: bool) -> bool {
+        let Walk { want, .. } = self.request.walk;
+        self.allocator
+            .nodes
+            .eligible(&self.request.walk)
+            .any(|zone| zone.unreserve_highatomic(want, force))
+    }
+
+    /// S18 to S21 and beyond: empties every cache, then waits for others if the request may.
+    fn last_resort(&mut self) -> Option<Granted> {
+        if let Some(granted) = self.drain_and_walk() {
+            self.count(VmEvent::DrainRescues);
+            return Some(granted);
+        }
+        if !self.request.has(Gfp::DIRECT_RECLAIM) || scope::is_memalloc() {
+            return None;
+        }
+        if self.request.has(Gfp::NOFAIL) {
+            return Some(self.wait_without_deadline());
+        }
+        if self.waits_for_others() { self.wait_until(self.deadline) } else { None }
+    }
+
+    /// A3: looks once more after everything that is kept aside was put back.
+    fn drain_and_walk(&self) -> Option<Granted> {
+        self.allocator.nodes.drain_all();
+        if self.request.order() > Order::ZERO || !self.request.has(Gfp::NOMEMALLOC) {
+            self.unreserve_highatomic(true);
+        }
+        self.walk()
+    }
+
+    /// Whether this is a request for which the kernel would kill (spec 3.15): then it waits here.
+    fn waits_for_others(&self) -> bool {
+        let gives_up = Gfp::NORETRY | Gfp::RETRY_MAYFAIL | Gfp::THISNODE;
+        !self.request.order().is_costly()
+            && !self.request.gfp.intersects(gives_up)
+            && self.request.walk.class >= ZoneType::Normal
+    }
+
+    /// Waits on the queue of freed memory.
+    fn wait_until(&self, deadline: Option<Instant>) -> Option<Granted> {
+        self.count(VmEvent::FreedWaits);
+        let mut granted = None;
+        self.allocator.nodes.freed().wait_until(deadline, || {
+            // On the queue by now: whoever frees next will see us, and we see what was freed before.
+            self.allocator.nodes.drain_all_and_synchronize();
+            granted = self.walk();
+            granted.is_some()
+        });
+        granted
+    }
+
+    /// A request that must not fail: it may go deeper into the reserve, and says so when it is late.
+    fn wait_without_deadline(&mut self) -> Granted {
+        self.flags |= AllocFlags::HARDER;
+        loop {
+            if let Some(granted) = self.wait_until(clock::deadline_after(self.allocator.patience)) {
+                return granted;
+            }
+            tracing::warn!(
+                target: "pagepool::alloc",
+                order = self.request.order().get(),
+                gfp = ?self.request.gfp,
+                cause = self.error().cause(),
+                "a request that must not fail is still waiting for memory to be freed"
+            );
+        }
+    }
+
+    fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| clock::now() >= deadline)
+    }
+
+    /// Says why, and counts it.
+    fn refuse(&self) -> AllocError {
+        let error = self.error();
+        self.count(VmEvent::Refusals);
+        if !self.request.has(Gfp::NOWARN) {
+            tracing::debug!(
+                target: "pagepool::alloc",
+                order = self.request.order().get(),
+                gfp = ?self.request.gfp,
+                cause = error.cause(),
+                remedy = error.remedy(),
+                "allocation refused"
+            );
+        }
+        error
+    }
+
+    /// Why the request found nothing. If nodes outside its mask could serve it, that is the reason.
+    fn error(&self) -> AllocError {
+        let nodes = self.allocator.nodes;
+        let anywhere = Walk { mask: NodeMask::ALL, ..self.request.walk };
+        let masked = self.request.walk.mask != NodeMask::ALL
+            && nodes.shortage(&anywhere, self.flags).is_none();
+        match nodes.shortage(&self.request.walk, self.flags) {
+            _ if masked => AllocError::NodeMask,
+            Some(Shortage::Fragmented) => AllocError::Fragmented,
+            Some(Shortage::Reserved) => AllocError::LowmemReserve,
+            Some(Shortage::NoZone) => AllocError::NeverFits,
+            // Something was freed since: short all the same when it counted.
+            Some(Shortage::BelowMark) | None => AllocError::BelowMin,
+        }
+    }
+
+    fn count(&self, event: VmEvent) {
+        self.allocator.nodes.events().count(event);
+    }
+}
+
+/// S2: how far the request may go on the slow path.
+fn slow_flags(request: &Request) -> AllocFlags {
+    let mut flags = AllocFlags::empty();
+    flags.set(AllocFlags::HIGH, request.has(Gfp::HIGH));
+    flags.set(AllocFlags::HARDER, request.has(Gfp::HARDER) && !request.has(Gfp::NOMEMALLOC));
+    flags.set(AllocFlags::KSWAPD, request.has(Gfp::KSWAPD_RECLAIM));
+    flags
+}
+
+/// Whether the marks may be ignored (spec 3.9).
+fn may_ignore_marks(request: &Request) -> bool {
+    !request.has(Gfp::NOMEMALLOC) && (request.has(Gfp::MEMALLOC) || scope::is_memalloc())
+}
+
+/// A block ends the search.
+fn found(granted: Option<Granted>) -> ControlFlow<Granted> {
+    granted.map_or(Continue(()), Break)
+}
