@@ -1,3 +1,113 @@
-//! Times pagepool beside other allocators.
+//! Times pagepool beside jemalloc, mimalloc and the C library, interleaved in one process.
+//!
+//! Every allocator ([`subject`]) does every work ([`works`]) in rounds: in each round all of them
+//! run once, in an order drawn anew, on threads pinned to the same CPUs, so that a slow moment of
+//! the machine hits them alike. A figure is the median of the rounds, with the 10th and the 90th
+//! percentile beside it, and its ratio to the best peer. The `null` subject does nothing: its rows
+//! are what the harness costs. Memory is touched once, page by page, before the clock starts.
+//!
+//! A bench cannot skip its work: what pagepool counted (`pgalloc_*`, `pgfree`) must equal the pages
+//! asked for, and afterwards every page must be free again and [`PagePool::verify`] must pass.
+//!
+//! *Not here:* latency percentiles and scaling beyond two threads.
+//!
+//! [`PagePool::verify`]: pagepool::PagePool::verify
+#![allow(
+    clippy::disallowed_types,
+    reason = "a bench measures real threads in real time: nothing here is ever modelled or simulated"
+)]
 
-fn main() {}
+mod cli;
+mod harness;
+mod machine;
+mod meet;
+mod pin;
+mod report;
+mod spread;
+mod subject;
+mod works;
+
+use std::panic;
+use std::process::{self, ExitCode};
+
+use clap::Parser;
+
+use crate::cli::Cli;
+use crate::report::Report;
+
+fn main() -> ExitCode {
+    end_on_panic();
+    let cli = Cli::parse();
+    let outcome = if cli.open_once {
+        works::open::once()
+    } else {
+        run(&cli)
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("pagepool-bench: {}", failure.message);
+            ExitCode::from(failure.status)
+        }
+    }
+}
+
+/// Runs the works that the command line selects, and reports.
+fn run(cli: &Cli) -> Result<(), Failure> {
+    let plan = cli.plan()?;
+    let json = cli.open_json()?;
+    let mut report = Report::begin(cli.quick, &plan);
+    if !cli.json_to_stdout() {
+        print!("{}", report.heading());
+    }
+    for work in plan.works() {
+        report.progress(work.name);
+        let outcome = (work.run)(&plan)?;
+        report.forget_progress();
+        if !cli.json_to_stdout() {
+            print!("{}", report.section(work, &outcome));
+        }
+        report.add(outcome);
+    }
+    match json {
+        Some(target) => target.write(&report),
+        None => Ok(()),
+    }
+}
+
+/// Ends the process when any thread panics: the other lane would wait for it for ever.
+fn end_on_panic() {
+    let default = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        default(info);
+        process::exit(101);
+    }));
+}
+
+/// Why the run ends early: the exit status and one clear line.
+#[derive(Debug)]
+struct Failure {
+    status: u8,
+    message: String,
+}
+
+impl Failure {
+    /// A figure that cannot be trusted, or a subject that does not work: status 1.
+    fn broken(message: impl Into<String>) -> Failure {
+        Failure {
+            status: 1,
+            message: message.into(),
+        }
+    }
+
+    /// Bad usage: status 2.
+    fn usage(message: impl Into<String>) -> Failure {
+        Failure {
+            status: 2,
+            message: message.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

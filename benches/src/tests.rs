@@ -1,0 +1,75 @@
+//! The harness itself: that its arithmetic holds and that every work runs.
+
+use std::time::Duration;
+
+use crate::harness::{Plan, Scale};
+use crate::pin::allowed_cpus;
+use crate::report::Outcome;
+use crate::spread::Spread;
+use crate::subject::{NULL, POOL};
+use crate::works::{self, open};
+
+/// As little of everything as makes sense.
+fn tiny_plan() -> Plan {
+    Plan {
+        filter: String::new(),
+        cpus: allowed_cpus().unwrap(),
+        scale: Scale {
+            rounds: 2,
+            limit: Duration::MAX,
+            pairs: 200,
+            huge_pairs: 20,
+            held: 200,
+            mixed_bytes: 128 << 20,
+            mixed_ops: 200,
+            opens: 0,
+        },
+    }
+}
+
+#[test]
+fn spread_is_linear_between_samples() {
+    let spread = Spread::of(vec![50.0, 10.0, 40.0, 20.0, 30.0]);
+    assert_eq!(spread.median, 30.0);
+    assert_eq!(spread.p10, 14.0);
+    assert_eq!(spread.p90, 46.0);
+    assert_eq!(Spread::of(vec![1.0, 2.0]).median, 1.5);
+}
+
+/// Also checks, through the harness (H2), that the pool counted every page and has all of them.
+#[test]
+fn every_work_yields_a_row_per_subject() {
+    let plan = tiny_plan();
+    for work in works::ALL {
+        if work.rows == open::ROWS {
+            continue; // It starts this program again, which is the test runner here.
+        }
+        let outcome = (work.run)(&plan).unwrap_or_else(|failure| panic!("{}", failure.message));
+        let Outcome::Rows(rows) = outcome else {
+            assert!(plan.cpus.len() < 2, "{} was skipped", work.name);
+            continue;
+        };
+        for &name in work.rows {
+            let subjects: Vec<&str> = rows
+                .iter()
+                .filter(|row| row.work == name)
+                .map(|row| row.subject)
+                .collect();
+            assert_eq!(subjects, [NULL, POOL, "jemalloc", "mimalloc", "libc"]);
+        }
+        for row in &rows {
+            assert!(row.median_ns >= 0.0, "{row:?}");
+            assert_eq!(row.ratio_to_best.is_some(), row.subject != NULL, "{row:?}");
+        }
+    }
+}
+
+#[test]
+fn filter_selects_by_row_name() {
+    let plan = Plan {
+        filter: "free_t2".to_owned(),
+        ..tiny_plan()
+    };
+    let names: Vec<&str> = plan.works().map(|work| work.name).collect();
+    assert_eq!(names, ["held, 2 threads"]);
+}

@@ -1,0 +1,98 @@
+//! The works: one question to a file, stated in its first line with what we expect.
+
+mod handover;
+mod held;
+mod mixed;
+pub(crate) mod open;
+mod pair;
+
+use std::time::{Duration, Instant};
+
+use pagepool::Order;
+
+use crate::Failure;
+use crate::harness::{Plan, measure};
+use crate::report::Outcome;
+
+/// A work in the table.
+pub(crate) struct Entry {
+    /// A short name, for the progress line.
+    pub(crate) name: &'static str,
+    /// What is done, for a reader of the table.
+    pub(crate) title: &'static str,
+    /// The names of its rows.
+    pub(crate) rows: &'static [&'static str],
+    /// Runs it with all subjects.
+    pub(crate) run: fn(&Plan) -> Result<Outcome, Failure>,
+}
+
+/// All works, in the order of the table.
+pub(crate) const ALL: &[Entry] = &[
+    Entry {
+        name: "pair, 1 thread",
+        title: "Allocate one page and free it, 1 thread: ns per pair",
+        rows: pair::ONE_PAGE,
+        run: |plan| measure(&pair::one_page(plan, 1), plan),
+    },
+    Entry {
+        name: "pair, 2 threads",
+        title: "The same, 2 threads at once: ns per pair, as each thread sees it",
+        rows: pair::ONE_PAGE_TWICE,
+        run: |plan| measure(&pair::one_page(plan, 2), plan),
+    },
+    Entry {
+        name: "order-9 pair",
+        title: "Allocate 2 MiB (order 9) and free it, 1 thread: ns per pair",
+        rows: pair::HUGE,
+        run: |plan| measure(&pair::huge(plan), plan),
+    },
+    Entry {
+        name: "held, 1 thread",
+        title: "100,000 pages allocated, all held, then freed in random order, 1 thread: ns per page",
+        rows: held::ONE,
+        run: |plan| measure(&held::Held::new(plan, 1), plan),
+    },
+    Entry {
+        name: "held, 2 threads",
+        title: "The same, 2 threads at once with 100,000 each: ns per page, as each thread sees it",
+        rows: held::TWO,
+        run: |plan| measure(&held::Held::new(plan, 2), plan),
+    },
+    Entry {
+        name: "mixed",
+        title: "Orders 0 to 10 alike, 70 to 90 % of the memory in use, 1 thread: ns per operation, \
+                net of the harness",
+        rows: mixed::ROWS,
+        run: |plan| measure(&mixed::Mixed::new(plan), plan),
+    },
+    Entry {
+        name: "hand-over",
+        title: "One thread allocates pages, another frees them, 64 at a time: ns per page",
+        rows: handover::ROWS,
+        run: |plan| measure(&handover::Handover::new(plan), plan),
+    },
+    Entry {
+        name: "open",
+        title: "Open a pool of 8 GiB and get the first page, fresh process: ns",
+        rows: open::ROWS,
+        run: open::measure_opening,
+    },
+];
+
+/// Nanoseconds of each of `operations` that took `elapsed` together.
+fn per_operation(elapsed: Duration, operations: usize) -> f64 {
+    elapsed.as_nanos() as f64 / operations as f64
+}
+
+/// Runs `operations` operations in one go and returns nanoseconds of each.
+#[inline]
+fn timed(operations: usize, run: impl FnOnce()) -> f64 {
+    let begun = Instant::now();
+    run();
+    per_operation(begun.elapsed(), operations)
+}
+
+/// The order of a block of 2 MiB.
+fn huge_order() -> Order {
+    Order::new(9).expect("9 is an order")
+}

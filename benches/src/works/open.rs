@@ -1,0 +1,87 @@
+//! What does a program pay before its first page? We expect no scan: all-zero means free.
+//!
+//! Each time a fresh process opens a pool of 8 GiB and takes one page. The time includes mapping
+//! the arena and the frame table; growth of resident memory is measured over the same stretch.
+
+#![forbid(unsafe_code)]
+
+use std::env;
+use std::hint::black_box;
+use std::process::Command;
+use std::time::Instant;
+
+use pagepool::Order;
+
+use crate::Failure;
+use crate::harness::Plan;
+use crate::machine::{field, first_number};
+use crate::pin::{allowed_cpus, pin_to};
+use crate::report::{Outcome, Row};
+use crate::spread::Spread;
+use crate::subject::{POOL, Pool, Subject};
+
+pub(crate) const ROWS: &[&str] = &["open_8gib"];
+
+const POOL_BYTES: usize = 8 << 30;
+
+/// Starts one process after another, each of which opens a pool [`once`].
+pub(crate) fn measure_opening(plan: &Plan) -> Result<Outcome, Failure> {
+    let openings = (0..plan.scale.opens)
+        .map(|_| in_fresh_process())
+        .collect::<Result<Vec<Opening>, Failure>>()?;
+    let times = openings.iter().map(|opening| opening.ns).collect();
+    let growth = openings.iter().map(|opening| opening.rss_kib).collect();
+    let mut row = Row::new(ROWS[0], POOL, times);
+    row.rss_growth_kib = Some(Spread::of(growth).median);
+    Ok(Outcome::Rows(vec![row]))
+}
+
+struct Opening {
+    ns: f64,
+    rss_kib: f64,
+}
+
+/// In the fresh process: opens a pool, takes a page, and prints time and growth.
+pub(crate) fn once() -> Result<(), Failure> {
+    pin_to(allowed_cpus()?[0])?;
+    let rss_before = resident_kib()?;
+    let begun = Instant::now();
+    let pool = Pool::open(POOL_BYTES).map_err(|why| cannot_open(&why))?;
+    let mut page = pool
+        .alloc(Order::ZERO)
+        .ok_or_else(|| cannot_open("the first page was refused"))?;
+    pool.touch(black_box(&mut page));
+    let ns = begun.elapsed().as_nanos();
+    println!("{ns} {}", resident_kib()? - rss_before);
+    Ok(())
+}
+
+fn in_fresh_process() -> Result<Opening, Failure> {
+    let failed = |what: String| Failure::broken(format!("{} in a process: {what}", ROWS[0]));
+    let program = env::current_exe().map_err(|error| failed(error.to_string()))?;
+    let output = Command::new(program)
+        .arg("--open-once")
+        .output()
+        .map_err(|error| failed(error.to_string()))?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let mut numbers = said.split_whitespace().map(str::parse);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(ns)), Some(Ok(rss_kib))) if output.status.success() => Ok(Opening { ns, rss_kib }),
+        _ => Err(failed(
+            String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        )),
+    }
+}
+
+fn cannot_open(why: &str) -> Failure {
+    Failure::broken(format!(
+        "{POOL} cannot be opened with {POOL_BYTES} bytes: {why}"
+    ))
+}
+
+/// Resident memory of this process, exact: the counters in `status` lag behind.
+fn resident_kib() -> Result<f64, Failure> {
+    field("/proc/self/smaps_rollup", "Rss")
+        .and_then(|text| first_number(&text))
+        .ok_or_else(|| Failure::broken("cannot read /proc/self/smaps_rollup"))
+}

@@ -1,0 +1,80 @@
+//! What does a block cost that goes straight back? We expect the per-CPU cache alone: no zone lock.
+//!
+//! At order 9 too, since that order is cached; there the general allocators reach for their page
+//! level on every pair. With two threads the figure should hardly move: they share no cache line.
+
+#![forbid(unsafe_code)]
+
+use std::hint::black_box;
+
+use pagepool::Order;
+
+use super::{huge_order, timed};
+use crate::harness::{Plan, Round, Seat, Work};
+use crate::subject::Subject;
+
+pub(crate) const ONE_PAGE: &[&str] = &["pair_o0_t1"];
+pub(crate) const ONE_PAGE_TWICE: &[&str] = &["pair_o0_t2"];
+pub(crate) const HUGE: &[&str] = &["pair_o9_t1"];
+
+/// Allocates and frees one block, over and over.
+#[derive(Debug)]
+pub(crate) struct Pair {
+    rows: &'static [&'static str],
+    lanes: usize,
+    order: Order,
+    pairs: usize,
+}
+
+/// Pairs of one page, in one lane or two.
+pub(crate) fn one_page(plan: &Plan, lanes: usize) -> Pair {
+    Pair {
+        rows: if lanes == 1 { ONE_PAGE } else { ONE_PAGE_TWICE },
+        lanes,
+        order: Order::ZERO,
+        pairs: plan.scale.pairs,
+    }
+}
+
+/// Pairs of 2 MiB.
+pub(crate) fn huge(plan: &Plan) -> Pair {
+    Pair {
+        rows: HUGE,
+        lanes: 1,
+        order: huge_order(),
+        pairs: plan.scale.huge_pairs,
+    }
+}
+
+impl Work for Pair {
+    type Shared<S: Subject> = ();
+
+    fn rows(&self) -> &'static [&'static str] {
+        self.rows
+    }
+
+    fn lanes(&self) -> usize {
+        self.lanes
+    }
+
+    fn memory(&self) -> usize {
+        64 << 20
+    }
+
+    fn share<S: Subject>(&self) {}
+
+    fn lane<'a, S: Subject>(&'a self, seat: Seat<'a, S, ()>) -> Round<'a> {
+        seat.touch_one(self.order);
+        Box::new(move || {
+            seat.meet.wait();
+            let ns = timed(self.pairs, || {
+                for _ in 0..self.pairs {
+                    let block = seat.take(self.order);
+                    seat.subject.free(black_box(block));
+                }
+            });
+            seat.tally.count(self.order, self.pairs);
+            vec![ns]
+        })
+    }
+}
