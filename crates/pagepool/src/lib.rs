@@ -12,9 +12,20 @@ pub(crate) mod buddy; // 3  free areas, pageblocks, fallback (pure)
 pub(crate) mod zone; // 4  a buddy behind a lock: marks, reserves, per-CPU caches, zonelists, vmstat
 pub(crate) mod node; // 6  zones, zonelists and requests of a pool; every step that never sleeps
 pub(crate) mod alloc; // 9  fast path, slow path, scopes
+pub(crate) mod pool; // 11  the public face: pool, builder, tunables, statistics
+#[cfg(feature = "allocator-api2")]
+pub(crate) mod adapters; // 12  pools as allocators of collections
 
+pub use alloc::scope;
 pub use error::{AllocError, BuildError, OrderError, RangeError, Violation};
 pub use gfp::Gfp;
+pub use node::DaemonState;
+pub use pool::builder::{Builder, Config};
+pub use pool::pages::{Pages, PagesUninit, Split};
+pub use pool::request::AllocRequest;
+pub use pool::stats::{NodeStats, PagesetStats, Stats, Vmstat, ZoneStats};
+pub use pool::tunables::Tunables;
+pub use pool::{PagePool, StillHeld};
 pub use types::{
     MAX_NODES, Migratetype, NR_ORDERS, NR_ZONES, NodeId, NodeMask, Order, PAGE_SIZE, Pfn, ZoneType,
 };

@@ -22,7 +22,11 @@ pub(crate) struct Placement {
 
 impl Default for Placement {
     fn default() -> Placement {
-        Placement { mask: NodeMask::ALL, preferred: None, patience: None }
+        Placement {
+            mask: NodeMask::ALL,
+            preferred: None,
+            patience: None,
+        }
     }
 }
 
@@ -52,7 +56,9 @@ impl Request {
             return Err(AllocError::InvalidFlags);
         }
         let nodes = allocator.nodes;
-        let preferred = placement.preferred.unwrap_or_else(|| nodes.of_cpu(cpu::current()));
+        let preferred = placement
+            .preferred
+            .unwrap_or_else(|| nodes.of_cpu(cpu::current()));
         let mask = if gfp.contains(Gfp::THISNODE) {
             NodeMask::only(preferred)
         } else {
@@ -85,11 +91,18 @@ impl Request {
     }
 
     fn check_that_it_fits(&self, nodes: &Nodes) -> Result<(), AllocError> {
-        let fits = |walk: &Walk| nodes.eligible(walk).any(|zone| walk.order <= zone.max_order());
+        let fits = |walk: &Walk| {
+            nodes
+                .eligible(walk)
+                .any(|zone| walk.order <= zone.max_order())
+        };
         if fits(&self.walk) {
             return Ok(());
         }
-        if fits(&Walk { mask: NodeMask::ALL, ..self.walk }) {
+        if fits(&Walk {
+            mask: NodeMask::ALL,
+            ..self.walk
+        }) {
             return Err(AllocError::NodeMask);
         }
         Err(AllocError::NeverFits)
@@ -98,5 +111,9 @@ impl Request {
 
 /// A request that says both "cannot wait" and "may reclaim" may reclaim (spec 3.8, S0).
 fn without_nonsense(gfp: Gfp) -> Gfp {
-    if gfp.contains(Gfp::HARDER | Gfp::DIRECT_RECLAIM) { gfp - Gfp::HARDER } else { gfp }
+    if gfp.contains(Gfp::HARDER | Gfp::DIRECT_RECLAIM) {
+        gfp - Gfp::HARDER
+    } else {
+        gfp
+    }
 }

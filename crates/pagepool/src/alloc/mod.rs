@@ -27,7 +27,7 @@ mod context;
 mod retry;
 mod slow;
 
-pub(crate) mod scope;
+pub mod scope;
 
 #[cfg(all(test, not(loom)))]
 mod tests;
@@ -80,7 +80,10 @@ impl Allocator<'_> {
     /// Takes a block of the given order.
     pub(crate) fn alloc(&self, order: Order, gfp: Gfp) -> Result<Granted, AllocError> {
         if let Some(taken) = self.alloc_fast(order, gfp) {
-            return Ok(Granted { taken, from_reserve: false });
+            return Ok(Granted {
+                taken,
+                from_reserve: false,
+            });
         }
         self.alloc_placed(order, gfp, Placement::default())
     }
@@ -94,7 +97,14 @@ impl Allocator<'_> {
         let node = self.nodes.node(self.nodes.of_cpu(cpu));
         let zone = node.preferred(class_of_raw(order, gfp))?;
         let flags = AllocFlags::empty();
-        zone.take_cached(cpu, ZoneRequest { order, want: gfp.migratetype(), flags })
+        zone.take_cached(
+            cpu,
+            ZoneRequest {
+                order,
+                want: gfp.migratetype(),
+                flags,
+            },
+        )
     }
 
     /// Takes a block of the given order from where the caller wants it.
@@ -121,7 +131,11 @@ impl Allocator<'_> {
     ) -> Result<usize, AllocError> {
         let request = Request::new(order, gfp, Placement::default(), self)?;
         let flags = AllocFlags::WMARK_LOW;
-        let demand = ZoneRequest { order, want: request.walk.want, flags };
+        let demand = ZoneRequest {
+            order,
+            want: request.walk.want,
+            flags,
+        };
         let mut taken = 0;
         for zone in self.nodes.eligible(&request.walk) {
             taken += zone.take_bulk(demand, request.walk.class, count - taken, sink);
@@ -135,7 +149,10 @@ impl Allocator<'_> {
     /// The first walk: above the low mark, types kept apart where that costs nothing (spec 3.2).
     fn walk_low(&self, request: &Request) -> Option<Granted> {
         let mut flags = AllocFlags::WMARK_LOW | self.nodes.nofragment(&request.walk);
-        flags.set(AllocFlags::KSWAPD, request.gfp.contains(Gfp::KSWAPD_RECLAIM));
+        flags.set(
+            AllocFlags::KSWAPD,
+            request.gfp.contains(Gfp::KSWAPD_RECLAIM),
+        );
         self.nodes.walk(&request.walk, flags, request.gfp)
     }
 }

@@ -72,8 +72,11 @@ pub(crate) struct Rounds {
 
 impl Rounds {
     /// The state at the start.
-    pub(crate) const START: Rounds =
-        Rounds { no_progress: 0, compactions: 0, priority: CompactPriority::SyncLight };
+    pub(crate) const START: Rounds = Rounds {
+        no_progress: 0,
+        compactions: 0,
+        priority: CompactPriority::SyncLight,
+    };
 
     /// Counts a round of reclaim; returns whether another may be worth it. Progress counts for small
     /// orders only: freed pages say nothing about costly ones.
@@ -173,7 +176,10 @@ mod tests {
         assert_eq!(rounds.priority, CompactPriority::SyncFull);
         assert!(!rounds.after_compaction(at(2), CompactResult::Complete, || false));
 
-        let mut costly = Rounds { priority: CompactPriority::Async, ..Rounds::START };
+        let mut costly = Rounds {
+            priority: CompactPriority::Async,
+            ..Rounds::START
+        };
         assert!(costly.after_compaction(at(9), CompactResult::Deferred, || false));
         assert_eq!(costly.priority, CompactPriority::SyncLight);
         assert!(!costly.after_compaction(at(9), CompactResult::Contended, || false));
@@ -182,7 +188,10 @@ mod tests {
     #[test]
     fn a_block_that_is_stolen_each_time_is_tried_for_a_bounded_number_of_times() {
         for (order, max) in [(2, 16), (9, 4)] {
-            let mut rounds = Rounds { priority: CompactPriority::SyncFull, ..Rounds::START };
+            let mut rounds = Rounds {
+                priority: CompactPriority::SyncFull,
+                ..Rounds::START
+            };
             for _ in 0..max {
                 assert!(rounds.after_compaction(at(order), CompactResult::Success, || false));
             }

@@ -43,7 +43,10 @@ pub struct Scope {
 /// ```
 pub fn enter(kind: ScopeKind) -> Scope {
     change(kind, |depth| depth + 1);
-    Scope { kind, _thread: PhantomData }
+    Scope {
+        kind,
+        _thread: PhantomData,
+    }
 }
 
 impl Drop for Scope {

@@ -97,7 +97,9 @@ impl<'a> SlowPath<'a> {
     /// S4, S7: each round wakes the reclaimers again, which also repairs what an earlier one missed.
     fn wake_kswapds(&self) {
         if self.request.has(Gfp::KSWAPD_RECLAIM) {
-            self.allocator.nodes.wake_all_kswapds(&self.request.walk, self.request.gfp);
+            self.allocator
+                .nodes
+                .wake_all_kswapds(&self.request.walk, self.request.gfp);
         }
     }
 
@@ -113,7 +115,9 @@ impl<'a> SlowPath<'a> {
     }
 
     fn walk_with(&self, flags: AllocFlags) -> Option<Granted> {
-        self.allocator.nodes.walk(&self.request.walk, flags, self.request.gfp)
+        self.allocator
+            .nodes
+            .walk(&self.request.walk, flags, self.request.gfp)
     }
 
     /// S6: a costly request, and any large one that cannot be moved, compacts before it reclaims:
@@ -134,7 +138,9 @@ impl<'a> SlowPath<'a> {
 
     /// S12: reclaims, and looks again; what was freed may wait in caches or in reserved blocks.
     fn reclaim(&mut self) -> ControlFlow<Granted, bool> {
-        let Some(reclaimer) = self.allocator.reclaimer else { return Continue(false) };
+        let Some(reclaimer) = self.allocator.reclaimer else {
+            return Continue(false);
+        };
         self.count(match self.request.walk.class {
             ZoneType::Dma => VmEvent::AllocstallDma,
             ZoneType::Normal => VmEvent::AllocstallNormal,
@@ -156,7 +162,9 @@ impl<'a> SlowPath<'a> {
 
     /// S13: compacts, and looks again.
     fn compact(&mut self, priority: CompactPriority) -> ControlFlow<Granted> {
-        let Some(compactor) = self.allocator.compactor else { return Continue(()) };
+        let Some(compactor) = self.allocator.compactor else {
+            return Continue(());
+        };
         // Moving needs what I/O needs: a request that may not do I/O may not compact either.
         if self.request.order() == Order::ZERO || !self.request.has(Gfp::IO) {
             return Continue(());
@@ -194,22 +202,38 @@ impl<'a> SlowPath<'a> {
         let request = self.request;
         let compactor = self.allocator.compactor.filter(|_| request.has(Gfp::IO));
         let would_help = || compactor.is_some_and(|compactor| compactor.would_help(&request));
-        if progress && self.rounds.after_compaction(order, self.compact_result, would_help) {
+        if progress
+            && self
+                .rounds
+                .after_compaction(order, self.compact_result, would_help)
+        {
             return Next::Retry;
         }
         // One more round if that opens reserved blocks.
-        if self.unreserve_highatomic(true) { Next::Retry } else { Next::GiveUp }
+        if self.unreserve_highatomic(true) {
+            Next::Retry
+        } else {
+            Next::GiveUp
+        }
     }
 
     /// Whether the minimum would hold in some zone if all that can be reclaimed were (spec 3.13).
     fn would_pass_if_reclaimed(&self) -> bool {
-        let Some(reclaimer) = self.allocator.reclaimer else { return false };
-        self.allocator.nodes.eligible(&self.request.walk).any(|zone| {
-            let reclaimable = reclaimer.reclaimable_pages(zone);
-            let mark = zone.mark(Mark::Min).saturating_sub(reclaimable);
-            let Request { walk: Walk { order, class, .. }, .. } = self.request;
-            reclaimable > 0 && zone.check_against(mark, order, class, self.flags).passes()
-        })
+        let Some(reclaimer) = self.allocator.reclaimer else {
+            return false;
+        };
+        self.allocator
+            .nodes
+            .eligible(&self.request.walk)
+            .any(|zone| {
+                let reclaimable = reclaimer.reclaimable_pages(zone);
+                let mark = zone.mark(Mark::Min).saturating_sub(reclaimable);
+                let Request {
+                    walk: Walk { order, class, .. },
+                    ..
+                } = self.request;
+                reclaimable > 0 && zone.check_against(mark, order, class, self.flags).passes()
+            })
     }
 
     fn unreserve_highatomic(&self, force: bool) -> bool {
@@ -232,7 +256,11 @@ impl<'a> SlowPath<'a> {
         if self.request.has(Gfp::NOFAIL) {
             return Some(self.wait_without_deadline());
         }
-        if self.waits_for_others() { self.wait_until(self.deadline) } else { None }
+        if self.waits_for_others() {
+            self.wait_until(self.deadline)
+        } else {
+            None
+        }
     }
 
     /// A3: looks once more after everything that is kept aside was put back.
@@ -283,7 +311,8 @@ impl<'a> SlowPath<'a> {
     }
 
     fn is_late(&self) -> bool {
-        self.deadline.is_some_and(|deadline| clock::now() >= deadline)
+        self.deadline
+            .is_some_and(|deadline| clock::now() >= deadline)
     }
 
     /// Says why, and counts it.
@@ -306,7 +335,10 @@ impl<'a> SlowPath<'a> {
     /// Why the request found nothing. If nodes outside its mask could serve it, that is the reason.
     fn error(&self) -> AllocError {
         let nodes = self.allocator.nodes;
-        let anywhere = Walk { mask: NodeMask::ALL, ..self.request.walk };
+        let anywhere = Walk {
+            mask: NodeMask::ALL,
+            ..self.request.walk
+        };
         let masked = self.request.walk.mask != NodeMask::ALL
             && nodes.shortage(&anywhere, self.flags).is_none();
         match nodes.shortage(&self.request.walk, self.flags) {
@@ -328,7 +360,10 @@ impl<'a> SlowPath<'a> {
 fn slow_flags(request: &Request) -> AllocFlags {
     let mut flags = AllocFlags::empty();
     flags.set(AllocFlags::HIGH, request.has(Gfp::HIGH));
-    flags.set(AllocFlags::HARDER, request.has(Gfp::HARDER) && !request.has(Gfp::NOMEMALLOC));
+    flags.set(
+        AllocFlags::HARDER,
+        request.has(Gfp::HARDER) && !request.has(Gfp::NOMEMALLOC),
+    );
     flags.set(AllocFlags::KSWAPD, request.has(Gfp::KSWAPD_RECLAIM));
     flags
 }

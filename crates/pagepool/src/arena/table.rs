@@ -96,10 +96,14 @@ impl<T: Zeroable> ZeroedTable<T> {
 impl<T> ZeroedTable<T> {
     /// Bytes of address space that the table takes, and of memory once every element is written.
     pub(crate) fn bytes(&self) -> usize {
-        let bytes = self.elements.len() * size_of::<T>();
-        match &self.mapping {
-            Some(_) => bytes.next_multiple_of(PAGE_SIZE),
-            None => bytes,
+        Self::bytes_for(self.elements.len())
+    }
+
+    /// What [`bytes`](Self::bytes) is for a table of `len` elements.
+    pub(crate) fn bytes_for(len: usize) -> usize {
+        match len * size_of::<T>() {
+            small if HEAP_ONLY || small < PAGE_SIZE => small,
+            mapped => mapped.next_multiple_of(PAGE_SIZE),
         }
     }
 }

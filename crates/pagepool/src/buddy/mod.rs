@@ -714,6 +714,18 @@ impl Buddy {
             .count()
     }
 
+    /// What [`bytes`](Self::bytes) is for a zone of `pages`.
+    pub(crate) fn estimate(pages: usize) -> usize {
+        let geometry = Geometry {
+            start: Pfn::from_raw(0),
+            pages,
+        };
+        let nr_blocks = pages.div_ceil(geometry.block_order().pages());
+        ZeroedTable::<AtomicU32>::bytes_for(nr_blocks)
+            + ZeroedTable::<Words>::bytes_for(nr_blocks)
+            + Shelves::estimate(nr_blocks)
+    }
+
     /// Bytes of the tables: pageblock words, trees and links.
     pub(crate) fn bytes(&self) -> usize {
         self.blocks.words.bytes() + self.trees.bytes() + self.shelves.bytes()

@@ -46,6 +46,11 @@ impl Shelves {
         })
     }
 
+    /// What [`bytes`](Self::bytes) is for so many pageblocks.
+    pub(super) fn estimate(nr_blocks: usize) -> usize {
+        ZeroedTable::<[u32; 2]>::bytes_for(nr_blocks)
+    }
+
     /// Bytes of the links table.
     pub(super) fn bytes(&self) -> usize {
         self.links.bytes()

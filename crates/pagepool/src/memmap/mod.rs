@@ -107,6 +107,11 @@ impl Memmap {
         pfn.node() == self.node && pfn.index() < self.frames()
     }
 
+    /// Bytes that the table of `pages` frames may come to take.
+    pub(crate) fn estimate(pages: usize) -> usize {
+        ZeroedTable::<AtomicU8>::bytes_for(pages) + ZeroedTable::<Link>::bytes_for(pages)
+    }
+
     /// Bytes that the table may come to take.
     pub(crate) fn bytes(&self) -> usize {
         self.states.bytes() + self.links.bytes()

@@ -61,6 +61,17 @@ pub(crate) struct NodePlan {
 }
 
 impl NodePlan {
+    /// An upper bound of what the node's tables will take, in bytes.
+    pub(crate) fn metadata_bytes(&self, nr_cpus: usize) -> usize {
+        let zones: usize = self
+            .zones
+            .pages
+            .iter()
+            .map(|pages| Zone::estimate(*pages, nr_cpus))
+            .sum();
+        Memmap::estimate(self.zones.span()) + zones + size_of::<Node>()
+    }
+
     pub(super) fn build(
         &self,
         id: NodeId,

@@ -34,7 +34,8 @@ use crate::zone::vmstat::{VmEvent, VmEvents};
 use crate::zone::watermark::Mark;
 use crate::zone::zonelist::{NodeShape, Zonelists};
 
-pub(crate) use daemon_post::{DaemonPost, DaemonState};
+pub(crate) use daemon_post::DaemonPost;
+pub use daemon_post::DaemonState;
 pub(crate) use layout::{NodePlan, ZonePlan};
 pub(crate) use marks::{MarkSettings, Ratios};
 pub(crate) use walk::{Granted, Shortage, Walk};
@@ -256,6 +257,13 @@ impl Nodes {
         drained
     }
 
+    /// How many pages are out, and some of the blocks.
+    pub(crate) fn outstanding(&self, max_blocks: usize) -> (usize, Vec<(Pfn, Order)>) {
+        let pages = self.zones().map(Zone::outstanding).sum();
+        let blocks = self.zones().flat_map(|zone| zone.blocks_out(max_blocks));
+        (pages, blocks.take(max_blocks).collect())
+    }
+
     /// Sums of what happened, caches included, by the kernel's names.
     pub(crate) fn vmstat(&self) -> Vec<(&'static str, u64)> {
         let mut sums: Vec<u64> = VmEvent::ALL
@@ -286,7 +294,12 @@ impl Nodes {
     /// Bytes of everything that is not handed out: tables, caches, counters.
     pub(crate) fn metadata_bytes(&self) -> usize {
         let nodes: usize = self.nodes.iter().map(Node::metadata_bytes).sum();
-        nodes + self.events.bytes() + size_of::<Nodes>()
+        nodes + Nodes::fixed_bytes(self.cpu_nodes.len())
+    }
+
+    /// Bytes that do not depend on the memory there is.
+    pub(crate) fn fixed_bytes(nr_cpus: usize) -> usize {
+        VmEvents::bytes(nr_cpus) + size_of::<Nodes>()
     }
 
     /// Checks every invariant of every node.

@@ -113,6 +113,13 @@ pub(crate) struct Freed {
     pub(crate) closing_pages: usize,
 }
 
+impl Freed {
+    /// Whether there is anything to see to.
+    pub(crate) fn is_something(&self) -> bool {
+        self.waiters.is_some() || self.idle.is_some() || self.closing_pages > 0
+    }
+}
+
 /// Counts of what went past the caches.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ZoneEvents {
@@ -736,6 +743,27 @@ impl Zone {
         self.pages - core.buddy.free_pages() - core.buddy.isolated_free_pages()
     }
 
+    /// Pages that are out, withdrawn ones included; exact once the caches are empty.
+    pub(crate) fn outstanding(&self) -> usize {
+        let cached: usize = self.cached_by_cpu().iter().sum();
+        let core = self.core.lock();
+        let kept = core.buddy.free_pages() + core.buddy.isolated_free_pages() + cached;
+        self.pages.saturating_sub(kept)
+    }
+
+    /// Some of the blocks that are out.
+    pub(crate) fn blocks_out(&self, max: usize) -> Vec<(Pfn, Order)> {
+        let frames = (0..self.pages).map(|offset| self.start.add(offset));
+        let out = frames.filter_map(|pfn| {
+            let state = self.map.state(pfn);
+            state
+                .block()
+                .filter(|_| state.is_allocated())
+                .map(|(order, _)| (pfn, order))
+        });
+        out.take(max).collect()
+    }
+
     // ---- settings and reports ----
 
     /// Puts other cache sizes in force.
@@ -811,7 +839,12 @@ impl Zone {
 
     /// Bytes of the zone's tables and caches.
     pub(crate) fn metadata_bytes(&self) -> usize {
-        self.core.lock().buddy.bytes() + self.pcp.bytes() + size_of::<Zone>()
+        self.core.lock().buddy.bytes() + Pcp::bytes(self.pcp.nr_cpus()) + size_of::<Zone>()
+    }
+
+    /// An upper bound of [`metadata_bytes`](Self::metadata_bytes) for a zone of `pages`.
+    pub(crate) fn estimate(pages: usize, nr_cpus: usize) -> usize {
+        Buddy::estimate(pages) + Pcp::bytes(nr_cpus) + size_of::<Zone>()
     }
 
     /// Checks every invariant of the zone and what it is made of. Exact when nothing else runs; the

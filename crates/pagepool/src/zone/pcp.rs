@@ -302,6 +302,11 @@ impl Pcp {
         lists.stopped = true;
     }
 
+    /// How many CPUs have a cache.
+    pub(crate) fn nr_cpus(&self) -> usize {
+        self.slots.len()
+    }
+
     /// The sizes in force.
     pub(crate) fn sizes(&self) -> PcpSizes {
         // Relaxed: one word, nothing else goes with it.
@@ -314,9 +319,9 @@ impl Pcp {
         self.sizes.store(sizes.raw(), Ordering::Relaxed);
     }
 
-    /// Bytes of the caches themselves.
-    pub(crate) fn bytes(&self) -> usize {
-        size_of_val(&*self.slots)
+    /// Bytes of the caches of `nr_cpus` CPUs.
+    pub(crate) fn bytes(nr_cpus: usize) -> usize {
+        nr_cpus * size_of::<CachePadded<CoreMutex<PcpLists>>>()
     }
 }
 

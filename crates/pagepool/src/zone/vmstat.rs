@@ -122,8 +122,8 @@ impl VmEvents {
             .sum()
     }
 
-    /// Bytes of the counters.
-    pub(crate) fn bytes(&self) -> usize {
-        self.per_cpu.nr_slots() * size_of::<[AtomicU64; NR_EVENTS]>().next_multiple_of(128)
+    /// Bytes of the counters of `nr_cpus` CPUs.
+    pub(crate) fn bytes(nr_cpus: usize) -> usize {
+        nr_cpus * size_of::<[AtomicU64; NR_EVENTS]>().next_multiple_of(128)
     }
 }

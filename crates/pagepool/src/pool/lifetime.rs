@@ -1,0 +1,185 @@
+//! How long a pool lives: until the last handle *and* the last block are gone.
+//!
+//! A block does not count a reference: that would be a shared counter touched by every allocation.
+//! Instead the last handle, when it is dropped, stops the per-CPU caches, counts the pages that are
+//! out, and leaves that number behind; from then on every free subtracts its pages, and whoever
+//! brings the number to zero tears the pool down.
+//!
+//! **Invariants**
+//! - L1: while a [`PoolRef`] exists, `handles` is above zero and the pool is alive.
+//! - L2: while a block is out, its pages are not yet subtracted from `outstanding`, so that it cannot
+//!   reach zero: the pool is alive. A block withdrawn to be given back to the system counts as out.
+//! - L3: after a block was put back, its former owner touches the pool only by what the zone handed
+//!   to it (see [`Freed`]): an idle block, which keeps the pool alive by L2, or shared parts of it.
+
+use std::ops::Deref;
+use std::ptr::NonNull;
+
+use super::Inner;
+use crate::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use crate::types::{Order, Pfn};
+use crate::zone::{Freed, Zone};
+
+/// Stands in `outstanding` while the last handle is still counting.
+const COUNTING: i64 = 1 << 48;
+
+struct Shared {
+    inner: Inner,
+    handles: AtomicUsize,
+    /// Pages that are out, once the last handle is gone.
+    outstanding: AtomicI64,
+}
+
+/// A counted handle to a pool.
+pub(crate) struct PoolRef {
+    shared: NonNull<Shared>,
+}
+
+// SAFETY: `Shared` is `Send` and `Sync` (asserted below), and a handle is nothing but a counted
+// pointer to it.
+unsafe impl Send for PoolRef {}
+// SAFETY: as for `Send`; `&PoolRef` gives `&Inner`, which is `Sync`.
+unsafe impl Sync for PoolRef {}
+
+const _: () = {
+    const fn assert_send_sync<T: Send + Sync>() {}
+    assert_send_sync::<Shared>();
+};
+
+impl PoolRef {
+    pub(super) fn new(inner: Inner) -> PoolRef {
+        let shared = Shared {
+            inner,
+            handles: AtomicUsize::new(1),
+            outstanding: AtomicI64::new(0),
+        };
+        PoolRef {
+            shared: NonNull::from(Box::leak(Box::new(shared))),
+        }
+    }
+
+    fn shared(&self) -> &Shared {
+        // SAFETY: (L1) this handle is counted, so the pool is alive.
+        unsafe { self.shared.as_ref() }
+    }
+
+    /// The uncounted pointer that a block carries.
+    pub(super) fn tether(&self) -> Tether {
+        Tether {
+            shared: self.shared,
+        }
+    }
+}
+
+impl Deref for PoolRef {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.shared().inner
+    }
+}
+
+impl Clone for PoolRef {
+    fn clone(&self) -> PoolRef {
+        // Relaxed: the new handle is made from one that exists; nothing else goes with it.
+        let handles = self.shared().handles.fetch_add(1, Ordering::Relaxed);
+        assert!(handles < usize::MAX / 2, "too many handles to one pool");
+        PoolRef {
+            shared: self.shared,
+        }
+    }
+}
+
+impl Drop for PoolRef {
+    fn drop(&mut self) {
+        let shared = self.shared();
+        // AcqRel: what other handles did comes before their decrement, and before the closing below.
+        // Pairs with itself.
+        if shared.handles.fetch_sub(1, Ordering::AcqRel) > 1 {
+            return;
+        }
+        // Relaxed: no free subtracts before a zone is closing, which its lock orders after this.
+        shared.outstanding.store(COUNTING, Ordering::Relaxed);
+        let out: usize = shared.inner.nodes.zones().map(Zone::begin_close).sum();
+        self.tether().retire(COUNTING - out as i64);
+    }
+}
+
+/// An uncounted pointer to a pool that a block of it keeps alive.
+#[derive(Clone, Copy)]
+pub(super) struct Tether {
+    shared: NonNull<Shared>,
+}
+
+// SAFETY: a pointer to a `Send` and `Sync` value; using it is another matter, see `pool`.
+unsafe impl Send for Tether {}
+// SAFETY: as above.
+unsafe impl Sync for Tether {}
+
+impl Tether {
+    /// The pool.
+    ///
+    /// # Safety
+    /// For as long as the reference is used, a handle to the pool exists or a block of it is out.
+    pub(super) unsafe fn pool<'a>(self) -> &'a Inner {
+        // SAFETY: by the caller's promise and L1 or L2 the pool is alive.
+        unsafe { &self.shared.as_ref().inner }
+    }
+
+    /// Another handle to the pool, if it still has one.
+    pub(super) fn same_pool(self, pool: &PoolRef) -> bool {
+        self.shared == pool.shared
+    }
+
+    /// Subtracts pages that came back to a closing pool; the last ones end it.
+    fn retire(self, pages: i64) {
+        let left = {
+            // SAFETY: (L2) these pages were not subtracted yet.
+            let shared = unsafe { self.shared.as_ref() };
+            // AcqRel: everything that other owners did with the pool comes before their subtraction,
+            // and before the end below. Pairs with itself.
+            shared.outstanding.fetch_sub(pages, Ordering::AcqRel) - pages
+        };
+        if left == 0 {
+            // SAFETY: no handle is left (else nobody counts), no block is out, and by L3 nobody who
+            // has put a block back touches the pool: it is ours alone. It came from a box.
+            drop(unsafe { Box::from_raw(self.shared.as_ptr()) });
+        }
+    }
+}
+
+/// Gives a block back to its pool.
+///
+/// # Safety
+/// 1. The block is out, and the caller owns it: nobody uses its memory any more.
+/// 2. Its frame's state says that it is allocated at `order`, or, if the caller took it out of that
+///    state, nobody else did.
+pub(super) unsafe fn release(tether: Tether, zone: &Zone, pfn: Pfn, order: Order) {
+    let freed = zone.put(pfn, order);
+    if freed.is_something() {
+        settle(tether, zone, freed);
+    }
+}
+
+/// Sees to what a zone has handed over with a free.
+#[cold]
+pub(super) fn settle(tether: Tether, zone: &Zone, freed: Freed) {
+    let Freed {
+        mut waiters,
+        idle,
+        mut closing_pages,
+    } = freed;
+    if let Some(idle) = idle {
+        // SAFETY: (L2) the idle block is out, which keeps the pool and `zone` alive until it is back.
+        let pool = unsafe { tether.pool() };
+        let after = pool.give_back(zone, idle);
+        waiters = waiters.or(after.waiters);
+        closing_pages += after.closing_pages;
+    }
+    if let Some(waiters) = waiters {
+        waiters.wake_all();
+    }
+    if closing_pages > 0 {
+        tether.retire(closing_pages as i64);
+    }
+}

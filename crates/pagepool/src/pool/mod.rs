@@ -1,0 +1,355 @@
+//! The pool: the public face of everything below.
+//!
+//! **Invariants**
+//! - K1: a pool lives as long as there is a [`PagePool`] or a block that it handed out.
+//! - K2: arena and metadata together are at most the budget.
+//!
+//! Unsafe is confined to two files: [`lifetime`], which knows how long a pool lives, and [`pages`],
+//! which turns frames into slices.
+
+pub(crate) mod builder;
+pub(crate) mod lifetime;
+pub(crate) mod pages;
+pub(crate) mod request;
+pub(crate) mod stats;
+pub(crate) mod tunables;
+
+#[cfg(all(test, not(loom)))]
+mod tests;
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::alloc::{Allocator, Placement};
+use crate::arena::Arena;
+use crate::buddy::IdleBlock;
+use crate::error::{AllocError, Violation};
+use crate::gfp::Gfp;
+use crate::node::{Granted, MarkSettings, Nodes};
+use crate::sync::Mutex;
+use crate::types::{Order, PAGE_SIZE, Pfn, ZoneType};
+use crate::zone::vmstat::VmEvent;
+use crate::zone::{Freed, Zone};
+
+use builder::{Builder, Config};
+use lifetime::PoolRef;
+use pages::{Pages, PagesUninit};
+use request::AllocRequest;
+use stats::Stats;
+use tunables::Tunables;
+
+/// What a pool consists of.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    nodes: Nodes,
+    config: Config,
+    settings: Mutex<MarkSettings>,
+    patience: Duration,
+    hardened: bool,
+}
+
+impl Inner {
+    fn allocator(&self) -> Allocator<'_> {
+        Allocator {
+            nodes: &self.nodes,
+            reclaimer: None,
+            compactor: None,
+            patience: self.patience,
+        }
+    }
+
+    fn zone_of(&self, pfn: Pfn) -> &Zone {
+        self.nodes
+            .node(pfn.node())
+            .zone_of(pfn)
+            .expect("D1: a block lies in a zone")
+    }
+
+    fn arena_of(&self, pfn: Pfn) -> &Arena {
+        self.nodes.node(pfn.node()).arena()
+    }
+
+    /// Gives the memory of a withdrawn block to the system and puts the block back.
+    fn give_back(&self, zone: &Zone, idle: IdleBlock) -> Freed {
+        let pages = idle.order.pages();
+        let vacant = pages::give_back(self.arena_of(idle.pfn), &idle);
+        if vacant {
+            self.nodes.events().add(VmEvent::GivenBack, pages as u64);
+        }
+        zone.return_idle(idle, vacant)
+    }
+}
+
+/// A pool of pages with a fixed budget.
+///
+/// Cloning gives another handle to the same pool. Blocks keep the pool's memory alive: dropping the
+/// last handle while some are out is fine.
+///
+/// ```
+/// use pagepool::{Gfp, Order, PagePool};
+///
+/// let pool = PagePool::builder().memory(64 << 20).build()?;
+/// let mut block = pool.alloc_pages(Order::new(4)?, Gfp::KERNEL)?; // 64 KiB, zeroed
+/// block[..5].copy_from_slice(b"hello");
+/// assert_eq!(block.len(), 64 << 10);
+/// drop(block);
+/// pool.verify()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct PagePool {
+    inner: PoolRef,
+}
+
+impl PagePool {
+    /// Returns a builder with every setting at its default.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    fn new(inner: Inner) -> PagePool {
+        PagePool {
+            inner: PoolRef::new(inner),
+        }
+    }
+
+    /// Allocates a zeroed block of `order`: 2^order pages of 4 KiB, aligned to its own size.
+    ///
+    /// With [`Gfp::DIRECT_RECLAIM`] (part of [`Gfp::KERNEL`]) a request of order 3 or less waits for
+    /// memory until the pool's [deadline](Builder::deadline); larger ones, and those with
+    /// [`Gfp::NORETRY`] or [`Gfp::RETRY_MAYFAIL`], are refused once everything was tried. Raw blocks
+    /// below 2 MiB never come from the Movable zone, whatever the flags.
+    ///
+    /// # Errors
+    /// [`AllocError`], which names the cause. Nothing is refused before every per-CPU cache was
+    /// emptied.
+    pub fn alloc_pages(&self, order: Order, gfp: Gfp) -> Result<Pages, AllocError> {
+        Ok(self.alloc_pages_uninit(order, gfp)?.zeroed())
+    }
+
+    /// As [`alloc_pages`](Self::alloc_pages), with the contents left as they are: see
+    /// [`PagesUninit`].
+    ///
+    /// # Errors
+    /// As [`alloc_pages`](Self::alloc_pages).
+    pub fn alloc_pages_uninit(&self, order: Order, gfp: Gfp) -> Result<PagesUninit, AllocError> {
+        let granted = self.inner.allocator().alloc(order, gfp)?;
+        Ok(self.hand_out(granted, order, gfp))
+    }
+
+    fn alloc_placed(
+        &self,
+        order: Order,
+        gfp: Gfp,
+        placement: Placement,
+    ) -> Result<PagesUninit, AllocError> {
+        let granted = self.inner.allocator().alloc_placed(order, gfp, placement)?;
+        Ok(self.hand_out(granted, order, gfp))
+    }
+
+    fn hand_out(&self, granted: Granted, order: Order, gfp: Gfp) -> PagesUninit {
+        let pages = PagesUninit::new(self.inner.tether(), granted, order);
+        if gfp.contains(Gfp::ZERO) {
+            pages.zero_in_place()
+        } else {
+            pages
+        }
+    }
+
+    /// Returns a request that says more than order and flags: nodes, preferred node, deadline.
+    pub fn request(&self, order: Order, gfp: Gfp) -> AllocRequest<'_> {
+        AllocRequest::new(self, order, gfp)
+    }
+
+    /// Allocates up to `count` zeroed blocks at once, adds them to `out` and returns how many.
+    ///
+    /// Takes the zone's lock once rather than once a block, never waits, and stops at the low mark:
+    /// what is missing then is for [`alloc_pages`](Self::alloc_pages), which may wait for it.
+    ///
+    /// # Errors
+    /// If the request can never be met. That some or all blocks are missing is not an error.
+    pub fn alloc_bulk(
+        &self,
+        order: Order,
+        gfp: Gfp,
+        count: usize,
+        out: &mut Vec<Pages>,
+    ) -> Result<usize, AllocError> {
+        // Room first: nothing must be able to fail while blocks are in nobody's hands.
+        out.reserve(count);
+        let mut blocks = arrayvec::ArrayVec::<_, 64>::new();
+        let mut got = 0;
+        while got < count {
+            let batch = (count - got).min(blocks.capacity());
+            let n = self
+                .inner
+                .allocator()
+                .alloc_bulk(order, gfp, batch, &mut |taken| {
+                    blocks.push(Granted {
+                        taken,
+                        from_reserve: false,
+                    });
+                })?;
+            out.extend(
+                blocks
+                    .drain(..)
+                    .map(|granted| self.hand_out(granted, order, gfp).zeroed()),
+            );
+            got += n;
+            if n < batch {
+                break;
+            }
+        }
+        Ok(got)
+    }
+
+    /// Frees blocks. The same as dropping each.
+    pub fn free_bulk(&self, blocks: impl IntoIterator<Item = Pages>) {
+        blocks.into_iter().for_each(drop);
+    }
+
+    /// Gives the memory of all free blocks of a pageblock (2 MiB) and more back to the system;
+    /// returns how many bytes. They remain free, and are populated again on first use.
+    pub fn trim(&self) -> usize {
+        self.drain();
+        let before = self.inner.nodes.events().sum(VmEvent::GivenBack);
+        for zone in self
+            .inner
+            .nodes
+            .zones()
+            .filter(|zone| zone.zone_type() != ZoneType::Dma)
+        {
+            // A block that cannot be given back stays resident: then there is no end to look for.
+            let mut rounds = zone.managed() >> zone.block_order().get();
+            while let (Some(idle), 1..) = (zone.withdraw_idle(), rounds) {
+                rounds -= 1;
+                lifetime::settle(
+                    self.inner.tether(),
+                    zone,
+                    Freed {
+                        idle: Some(idle),
+                        ..Freed::default()
+                    },
+                );
+            }
+        }
+        (self.inner.nodes.events().sum(VmEvent::GivenBack) - before) as usize * PAGE_SIZE
+    }
+
+    /// Empties the caches of all CPUs into the zones; returns how many bytes they held.
+    pub fn drain(&self) -> usize {
+        self.inner.nodes.drain_all() * PAGE_SIZE
+    }
+
+    /// Returns what the pool is made of and how it stands. Each number is exact when it is read; all
+    /// together they are of one moment only if nothing else runs.
+    pub fn stats(&self) -> Stats {
+        Stats::of(&self.inner)
+    }
+
+    /// Checks every invariant of every layer by walking all metadata.
+    ///
+    /// Meant for tests and for epochs at which nothing else runs: what moves meanwhile may be
+    /// reported although nothing is wrong.
+    ///
+    /// # Errors
+    /// The first [`Violation`] found: which invariant, at which frame.
+    pub fn verify(&self) -> Result<(), Violation> {
+        self.inner.nodes.verify()
+    }
+
+    /// Returns the settings the pool was built with, defaults filled in.
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// Returns the settings that can be changed while the pool runs.
+    pub fn tunables(&self) -> Tunables<'_> {
+        Tunables::new(&self.inner)
+    }
+
+    /// Waits until every block has come back, then closes the pool.
+    ///
+    /// # Errors
+    /// [`StillHeld`] if blocks are out when `patience` ends; it names some, and returns the pool.
+    pub fn close(self, patience: Duration) -> Result<(), StillHeld> {
+        if self.wait_until_empty(patience) {
+            return Ok(());
+        }
+        Err(StillHeld::new(self))
+    }
+}
+
+impl Clone for PagePool {
+    fn clone(&self) -> PagePool {
+        PagePool {
+            inner: self.inner.clone(),
+        }
+    }
+}
+
+impl fmt::Debug for PagePool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PagePool")
+            .field("config", &self.inner.config)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A pool that could not be closed because blocks are still out.
+#[derive(Debug, thiserror::Error)]
+#[error("{pages} pages are still held, the first of them in {}", Blocks(.first))]
+pub struct StillHeld {
+    pool: PagePool,
+    pages: usize,
+    first: Vec<(Pfn, Order)>,
+}
+
+/// How many holders a [`StillHeld`] names.
+const MAX_NAMED: usize = 8;
+
+impl StillHeld {
+    fn new(pool: PagePool) -> StillHeld {
+        let (pages, first) = pool.inner.nodes.outstanding(MAX_NAMED);
+        StillHeld { pool, pages, first }
+    }
+
+    /// The pool, to be used on or closed later.
+    #[must_use]
+    pub fn into_pool(self) -> PagePool {
+        self.pool
+    }
+
+    /// Pages that are out.
+    #[must_use]
+    pub fn pages(&self) -> usize {
+        self.pages
+    }
+
+    /// Some of the blocks that are out: first frame and order.
+    #[must_use]
+    pub fn blocks(&self) -> &[(Pfn, Order)] {
+        &self.first
+    }
+}
+
+struct Blocks<'a>(&'a [(Pfn, Order)]);
+
+impl fmt::Display for Blocks<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, (pfn, order)) in self.0.iter().enumerate() {
+            write!(f, "{}{pfn} at {order:?}", if i == 0 { "" } else { ", " })?;
+        }
+        Ok(())
+    }
+}
+
+impl PagePool {
+    fn wait_until_empty(&self, patience: Duration) -> bool {
+        let nodes = &self.inner.nodes;
+        let deadline = crate::sync::clock::deadline_after(patience);
+        nodes.freed().wait_until(deadline, || {
+            nodes.drain_all_and_synchronize();
+            nodes.outstanding(0).0 == 0
+        })
+    }
+}

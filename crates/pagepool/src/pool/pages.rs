@@ -1,0 +1,448 @@
+//! Blocks in their owners' hands.
+//!
+//! **Invariants**
+//! - O1: a [`Pages`] or [`PagesUninit`] owns its block: no other handle, cache or free list holds any
+//!   of its frames.
+//! - O2: the memory of a block is mapped, readable and writable as long as the block is out.
+
+use std::fmt;
+use std::mem::{ManuallyDrop, MaybeUninit};
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+
+use super::lifetime::{self, Tether};
+use super::{Inner, PagePool};
+use crate::arena::Arena;
+use crate::buddy::IdleBlock;
+use crate::error::AllocError;
+use crate::gfp::Gfp;
+use crate::memmap::{FrameState, Memmap};
+use crate::node::Granted;
+use crate::types::{NodeId, Order, Pfn, ZoneType};
+use crate::zone::Zone;
+
+/// An owned block, without a statement about its contents.
+struct Block {
+    tether: Tether,
+    ptr: NonNull<u8>,
+    pfn: Pfn,
+    order: Order,
+    /// It came from the reserves.
+    from_reserve: bool,
+    /// It went through a raw pointer: whether it is still out is settled by an exchange.
+    was_raw: bool,
+}
+
+// SAFETY: (O1) a block owns its memory as a `Box<[u8]>` does; the pool is `Sync`.
+unsafe impl Send for Block {}
+// SAFETY: `&Block` gives out `&[u8]` only, and reads of the pool, which is `Sync`.
+unsafe impl Sync for Block {}
+
+impl Block {
+    fn pool(&self) -> &Inner {
+        // SAFETY: this block is out.
+        unsafe { self.tether.pool() }
+    }
+
+    fn arena(&self) -> &Arena {
+        self.pool().arena_of(self.pfn)
+    }
+
+    fn map(&self) -> &Memmap {
+        self.pool().nodes.node(self.pfn.node()).map()
+    }
+
+    fn zone(&self) -> &Zone {
+        self.pool().zone_of(self.pfn)
+    }
+
+    /// The block of `order` that begins `part` such blocks into this one.
+    fn part(&self, part: usize, order: Order) -> Block {
+        let pfn = self.pfn.add(part << order.get());
+        Block {
+            ptr: self.arena().ptr(pfn.index()),
+            pfn,
+            order,
+            ..*self
+        }
+    }
+
+    /// Takes the frame out of the state "allocated at this order", or says what it is instead.
+    fn take_state(&self) -> Result<(), FrameState> {
+        let state = self.map().state(self.pfn);
+        match state.block() {
+            Some((order, mobility)) if state.is_allocated() && order == self.order => {
+                if self.was_raw {
+                    let allocated = FrameState::allocated(order, mobility);
+                    return self.map().transition(self.pfn, allocated, FrameState::FREE);
+                }
+                Ok(())
+            }
+            _ => Err(state),
+        }
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        if let Err(state) = self.take_state() {
+            panic!(
+                "{} is freed at {:?}, but it is {state}",
+                self.pfn, self.order
+            );
+        }
+        let (arena, index, pages) = (self.arena(), self.pfn.index(), self.order.pages());
+        if self.pool().hardened {
+            // SAFETY: (O1) the block is ours.
+            unsafe { arena.poison(index, pages) };
+        }
+        arena.asan_poison(index, pages);
+        // SAFETY: 1. (O1) the block is ours, and this is its end; 2. `take_state` has seen to it.
+        unsafe { lifetime::release(self.tether, self.zone(), self.pfn, self.order) };
+    }
+}
+
+macro_rules! block_api {
+    ($name:ident) => {
+        impl $name {
+            /// The order of the block: it has 2^order pages.
+            #[must_use]
+            pub fn order(&self) -> Order {
+                self.block.order
+            }
+
+            /// The first frame's number.
+            #[must_use]
+            pub fn pfn(&self) -> Pfn {
+                self.block.pfn
+            }
+
+            /// The node the block lies in.
+            #[must_use]
+            pub fn node(&self) -> NodeId {
+                self.block.pfn.node()
+            }
+
+            /// The zone the block lies in.
+            #[must_use]
+            pub fn zone(&self) -> ZoneType {
+                self.block.zone().zone_type()
+            }
+
+            /// Whether the block came from the reserves, below the minimum mark (kernel:
+            /// `page_is_pfmemalloc`): it should only serve to free more.
+            #[must_use]
+            pub fn is_from_reserve(&self) -> bool {
+                self.block.from_reserve
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($name))
+                    .field("pfn", &self.pfn())
+                    .field("order", &self.order())
+                    .finish_non_exhaustive()
+            }
+        }
+    };
+}
+
+/// An owned block of 2^order pages at a fixed address, aligned to its size.
+///
+/// Dereferences to its bytes, frees itself when dropped, and may outlive the [`PagePool`] that it
+/// came from. It does not move: memory that should be movable belongs in a folio.
+///
+/// ```
+/// # use pagepool::{Gfp, Order, PagePool};
+/// # let pool = PagePool::builder().memory(16 << 20).build()?;
+/// let mut block = pool.alloc_pages(Order::new(2)?, Gfp::KERNEL)?;
+/// block.fill(7);
+/// let quarters: Vec<_> = block.split(Order::ZERO).collect();
+/// assert!(quarters.len() == 4 && quarters[3].iter().all(|byte| *byte == 7));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Pages {
+    block: Block,
+}
+
+block_api!(Pages);
+
+impl Pages {
+    /// Splits the block into blocks of a smaller order, in ascending order of their addresses.
+    ///
+    /// # Panics
+    /// If `order` is larger than the block's.
+    #[must_use = "what is not taken out of the iterator is freed"]
+    pub fn split(self, order: Order) -> Split {
+        let whole = ManuallyDrop::new(self);
+        let block = &whole.block;
+        assert!(
+            order <= block.order,
+            "a block at {:?} cannot be split into {order:?}",
+            block.order
+        );
+        let count = block.order.pages() >> order.get();
+        let (_, mobility) = block
+            .map()
+            .state(block.pfn)
+            .block()
+            .expect("O1: it is allocated");
+        for part in 0..count {
+            let pfn = block.pfn.add(part << order.get());
+            block
+                .map()
+                .set_state(pfn, FrameState::allocated(order, mobility));
+        }
+        Split {
+            whole,
+            order,
+            next: 0,
+            count,
+        }
+    }
+
+    /// Gives up the handle for a pointer to the first byte. The block stays out until it comes back
+    /// by [`PagePool::from_raw`].
+    #[must_use = "the block is leaked unless it comes back by `from_raw`"]
+    pub fn into_raw(self) -> NonNull<u8> {
+        ManuallyDrop::new(self).block.ptr
+    }
+}
+
+impl Deref for Pages {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        let Block { ptr, order, .. } = self.block;
+        // SAFETY: (O1, O2) the bytes are ours, mapped and initialised; borrowed as long as `self`.
+        unsafe { NonNull::slice_from_raw_parts(ptr, order.bytes()).as_ref() }
+    }
+}
+
+impl DerefMut for Pages {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        let Block { ptr, order, .. } = self.block;
+        // SAFETY: as in `deref`, and `self` is borrowed exclusively.
+        unsafe { NonNull::slice_from_raw_parts(ptr, order.bytes()).as_mut() }
+    }
+}
+
+impl AsRef<[u8]> for Pages {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl AsMut<[u8]> for Pages {
+    fn as_mut(&mut self) -> &mut [u8] {
+        self
+    }
+}
+
+/// An owned block whose contents are whatever they were.
+///
+/// Dereferences to `[MaybeUninit<u8>]`. Turn it into [`Pages`] by [`zeroed`](Self::zeroed), or by
+/// [`assume_init`](Self::assume_init) once every byte was written.
+pub struct PagesUninit {
+    block: Block,
+    /// It is known to read as zeros.
+    vacant: bool,
+}
+
+block_api!(PagesUninit);
+
+impl PagesUninit {
+    pub(super) fn new(tether: Tether, granted: Granted, order: Order) -> PagesUninit {
+        let Granted {
+            taken,
+            from_reserve,
+        } = granted;
+        // SAFETY: the block was just taken: it is out.
+        let pool = unsafe { tether.pool() };
+        let arena = pool.arena_of(taken.pfn);
+        let ptr = arena.ptr(taken.pfn.index());
+        let block = Block {
+            tether,
+            ptr,
+            pfn: taken.pfn,
+            order,
+            from_reserve,
+            was_raw: false,
+        };
+        arena.asan_unpoison(taken.pfn.index(), order.pages());
+        if pool.hardened {
+            check_poison(&block);
+        }
+        PagesUninit {
+            block,
+            vacant: taken.vacant,
+        }
+    }
+
+    /// Zeroes the block.
+    #[must_use]
+    pub fn zeroed(self) -> Pages {
+        Pages {
+            block: self.zero_in_place().block,
+        }
+    }
+
+    pub(super) fn zero_in_place(mut self) -> PagesUninit {
+        if !self.vacant {
+            let Block { pfn, order, .. } = self.block;
+            // SAFETY: (O1) the block is ours.
+            unsafe { self.block.arena().zero(pfn.index(), order.pages()) };
+            self.vacant = true;
+        }
+        self
+    }
+
+    /// Declares the contents to be initialised.
+    ///
+    /// # Safety
+    /// Every byte of the block was written since it was allocated.
+    #[must_use]
+    pub unsafe fn assume_init(self) -> Pages {
+        Pages { block: self.block }
+    }
+}
+
+/// Memory that is poisoned while it is free must come back as it was left.
+#[cold]
+fn check_poison(block: &Block) {
+    let Block { pfn, order, .. } = *block;
+    // SAFETY: (O1) the block is ours.
+    if let Err(offset) = unsafe { block.arena().check_poison(pfn.index(), order.pages()) } {
+        let frame = pfn.add(offset / crate::types::PAGE_SIZE);
+        panic!("{frame} was written while it was free: byte {offset} of a block at {order:?}");
+    }
+}
+
+impl Deref for PagesUninit {
+    type Target = [MaybeUninit<u8>];
+
+    fn deref(&self) -> &[MaybeUninit<u8>] {
+        let Block { ptr, order, .. } = self.block;
+        // SAFETY: (O1, O2) the bytes are ours and mapped; borrowed as long as `self`.
+        unsafe { NonNull::slice_from_raw_parts(ptr.cast(), order.bytes()).as_ref() }
+    }
+}
+
+impl DerefMut for PagesUninit {
+    fn deref_mut(&mut self) -> &mut [MaybeUninit<u8>] {
+        self.vacant = false;
+        let Block { ptr, order, .. } = self.block;
+        // SAFETY: as in `deref`, and `self` is borrowed exclusively.
+        unsafe { NonNull::slice_from_raw_parts(ptr.cast(), order.bytes()).as_mut() }
+    }
+}
+
+/// The parts of a block that was [split](Pages::split); those not taken out are freed with it.
+#[derive(Debug)]
+pub struct Split {
+    whole: ManuallyDrop<Pages>,
+    order: Order,
+    next: usize,
+    count: usize,
+}
+
+impl Iterator for Split {
+    type Item = Pages;
+
+    fn next(&mut self) -> Option<Pages> {
+        if self.next == self.count {
+            return None;
+        }
+        let block = self.whole.block.part(self.next, self.order);
+        self.next += 1;
+        Some(Pages { block })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.count - self.next;
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for Split {}
+
+impl Drop for Split {
+    fn drop(&mut self) {
+        self.for_each(drop);
+    }
+}
+
+impl PagePool {
+    /// Takes back a block that was given up by [`Pages::into_raw`].
+    ///
+    /// # Safety
+    /// `ptr` came from [`Pages::into_raw`] or [`alloc_raw`](Self::alloc_raw) of this pool, has not
+    /// come back since, and nobody else uses the memory.
+    ///
+    /// # Panics
+    /// If `ptr` is not the first byte of a block of this pool that is out; the message names the frame
+    /// and its state. Of two that come back with the same block, the second to drop it panics.
+    #[must_use]
+    pub unsafe fn from_raw(&self, ptr: NonNull<u8>) -> Pages {
+        let nodes = &self.inner.nodes;
+        let Some(pfn) = nodes.locate(ptr.as_ptr()) else {
+            panic!("{ptr:p} does not belong to this pool");
+        };
+        let node = nodes.node(pfn.node());
+        assert!(
+            node.arena().ptr(pfn.index()) == ptr,
+            "{ptr:p} lies inside {pfn}, not at its start"
+        );
+        let state = node.map().state(pfn);
+        let Some((order, _)) = state.block().filter(|_| state.is_allocated()) else {
+            panic!("{pfn} comes back from a raw pointer, but it is {state}");
+        };
+        let tether = self.inner.tether();
+        Pages {
+            block: Block {
+                tether,
+                ptr,
+                pfn,
+                order,
+                from_reserve: false,
+                was_raw: true,
+            },
+        }
+    }
+
+    /// Allocates a block and returns a pointer to its first byte; the contents are whatever they were,
+    /// or zeros with [`Gfp::ZERO`]. For callers who manage lifetimes themselves, such as other
+    /// languages.
+    ///
+    /// # Errors
+    /// As [`alloc_pages`](Self::alloc_pages).
+    pub fn alloc_raw(&self, order: Order, gfp: Gfp) -> Result<NonNull<u8>, AllocError> {
+        let pages = self.alloc_pages_uninit(order, gfp)?;
+        Ok(ManuallyDrop::new(pages).block.ptr)
+    }
+
+    /// Frees a block by its pointer. The same as dropping what [`from_raw`](Self::from_raw) returns.
+    ///
+    /// # Safety
+    /// As [`from_raw`](Self::from_raw).
+    ///
+    /// # Panics
+    /// As [`from_raw`](Self::from_raw).
+    pub unsafe fn free_raw(&self, ptr: NonNull<u8>) {
+        // SAFETY: the caller's promise.
+        drop(unsafe { self.from_raw(ptr) });
+    }
+
+    /// Whether the block belongs to this pool.
+    #[must_use]
+    pub fn owns(&self, pages: &Pages) -> bool {
+        pages.block.tether.same_pool(&self.inner)
+    }
+}
+
+/// Gives the memory of a withdrawn block to the system; returns whether it is gone.
+pub(super) fn give_back(arena: &Arena, idle: &IdleBlock) -> bool {
+    // SAFETY: a withdrawn block is owned by who withdrew it; nobody uses its memory.
+    unsafe { arena.give_back(idle.pfn.index(), idle.order.pages()) }.is_ok()
+}

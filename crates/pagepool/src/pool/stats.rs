@@ -1,0 +1,205 @@
+//! What a pool is made of and how it stands, in numbers.
+
+use super::Inner;
+use crate::node::{DaemonState, Node};
+use crate::types::{NR_MIGRATETYPES, NR_ORDERS, NR_ZONES, NodeId, Order, ZoneType};
+use crate::zone::Zone;
+use crate::zone::fragmentation;
+use crate::zone::watermark::Mark;
+
+/// A pool at a moment.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Stats {
+    /// The budget: what arena and metadata may take together, in bytes.
+    pub budget_bytes: usize,
+    /// What the pool's own tables take of it, in bytes, touched or not.
+    pub metadata_bytes: usize,
+    /// Pages that can be handed out.
+    pub managed_pages: usize,
+    /// Pages free in the zones.
+    pub free_pages: usize,
+    /// Free pages in the caches of the CPUs.
+    pub cached_pages: usize,
+    /// Requests that entered the slow path so far.
+    pub slowpath_entries: u64,
+    /// Every node.
+    pub nodes: Vec<NodeStats>,
+    /// What happened so far, by the kernel's names.
+    pub vmstat: Vmstat,
+}
+
+/// A node at a moment.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct NodeStats {
+    /// The node.
+    pub id: NodeId,
+    /// What its background reclaimer is doing.
+    pub kswapd: DaemonState,
+    /// What its background compactor is doing.
+    pub kcompactd: DaemonState,
+    /// Its zones with memory, lowest first.
+    pub zones: Vec<ZoneStats>,
+}
+
+/// A zone at a moment. Sizes are in pages unless they say otherwise.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ZoneStats {
+    /// The zone's name: `DMA`, `Normal`, `Movable`.
+    pub name: &'static str,
+    /// The zone's type.
+    pub zone: ZoneType,
+    /// Pages from its first to its last frame.
+    pub spanned: usize,
+    /// Of these, pages that exist.
+    pub present: usize,
+    /// Of these, pages that can be handed out.
+    pub managed: usize,
+    /// Pages free in the zone.
+    pub free: usize,
+    /// Free pages in the caches of the CPUs.
+    pub cached: usize,
+    /// Free pages in pageblocks reserved for urgent requests, and the size of these pageblocks.
+    pub reserved_highatomic: usize,
+    /// The minimum mark, boost included.
+    pub min: usize,
+    /// The low mark, boost included.
+    pub low: usize,
+    /// The high mark, boost included.
+    pub high: usize,
+    /// How far fragmentation has raised the marks.
+    pub boost: usize,
+    /// What is kept back from requests of each class of zone.
+    pub protection: [usize; NR_ZONES],
+    /// Free blocks of each order.
+    pub nr_free: [u64; NR_ORDERS],
+    /// Free blocks by migratetype and order.
+    pub nr_free_by_type: [[u64; NR_ORDERS]; NR_MIGRATETYPES],
+    /// Pageblocks of each migratetype.
+    pub pageblocks_by_type: [u64; NR_MIGRATETYPES],
+    /// The order of the zone's pageblocks.
+    pub pageblock_order: Order,
+    /// Pages of free blocks of a pageblock and more that have memory behind them.
+    pub resident_free_pages: usize,
+    /// The cache of each CPU.
+    pub pagesets: Vec<PagesetStats>,
+}
+
+/// The cache of one CPU in front of a zone.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct PagesetStats {
+    /// The CPU.
+    pub cpu: usize,
+    /// Pages in it.
+    pub count: usize,
+    /// Pages of small blocks at which a batch goes back to the zone.
+    pub high: usize,
+    /// Pages exchanged with the zone at once.
+    pub batch: usize,
+}
+
+/// Events, by the kernel's names; those that the kernel does not have begin with `pagepool_`.
+#[derive(Clone, Debug, Default)]
+pub struct Vmstat {
+    events: Vec<(&'static str, u64)>,
+}
+
+impl Vmstat {
+    /// Name and count of each event, in a fixed order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&'static str, u64)> {
+        self.events.iter().copied()
+    }
+
+    /// The count of the event with the given name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<u64> {
+        self.events
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, count)| *count)
+    }
+}
+
+impl ZoneStats {
+    fn of(zone: &Zone) -> ZoneStats {
+        let areas = zone.free_areas();
+        let sizes = zone.pcp_sizes();
+        let cached = zone.cached_by_cpu();
+        let pageset = |(cpu, count): (usize, &usize)| PagesetStats {
+            cpu,
+            count: *count,
+            high: sizes.high as usize,
+            batch: usize::from(sizes.batch),
+        };
+        ZoneStats {
+            name: zone.zone_type().name(),
+            zone: zone.zone_type(),
+            spanned: zone.managed(),
+            present: zone.managed(),
+            managed: zone.managed(),
+            free: zone.free_pages(),
+            cached: cached.iter().sum(),
+            reserved_highatomic: areas.reserved_highatomic,
+            min: zone.mark(Mark::Min),
+            low: zone.mark(Mark::Low),
+            high: zone.mark(Mark::High),
+            boost: zone.boost(),
+            protection: ZoneType::ALL.map(|class| zone.reserve(class)),
+            nr_free: areas.by_order(),
+            nr_free_by_type: areas.nr_free,
+            pageblocks_by_type: areas.nr_blocks,
+            pageblock_order: zone.block_order(),
+            resident_free_pages: zone.resident_free_pages(),
+            pagesets: cached.iter().enumerate().map(pageset).collect(),
+        }
+    }
+
+    /// The share of the free memory that a request of `order` cannot use, from 0.0 (all of it is in
+    /// large enough blocks) to 1.0 (none is). Kernel: the unusable free index.
+    #[must_use]
+    pub fn unusable_index(&self, order: Order) -> f64 {
+        fragmentation::unusable_index(&self.nr_free, order) as f64 / 1000.0
+    }
+
+    /// Why a request of `order` would fail: towards 0.0 for lack of memory, towards 1.0 because the
+    /// free memory is in pieces; -1.0 if it would not fail. Kernel: the fragmentation index.
+    #[must_use]
+    pub fn fragmentation_index(&self, order: Order) -> f64 {
+        fragmentation::fragmentation_index(&self.nr_free, order) as f64 / 1000.0
+    }
+}
+
+impl NodeStats {
+    fn of(node: &Node) -> NodeStats {
+        let managed = node.zones().iter().filter(|zone| zone.is_managed());
+        NodeStats {
+            id: node.id(),
+            kswapd: node.kswapd.state(),
+            kcompactd: node.kcompactd.state(),
+            zones: managed.map(ZoneStats::of).collect(),
+        }
+    }
+}
+
+impl Stats {
+    pub(super) fn of(inner: &Inner) -> Stats {
+        let nodes: Vec<_> = inner.nodes.iter().map(NodeStats::of).collect();
+        let zones = || nodes.iter().flat_map(|node| &node.zones);
+        let vmstat = Vmstat {
+            events: inner.nodes.vmstat(),
+        };
+        Stats {
+            budget_bytes: inner.config.budget_bytes(),
+            metadata_bytes: inner.nodes.metadata_bytes(),
+            managed_pages: zones().map(|zone| zone.managed).sum(),
+            free_pages: zones().map(|zone| zone.free).sum(),
+            cached_pages: zones().map(|zone| zone.cached).sum(),
+            slowpath_entries: vmstat.get("pagepool_slowpath_entries").unwrap_or(0),
+            nodes,
+            vmstat,
+        }
+    }
+}

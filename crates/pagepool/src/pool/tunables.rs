@@ -1,0 +1,204 @@
+//! Settings that can be changed while the pool runs, by their kernel names.
+
+use super::Inner;
+use crate::error::RangeError;
+use crate::node::{MarkSettings, Ratios};
+use crate::types::PAGE_SIZE;
+
+/// The accepted range of `watermark_scale_factor`.
+const SCALE_RANGE: std::ops::RangeInclusive<u32> = 1..=1000;
+
+/// The smallest `percpu_pagelist_fraction` but 0.
+const MIN_FRACTION: u32 = 8;
+
+/// Settings of a pool that can be read and changed at any time.
+///
+/// A change recomputes the marks, reserves or cache sizes of every zone. A value out of range is
+/// refused and the old one stays.
+///
+/// ```
+/// # use pagepool::PagePool;
+/// # let pool = PagePool::builder().memory(64 << 20).build()?;
+/// let tunables = pool.tunables();
+/// tunables.set_min_free_kbytes(2048)?;
+/// assert_eq!(tunables.min_free_kbytes(), 2048);
+/// let error = tunables.set_watermark_scale_factor(5000).unwrap_err();
+/// assert_eq!(error.accepted(), "1 to 1000");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Tunables<'a> {
+    inner: &'a Inner,
+}
+
+impl<'a> Tunables<'a> {
+    pub(super) fn new(inner: &'a Inner) -> Tunables<'a> {
+        Tunables { inner }
+    }
+
+    fn get(&self) -> MarkSettings {
+        *self.inner.settings.lock()
+    }
+
+    fn change(
+        &self,
+        change: impl FnOnce(&mut MarkSettings, &Inner) -> Result<(), RangeError>,
+    ) -> Result<(), RangeError> {
+        // Held until the settings are in force: two changes do not overtake each other.
+        let mut settings = self.inner.settings.lock();
+        let mut changed = *settings;
+        change(&mut changed, self.inner)?;
+        *settings = changed;
+        self.inner.nodes.apply(&settings);
+        Ok(())
+    }
+
+    /// KiB that are kept free below the Movable zones, divided among the zones as their minimum
+    /// marks.
+    #[must_use]
+    pub fn min_free_kbytes(&self) -> u64 {
+        self.inner.nodes.min_free_kbytes(&self.get())
+    }
+
+    /// Sets `min_free_kbytes`. Default: four times the square root of the lower zones' KiB, between
+    /// 128 and 262144; a thirty-second of them in pools below 16 MiB.
+    ///
+    /// # Errors
+    /// Above half of the lower zones.
+    pub fn set_min_free_kbytes(&self, kbytes: u64) -> Result<(), RangeError> {
+        self.change(|settings, inner| {
+            check_min_free(kbytes, inner.nodes.lowmem_pages())?;
+            settings.min_free_kbytes = Some(kbytes);
+            Ok(())
+        })
+    }
+
+    /// The distance between the marks, in ten-thousandths of a zone.
+    #[must_use]
+    pub fn watermark_scale_factor(&self) -> u32 {
+        self.get().watermark_scale_factor
+    }
+
+    /// Sets `watermark_scale_factor`. Default 10, a thousandth of each zone.
+    ///
+    /// # Errors
+    /// Outside 1 to 1000.
+    pub fn set_watermark_scale_factor(&self, factor: u32) -> Result<(), RangeError> {
+        check_scale_factor(factor)?;
+        self.change(|settings, _| {
+            settings.watermark_scale_factor = factor;
+            Ok(())
+        })
+    }
+
+    /// How far fragmentation may raise the marks, in ten-thousandths of the high mark.
+    #[must_use]
+    pub fn watermark_boost_factor(&self) -> u32 {
+        self.get().watermark_boost_factor
+    }
+
+    /// Sets `watermark_boost_factor`. Default 15000; 0 switches boosting off.
+    ///
+    /// # Errors
+    /// None at present: every value is accepted.
+    pub fn set_watermark_boost_factor(&self, factor: u32) -> Result<(), RangeError> {
+        self.change(|settings, _| {
+            settings.watermark_boost_factor = factor;
+            Ok(())
+        })
+    }
+
+    /// For the DMA, Normal and Movable zone: one page in so many of the zones above is kept back
+    /// from requests that could use those; 0 keeps back nothing.
+    #[must_use]
+    pub fn lowmem_reserve_ratio(&self) -> [u32; 3] {
+        self.get().lowmem_reserve_ratio
+    }
+
+    /// Sets `lowmem_reserve_ratio`. Default 256, 32, 0.
+    ///
+    /// # Errors
+    /// None at present: every value is accepted.
+    pub fn set_lowmem_reserve_ratio(&self, ratios: Ratios) -> Result<(), RangeError> {
+        self.change(|settings, _| {
+            settings.lowmem_reserve_ratio = ratios;
+            Ok(())
+        })
+    }
+
+    /// The share of a zone that one CPU's cache may hold, as a divisor; 0 leaves it to the pool.
+    #[must_use]
+    pub fn percpu_pagelist_fraction(&self) -> u32 {
+        self.get().percpu_pagelist_fraction
+    }
+
+    /// Sets `percpu_pagelist_fraction`. Default 0.
+    ///
+    /// # Errors
+    /// 1 to 7.
+    pub fn set_percpu_pagelist_fraction(&self, fraction: u32) -> Result<(), RangeError> {
+        check_fraction(fraction)?;
+        self.change(|settings, _| {
+            settings.percpu_pagelist_fraction = fraction;
+            Ok(())
+        })
+    }
+
+    /// Bytes of free blocks of 2 MiB and more of each zone that keep their memory; what is beyond
+    /// goes back to the system as it is freed. `usize::MAX` keeps all.
+    #[must_use]
+    pub fn trim_threshold(&self) -> usize {
+        self.get()
+            .keep_resident
+            .map_or(usize::MAX, |pages| pages.saturating_mul(PAGE_SIZE))
+    }
+
+    /// Sets the trim threshold, in bytes.
+    ///
+    /// # Errors
+    /// None at present: every value is accepted.
+    pub fn set_trim_threshold(&self, bytes: usize) -> Result<(), RangeError> {
+        self.change(|settings, _| {
+            settings.keep_resident = (bytes != usize::MAX).then_some(bytes / PAGE_SIZE);
+            Ok(())
+        })
+    }
+}
+
+pub(super) fn check_min_free(kbytes: u64, lowmem_pages: u64) -> Result<(), RangeError> {
+    let most = lowmem_pages * (PAGE_SIZE as u64 / 1024) / 2;
+    check(kbytes <= most, "min_free_kbytes", kbytes, || {
+        format!("0 to {most}, half of the memory below the Movable zones")
+    })
+}
+
+pub(super) fn check_scale_factor(factor: u32) -> Result<(), RangeError> {
+    check(
+        SCALE_RANGE.contains(&factor),
+        "watermark_scale_factor",
+        factor,
+        || format!("{} to {}", SCALE_RANGE.start(), SCALE_RANGE.end()),
+    )
+}
+
+pub(super) fn check_fraction(fraction: u32) -> Result<(), RangeError> {
+    check(
+        fraction == 0 || fraction >= MIN_FRACTION,
+        "percpu_pagelist_fraction",
+        fraction,
+        || format!("0, or {MIN_FRACTION} and above"),
+    )
+}
+
+pub(super) fn check(
+    ok: bool,
+    field: &'static str,
+    value: impl std::fmt::Display,
+    accepted: impl FnOnce() -> String,
+) -> Result<(), RangeError> {
+    if ok {
+        Ok(())
+    } else {
+        Err(RangeError::new(field, value, accepted()))
+    }
+}
