@@ -4,7 +4,7 @@
 use std::{env, fmt, fs, path::PathBuf, process};
 
 use super::*;
-use crate::sync::{AtomicU8, Ordering::Relaxed};
+use crate::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 const SOURCES: [Source; 2] = [Source::System, Source::Heap];
 

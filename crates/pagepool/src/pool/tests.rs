@@ -1,1 +1,509 @@
+use std::sync::Barrier;
+use std::thread;
 
+use super::*;
+use crate::error::BuildError;
+use crate::types::{NodeId, NodeMask};
+
+fn order(n: u8) -> Order {
+    Order::new(n).unwrap()
+}
+
+fn small_pool(pages: usize) -> PagePool {
+    let builder = PagePool::builder().managed(pages * PAGE_SIZE);
+    builder
+        .min_free_kbytes(0)
+        .deadline(Duration::ZERO)
+        .build()
+        .unwrap()
+}
+
+/// Everything that can be had at an order, without waiting.
+fn take_all(pool: &PagePool, order: Order) -> Vec<Pages> {
+    let take = || pool.alloc_pages(order, Gfp::NOWAIT).ok();
+    std::iter::from_fn(take).collect()
+}
+
+#[test]
+fn a_block_is_zeroed_aligned_and_its_own() {
+    let pool = small_pool(256);
+    for o in 0..6 {
+        let mut block = pool.alloc_pages(order(o), Gfp::KERNEL).unwrap();
+        assert_eq!(block.len(), order(o).bytes());
+        assert_eq!(block.as_ptr().addr() % block.len(), 0);
+        assert!(block.iter().all(|byte| *byte == 0));
+        block.fill(0xa5);
+    }
+    pool.verify().unwrap();
+}
+
+#[test]
+fn every_page_of_a_tiny_pool_can_be_had() {
+    let pool = small_pool(16);
+    let blocks = take_all(&pool, Order::ZERO);
+    assert!(blocks.len() >= 15, "{}", blocks.len());
+    pool.verify().unwrap();
+    drop(blocks);
+    pool.verify().unwrap();
+    assert_eq!(pool.stats().free_pages, 16);
+}
+
+#[test]
+fn a_block_outlives_its_pool() {
+    let pool = small_pool(64);
+    let mut block = pool.alloc_pages(order(2), Gfp::KERNEL).unwrap();
+    let other = pool.alloc_pages(order(0), Gfp::KERNEL).unwrap();
+    drop(pool);
+    block.fill(1);
+    drop(other);
+    assert!(block.iter().all(|byte| *byte == 1));
+}
+
+#[test]
+fn blocks_dropped_by_many_threads_end_a_pool_once() {
+    for _ in 0..50 {
+        let pool = PagePool::builder().memory(32 << 20).build().unwrap();
+        let blocks: Vec<_> = (0..64)
+            .map(|_| pool.alloc_pages(order(0), Gfp::KERNEL).unwrap())
+            .collect();
+        let mut shares: Vec<Vec<Pages>> = (0..4).map(|_| vec![]).collect();
+        for (n, block) in blocks.into_iter().enumerate() {
+            shares[n % 4].push(block);
+        }
+        let barrier = Barrier::new(5);
+        thread::scope(|scope| {
+            for share in shares {
+                let barrier = &barrier;
+                scope.spawn(move || {
+                    barrier.wait();
+                    drop(share);
+                });
+            }
+            barrier.wait();
+            drop(pool);
+        });
+    }
+}
+
+#[test]
+fn a_pool_with_blocks_out_names_them_when_it_is_closed() {
+    let pool = small_pool(64);
+    let block = pool.alloc_pages(order(3), Gfp::KERNEL).unwrap();
+    let held = pool.close(Duration::from_millis(10)).unwrap_err();
+    assert_eq!(held.pages(), 8);
+    assert_eq!(held.blocks(), [(block.pfn(), order(3))]);
+    let message = held.to_string();
+    assert!(message.contains("8 pages are still held"), "{message}");
+    drop(block);
+    held.into_pool().close(Duration::from_millis(10)).unwrap();
+}
+
+#[test]
+fn closing_waits_for_blocks_that_come_back() {
+    let pool = PagePool::builder().memory(64 << 20).build().unwrap();
+    let block = pool.alloc_pages(order(0), Gfp::KERNEL).unwrap();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            thread::sleep(Duration::from_millis(30));
+            drop(block);
+        });
+        pool.close(Duration::from_secs(20)).unwrap();
+    });
+}
+
+#[test]
+fn a_split_block_is_freed_in_parts() {
+    let pool = small_pool(64);
+    let mut block = pool.alloc_pages(order(4), Gfp::KERNEL).unwrap();
+    block.fill(9);
+    let mut parts = block.split(order(1));
+    assert_eq!(parts.len(), 8);
+    let kept = parts.nth(2).unwrap();
+    drop(parts);
+    pool.verify().unwrap();
+    assert_eq!((kept.order(), kept.len()), (order(1), 8192));
+    assert!(kept.iter().all(|byte| *byte == 9));
+    assert_eq!(pool.stats().free_pages + pool.stats().cached_pages, 62);
+    drop(kept);
+    pool.verify().unwrap();
+}
+
+#[test]
+#[should_panic(expected = "cannot be split")]
+fn a_block_is_not_split_into_larger_ones() {
+    let pool = small_pool(64);
+    drop(
+        pool.alloc_pages(order(1), Gfp::KERNEL)
+            .unwrap()
+            .split(order(2)),
+    );
+}
+
+#[test]
+fn a_raw_block_comes_back() {
+    let pool = small_pool(64);
+    let mut block = pool.alloc_pages(order(2), Gfp::KERNEL).unwrap();
+    block[0] = 7;
+    let ptr = block.into_raw();
+    // SAFETY: given up a line before.
+    let block = unsafe { pool.from_raw(ptr) };
+    assert_eq!((block[0], block.order()), (7, order(2)));
+    drop(block);
+    pool.verify().unwrap();
+}
+
+#[track_caller]
+fn assert_panics(message: &str, f: impl FnOnce() + std::panic::UnwindSafe) {
+    let panic = std::panic::catch_unwind(f).expect_err("a panic");
+    let text = panic.downcast_ref::<String>().expect("a message");
+    assert!(text.contains(message), "{text}");
+}
+
+#[test]
+fn foreign_and_freed_pointers_are_reported() {
+    let pool = small_pool(64);
+    let on_the_stack = 0u8;
+    let foreign = NonNull::from(&on_the_stack);
+    let pool_ref = std::panic::AssertUnwindSafe(&pool);
+    // SAFETY: not kept: that it is reported is what is tested.
+    assert_panics("does not belong to this pool", || unsafe {
+        pool_ref.free_raw(foreign)
+    });
+
+    let ptr = pool.alloc_raw(order(1), Gfp::KERNEL).unwrap();
+    // SAFETY: an address inside the block; as above.
+    let inside = unsafe { ptr.add(1) };
+    // SAFETY: as above.
+    assert_panics("not at its start", || unsafe { pool_ref.free_raw(inside) });
+    // SAFETY: as above.
+    let second_page = unsafe { ptr.add(PAGE_SIZE) };
+    // SAFETY: as above.
+    assert_panics("but it is free", || unsafe {
+        pool_ref.free_raw(second_page)
+    });
+    // SAFETY: from `alloc_raw`, once.
+    unsafe { pool.free_raw(ptr) };
+    // SAFETY: as above.
+    assert_panics("comes back from a raw pointer, but it is", || unsafe {
+        pool_ref.free_raw(ptr)
+    });
+    pool.verify().unwrap();
+}
+
+#[test]
+fn two_handles_to_one_raw_block_are_reported() {
+    let pool = small_pool(64);
+    let ptr = pool.alloc_raw(order(1), Gfp::KERNEL).unwrap();
+    // SAFETY: not kept: the second is what is tested.
+    let (first, second) = unsafe { (pool.from_raw(ptr), pool.from_raw(ptr)) };
+    drop(first);
+    assert_panics(
+        "is freed at o1, but it is free",
+        std::panic::AssertUnwindSafe(|| drop(second)),
+    );
+    pool.verify().unwrap();
+}
+
+use std::ptr::NonNull;
+
+#[test]
+fn a_write_after_free_is_reported_when_hardened() {
+    let pool = PagePool::builder()
+        .managed(64 * PAGE_SIZE)
+        .hardened(true)
+        .build()
+        .unwrap();
+    let block = pool.alloc_pages(order(0), Gfp::KERNEL).unwrap();
+    let (ptr, pfn) = (block.as_ptr().cast_mut(), block.pfn());
+    drop(block);
+    // SAFETY: the page is mapped as long as the pool lives; that it is not ours is what is tested.
+    unsafe { ptr.add(100).write(1) };
+    let take = || drop(take_all(&pool, Order::ZERO));
+    let message = format!("{pfn} was written while it was free: byte 100");
+    assert_panics(&message, std::panic::AssertUnwindSafe(take));
+}
+
+#[test]
+fn hardened_blocks_are_zeroed_like_others() {
+    let pool = PagePool::builder()
+        .managed(4096 * PAGE_SIZE)
+        .hardened(true)
+        .build()
+        .unwrap();
+    for _ in 0..3 {
+        let mut block = pool.alloc_pages(order(9), Gfp::KERNEL).unwrap();
+        assert!(block.iter().all(|byte| *byte == 0));
+        block.fill(3);
+        drop(block);
+        assert!(pool.trim() > 0);
+    }
+    pool.verify().unwrap();
+}
+
+#[test]
+fn bulk_stops_at_the_low_mark() {
+    let pool = PagePool::builder()
+        .memory(16 << 20)
+        .watermark_boost_factor(0)
+        .build()
+        .unwrap();
+    let mut blocks = vec![];
+    let got = pool
+        .alloc_bulk(Order::ZERO, Gfp::KERNEL, 1 << 20, &mut blocks)
+        .unwrap();
+    assert_eq!(got, blocks.len());
+    let stats = pool.stats();
+    let zone = &stats.nodes[0].zones[0];
+    assert_eq!(zone.free, zone.low, "as far as the mark lets it");
+    pool.verify().unwrap();
+    pool.free_bulk(blocks);
+    pool.verify().unwrap();
+}
+
+#[test]
+fn trimmed_memory_leaves_and_comes_back_zeroed() {
+    let pool = PagePool::builder()
+        .memory(64 << 20)
+        .trim_threshold(usize::MAX)
+        .build()
+        .unwrap();
+    let mut blocks = take_all(&pool, order(9));
+    blocks.iter_mut().for_each(|block| block.fill(1));
+    let pages = blocks.len() * 512;
+    drop(blocks);
+    let resident = pool.stats().nodes[0].zones[0].resident_free_pages;
+    assert!(resident >= pages);
+    assert!(pool.trim() >= pages * PAGE_SIZE);
+    assert_eq!(pool.stats().nodes[0].zones[0].resident_free_pages, 0);
+    pool.verify().unwrap();
+    let block = pool
+        .alloc_pages_uninit(order(9), Gfp::KERNEL | Gfp::ZERO)
+        .unwrap();
+    // SAFETY: `ZERO` was asked for.
+    assert!(unsafe { block.assume_init() }.iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn freeing_beyond_the_threshold_gives_memory_back() {
+    let pool = PagePool::builder()
+        .memory(128 << 20)
+        .trim_threshold(8 << 20)
+        .build()
+        .unwrap();
+    drop(take_all(&pool, order(10)));
+    let zone = &pool.stats().nodes[0].zones[0];
+    assert!(
+        zone.resident_free_pages * PAGE_SIZE <= 8 << 20,
+        "{}",
+        zone.resident_free_pages
+    );
+    pool.verify().unwrap();
+}
+
+#[test]
+fn the_budget_holds_for_every_size() {
+    for bytes in [
+        1 << 20,
+        3 << 20,
+        (16 << 20) + 12345,
+        64 << 20,
+        1 << 30,
+        100 << 30,
+    ] {
+        for nodes in [1, 2, 5] {
+            let pool = PagePool::builder()
+                .memory(bytes)
+                .nodes(nodes)
+                .build()
+                .unwrap();
+            let stats = pool.stats();
+            let used = stats.managed_pages * PAGE_SIZE + stats.metadata_bytes;
+            assert!(used <= bytes, "{used} > {bytes}, {nodes} nodes");
+            assert!(
+                bytes - used < (64 << 10) * nodes + bytes / 10_000,
+                "{} wasted",
+                bytes - used
+            );
+        }
+    }
+}
+
+#[test]
+fn settings_out_of_range_name_field_value_and_range() {
+    let error = |builder: Builder| match builder.build() {
+        Err(BuildError::OutOfRange(error)) => error.to_string(),
+        other => panic!("{other:?}"),
+    };
+    let b = PagePool::builder;
+    assert_eq!(
+        error(b().nodes(0)),
+        "nodes = 0 is out of range: accepted is 1 to 16"
+    );
+    assert!(error(b().memory(5)).starts_with("memory = 5 is out of range: accepted is at least "));
+    assert!(error(b().managed(4096)).contains("accepted is 65536 to"));
+    assert!(error(b().managed(usize::MAX)).starts_with("memory = "));
+    assert!(error(b().memory(usize::MAX)).starts_with("memory = "));
+    assert!(error(b().movable_share(101)).contains("movable_share = 101"));
+    assert!(error(b().dma(1 << 40)).contains("dma = 1099511627776"));
+    assert!(error(b().watermark_scale_factor(0)).contains("accepted is 1 to 1000"));
+    assert!(error(b().percpu_pagelist_fraction(7)).contains("accepted is 0, or 8 and above"));
+    assert!(error(b().min_free_kbytes(1 << 40)).contains("min_free_kbytes = 1099511627776"));
+    assert!(error(b().nodes(2).distances(vec![vec![10]])).contains("2 rows of 2"));
+    assert!(error(b().nodes(2).cpus(vec![vec![0]])).contains("one set for each of the 2 nodes"));
+}
+
+#[test]
+fn tunables_are_read_back_and_refused_out_of_range() {
+    let pool = PagePool::builder().memory(64 << 20).build().unwrap();
+    let t = pool.tunables();
+    let low = || pool.stats().nodes[0].zones[0].low;
+    let before = low();
+    t.set_min_free_kbytes(4096).unwrap();
+    assert_eq!(pool.stats().nodes[0].zones[0].min, 1024);
+    assert!(low() > before);
+    t.set_watermark_scale_factor(1000).unwrap();
+    t.set_watermark_boost_factor(0).unwrap();
+    t.set_lowmem_reserve_ratio([1, 2, 3]).unwrap();
+    t.set_percpu_pagelist_fraction(8).unwrap();
+    t.set_trim_threshold(1 << 20).unwrap();
+    assert_eq!(t.watermark_scale_factor(), 1000);
+    assert_eq!(t.watermark_boost_factor(), 0);
+    assert_eq!(t.lowmem_reserve_ratio(), [1, 2, 3]);
+    assert_eq!(t.percpu_pagelist_fraction(), 8);
+    assert_eq!(t.trim_threshold(), 1 << 20);
+    assert!(t.set_percpu_pagelist_fraction(3).is_err());
+    assert_eq!(t.percpu_pagelist_fraction(), 8, "the old value stays");
+    assert!(t.set_min_free_kbytes(1 << 50).is_err());
+    pool.verify().unwrap();
+}
+
+#[test]
+fn each_node_is_reached_by_its_mask() {
+    let pool = PagePool::builder()
+        .memory(64 << 20)
+        .nodes(3)
+        .build()
+        .unwrap();
+    for n in 0..3 {
+        let node = NodeId::new(n).unwrap();
+        let only = NodeMask::only(node);
+        let block = pool
+            .request(order(0), Gfp::KERNEL)
+            .nodes(only)
+            .alloc()
+            .unwrap();
+        assert_eq!(block.node(), node);
+        let block = pool
+            .request(order(5), Gfp::KERNEL)
+            .prefer(node)
+            .alloc()
+            .unwrap();
+        assert_eq!(block.node(), node);
+    }
+    let none = pool
+        .request(order(0), Gfp::KERNEL)
+        .nodes(NodeMask::NONE)
+        .alloc()
+        .unwrap_err();
+    assert_eq!(none, AllocError::NodeMask);
+}
+
+#[test]
+fn small_raw_blocks_stay_out_of_the_movable_zone() {
+    let pool = PagePool::builder()
+        .managed(256 << 20)
+        .movable_share(50)
+        .build()
+        .unwrap();
+    let small = pool.alloc_pages(order(0), Gfp::USER_MOVABLE).unwrap();
+    assert_eq!(small.zone(), ZoneType::Normal);
+    let whole = pool.alloc_pages(order(9), Gfp::USER_MOVABLE).unwrap();
+    assert_eq!(whole.zone(), ZoneType::Movable);
+    let unmovable = pool.alloc_pages(order(9), Gfp::KERNEL).unwrap();
+    assert_eq!(unmovable.zone(), ZoneType::Normal);
+}
+
+#[test]
+fn the_dma_zone_is_locked_and_serves_its_flag() {
+    let built = PagePool::builder().managed(32 << 20).dma(1 << 20).build();
+    let pool = match built {
+        Ok(pool) => pool,
+        Err(BuildError::Place { .. }) => return, // the host does not let us lock a MiB
+        Err(other) => panic!("{other}"),
+    };
+    let block = pool.alloc_pages(order(0), Gfp::KERNEL | Gfp::DMA).unwrap();
+    assert_eq!(block.zone(), ZoneType::Dma);
+    let zone = |pool: &PagePool, n: usize| pool.stats().nodes[0].zones[n].clone();
+    assert_eq!((zone(&pool, 0).name, zone(&pool, 0).managed), ("DMA", 256));
+    assert!(
+        zone(&pool, 0).protection[1] > 0,
+        "kept back from those who can use Normal"
+    );
+    drop(block);
+    pool.trim();
+    pool.verify().unwrap();
+}
+
+#[test]
+fn statistics_count_pages_by_their_kernel_names() {
+    let pool = PagePool::builder().memory(128 << 20).build().unwrap();
+    let count = |name: &str| pool.stats().vmstat.get(name).unwrap();
+    let block = pool.alloc_pages(order(3), Gfp::KERNEL).unwrap();
+    let page = pool.alloc_pages(order(0), Gfp::KERNEL).unwrap();
+    assert_eq!(count("pgalloc_normal"), 9);
+    assert_eq!(count("numa_hit"), 2);
+    drop((block, page));
+    assert_eq!(count("pgfree"), 9);
+    assert_eq!(count("pagepool_slowpath_entries"), 0);
+}
+
+#[test]
+fn threads_with_contended_caches_lose_nothing() {
+    let pool = PagePool::builder()
+        .memory(256 << 20)
+        .nodes(2)
+        .build()
+        .unwrap();
+    let free = |pool: &PagePool| {
+        pool.drain();
+        pool.stats().free_pages
+    };
+    let before = free(&pool);
+    thread::scope(|scope| {
+        for seed in 0..4u64 {
+            let pool = &pool;
+            scope.spawn(move || hammer(pool, seed));
+        }
+        scope.spawn(|| {
+            for _ in 0..200 {
+                pool.drain();
+                pool.trim();
+                thread::yield_now();
+            }
+        });
+    });
+    pool.verify().unwrap();
+    assert_eq!(free(&pool), before);
+}
+
+fn hammer(pool: &PagePool, seed: u64) {
+    let mut rng = crate::sync::rng::Rng::new(seed);
+    let mut live: Vec<(Pages, u8)> = vec![];
+    for _ in 0..20_000 {
+        if live.len() > 200 || (!live.is_empty() && rng.below(2) == 0) {
+            let (block, mark) = live.swap_remove(rng.below(live.len() as u64) as usize);
+            assert_eq!((block[0], block[block.len() - 1]), (mark, mark));
+            continue;
+        }
+        let order = order([0, 0, 0, 1, 2, 3, 5, 9][rng.below(8) as usize]);
+        let gfp = [Gfp::NOWAIT, Gfp::ATOMIC, Gfp::NOWAIT | Gfp::MOVABLE][rng.below(3) as usize];
+        let Ok(block) = pool.alloc_pages_uninit(order, gfp) else {
+            continue;
+        };
+        let mut block = block.zeroed();
+        let mark = rng.below(256) as u8;
+        let last = block.len() - 1;
+        (block[0], block[last]) = (mark, mark);
+        live.push((block, mark));
+    }
+}
