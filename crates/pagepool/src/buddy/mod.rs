@@ -478,19 +478,13 @@ impl Buddy {
     }
 
     /// Gives back one or more pageblocks. If some of them were isolated or reserved while they were
-    /// handed out together, each goes its own way.
+    /// handed out together, each goes its own way: an isolated one stands alone, so that its
+    /// isolation can end by itself.
     fn free_blocks(&mut self, block: usize, order: Order) {
-        let kind = |word: BlockWord| {
-            (
-                word.is_isolated(),
-                word.migratetype() == Migratetype::HighAtomic,
-            )
-        };
-        let first = kind(self.word(block));
-        if self
-            .blocks_in(block, order)
-            .all(|part| kind(self.word(part)) == first)
-        {
+        let is_reserved = |part| self.word(part).migratetype() == Migratetype::HighAtomic;
+        let first = is_reserved(block);
+        let alike = |part| !self.word(part).is_isolated() && is_reserved(part) == first;
+        if self.blocks_in(block, order).all(alike) {
             return self.free_whole(block, order);
         }
         for part in self.blocks_in(block, order) {
