@@ -61,6 +61,8 @@ pub(crate) enum Movable {
 pub(crate) enum Length {
     /// One round.
     Once,
+    /// One round, cut short when the time is up.
+    Within(Duration),
     /// Rounds until the time is up, the last one cut short.
     For(Duration),
 }
@@ -176,7 +178,7 @@ fn build(plan: &Plan) -> Result<PagePool, BuildError> {
 impl Plan {
     fn goal(&self) -> Goal {
         match self.length {
-            Length::Once => Goal::Events(self.events),
+            Length::Once | Length::Within(_) => Goal::Events(self.events),
             Length::For(time) => Goal::Time(time),
         }
     }
@@ -184,7 +186,7 @@ impl Plan {
     fn limit(&self) -> Option<Duration> {
         match self.length {
             Length::Once => None,
-            Length::For(time) => Some(time),
+            Length::Within(time) | Length::For(time) => Some(time),
         }
     }
 }

@@ -7,7 +7,7 @@ use super::{Act, BadInput, play_all, report, set_up};
 use crate::{
     cli::{Churn, Common},
     crew::Seat,
-    phase::{self, Length, Movable, Plan, Size, Watch},
+    phase::{self, Length, Movable, Plan, Watch},
     player::{
         churn::{self, CHURN_GFP, ChurnPlayer},
         mixed::{self, MixedPlayer, exchange},
@@ -46,19 +46,13 @@ fn perform_generations(common: &Common, options: &Churn, seed: u64) -> Result<Re
         size: common.size_or(MANAGED),
         nodes: common.nodes,
         movable: Movable::None,
+        // A call to play is a generation, whatever the number of events.
         epoch: 1,
-        events: 0,
-        length: common.length(),
-    };
-    // A generation is an epoch, so a time limit ends the run early and never begins it again.
-    let plan = Plan {
         events: expected_events(&load, threads),
-        length: Length::Once,
-        ..plan
+        length: common.duration.map_or(Length::Once, Length::Within),
     };
-    let players = (0..threads as u64)
-        .map(|n| Box::new(ChurnPlayer::new(load, nth(seed, n))) as Seat)
-        .collect();
+    let player = |n| Box::new(ChurnPlayer::new(load, nth(seed, n))) as Seat;
+    let players = (0..threads as u64).map(player).collect();
     let mut watch = Generations::new();
     let house = set_up(threads)?;
     let outcome = phase::perform(&plan, &house, players, &mut watch)?;
@@ -68,11 +62,12 @@ fn perform_generations(common: &Common, options: &Churn, seed: u64) -> Result<Re
             options.order, options.occupancy, options.generations
         ),
         notes: vec![
-            "start: the pool is filled, then random blocks are freed: the worst case".to_owned(),
+            "start: the pool is filled until it refuses, then random blocks are freed: the worst case"
+                .to_owned(),
             "generation: as many random frees and allocations as live blocks, in random order"
                 .to_owned(),
         ],
-        cache: None,
+        ..Facts::default()
     };
     let mut report = report("churn", seed, &house, &[(facts, outcome)]);
     report.churn = Some(watch.into_report());
@@ -187,7 +182,7 @@ fn perform_mixed(common: &Common, options: &Churn, seed: u64) -> Result<Report, 
     let act = Act {
         plan: Plan {
             name: "mixed".to_owned(),
-            size: common.memory.map_or(Size::Managed(managed), Size::Budget),
+            size: common.size_or(MANAGED),
             nodes: common.nodes,
             movable: Movable::Default,
             epoch: events.div_ceil(MIXED_EPOCHS).max(1),
@@ -204,7 +199,7 @@ fn perform_mixed(common: &Common, options: &Churn, seed: u64) -> Result<Report, 
                     .to_owned(),
                 "the memory held swings between a third and all of the pool".to_owned(),
             ],
-            cache: None,
+            ..Facts::default()
         },
         players: (0..threads as u64).map(player).collect(),
     };

@@ -38,18 +38,13 @@ pub(crate) fn perform(common: &Common, options: &Replay, seed: u64) -> Result<Re
     let mut acts = Vec::with_capacity(paths.len());
     for (n, path) in (0..).zip(&paths) {
         let trace = trace::open(path, options.format)?;
-        acts.push(act(common, trace, options.cache, threads, nth(seed, n)));
+        let mut act = act(common, trace, options.cache, threads, nth(seed, n));
+        act.facts.kernel = kernel_beside(path)?.as_ref().map(Into::into);
+        acts.push(act);
     }
-    let kernel = paths
-        .first()
-        .map(|path| kernel_beside(path))
-        .transpose()?
-        .flatten();
     let house = set_up(threads)?;
     let played = play_all(acts, &house)?;
-    let mut report = report("replay", seed, &house, &played);
-    report.kernel = kernel.as_ref().map(Into::into);
-    Ok(report)
+    Ok(report("replay", seed, &house, &played))
 }
 
 /// The files that the user names, looked for in `--traces`, too; or all files there.
@@ -148,7 +143,7 @@ pub(super) fn block_act(
                 if copies == 1 { "y" } else { "ies" }
             ),
             notes,
-            cache: None,
+            ..Facts::default()
         },
         players: (0..copies as u64).map(player).collect(),
     }
@@ -182,6 +177,7 @@ fn cache_act(
             ),
             notes,
             cache: Some((trace.footprint_pages, limit)),
+            ..Facts::default()
         },
         players: (0..copies as u64).map(player).collect(),
     }

@@ -28,9 +28,8 @@ const CACHE: CacheSize = CacheSize::Percent(10.0);
 pub(crate) fn perform(common: &Common, seed: u64) -> Result<Report, BadInput> {
     let threads = common.threads_or(nr_cpus());
     let trace = Arc::new(shipped::guest_a()?);
-    let kernel = shipped::guest_a_kernel()?;
     let mut acts = vec![
-        pass(common, &trace, seed),
+        pass(common, &trace, seed)?,
         full_speed(common, &trace, threads, nth(seed, 1)),
     ];
     for (n, path) in (2..).zip(replay::files_in(common)?) {
@@ -39,12 +38,10 @@ pub(crate) fn perform(common: &Common, seed: u64) -> Result<Report, BadInput> {
     }
     let house = set_up(threads)?;
     let played = play_all(acts, &house)?;
-    let mut report = report("run", seed, &house, &played);
-    report.kernel = Some((&kernel).into());
-    Ok(report)
+    Ok(report("run", seed, &house, &played))
 }
 
-fn pass(common: &Common, trace: &Arc<BlockTrace>, seed: u64) -> Act {
+fn pass(common: &Common, trace: &Arc<BlockTrace>, seed: u64) -> Result<Act, BadInput> {
     let mut act = block_act(common, trace, Depth::Full, 1, seed);
     act.plan.name = "pass".to_owned();
     act.plan.length = Length::Once;
@@ -60,9 +57,10 @@ fn pass(common: &Common, trace: &Arc<BlockTrace>, seed: u64) -> Act {
             ),
             "raw pages cannot be moved, so the pool has no Movable zone".to_owned(),
         ],
-        cache: None,
+        kernel: Some((&shipped::guest_a_kernel()?).into()),
+        ..Facts::default()
     };
-    act
+    Ok(act)
 }
 
 fn full_speed(common: &Common, trace: &Arc<BlockTrace>, threads: usize, seed: u64) -> Act {
@@ -72,7 +70,7 @@ fn full_speed(common: &Common, trace: &Arc<BlockTrace>, threads: usize, seed: u6
     act.facts = Facts {
         load: format!("{}, {threads} copies at once in one pool", trace.name),
         notes: vec!["the first and last word of each page filled and verified".to_owned()],
-        cache: None,
+        ..Facts::default()
     };
     act
 }

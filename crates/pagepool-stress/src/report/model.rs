@@ -52,8 +52,6 @@ pub(crate) struct Report {
     pub(crate) failures: Vec<Failure>,
     pub(crate) phases: Vec<Phase>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) kernel: Option<Kernel>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) churn: Option<ChurnReport>,
 }
 
@@ -110,6 +108,9 @@ pub(crate) struct Facts {
     /// For a cache: the trace's distinct pages and how many may be held.
     #[serde(skip)]
     pub(crate) cache: Option<(u64, u64)>,
+    /// How the kernel ended that the load was recorded on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) kernel: Option<Kernel>,
 }
 
 /// How a page cache fared.
@@ -247,7 +248,6 @@ impl Report {
             nodes: Vec::new(),
             failures: Vec::new(),
             phases: Vec::new(),
-            kernel: None,
             churn: None,
         }
     }

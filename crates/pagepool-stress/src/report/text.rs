@@ -27,9 +27,9 @@ const EVENTS: [&str; 12] = [
 /// Writes the whole report.
 pub(super) fn write(report: &Report) -> String {
     let mut text = String::new();
-    for (n, phase) in report.phases.iter().enumerate() {
+    for phase in &report.phases {
         text.push('\n');
-        let kernel = report.kernel.as_ref().filter(|_| n == 0);
+        let kernel = phase.facts.kernel.as_ref();
         write_phase(phase, &mut text);
         text.push_str("\n  at the end of the load, everything still held:\n");
         write_zones(&phase.nodes, kernel, &mut text);

@@ -85,19 +85,25 @@ impl<R: BufRead> Read for ZstdReader<R> {
                 self.end()?;
                 continue;
             }
-            let at_end = self.source.fill_buf()?.is_empty();
             self.decoder
                 .decode_blocks(&mut self.source, BlockDecodingStrategy::UptoBlocks(1))
-                .map_err(|error| match at_end {
-                    true => io::ErrorKind::UnexpectedEof.into(),
-                    false => damaged(error),
-                })?;
+                .map_err(damaged)?;
         }
     }
 }
 
-fn damaged(what: impl Into<Box<dyn Error + Send + Sync>>) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what)
+/// The error of a decoder, told apart by whether the file ended too early.
+fn damaged(error: impl Into<Box<dyn Error + Send + Sync>>) -> io::Error {
+    let error = error.into();
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error.as_ref());
+    while let Some(inner) = cause {
+        let io = inner.downcast_ref::<io::Error>().map(io::Error::kind);
+        if io == Some(io::ErrorKind::UnexpectedEof) {
+            return io::ErrorKind::UnexpectedEof.into();
+        }
+        cause = inner.source();
+    }
+    io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
 #[cfg(test)]
@@ -123,7 +129,8 @@ mod tests {
     #[test]
     fn cut_short_anywhere_is_an_error() {
         for len in 1..FRAME.len() {
-            assert!(read(&FRAME[..len]).is_err(), "{len}");
+            let error = read(&FRAME[..len]).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{len}: {error}");
         }
         assert!(read(&[&FRAME[..], &FRAME[..7]].concat()).is_err());
     }
