@@ -26,7 +26,7 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Replay the page allocations of a real kernel that are part of this program [default]
+    /// Replay the page allocations of a real kernel that are part of this program (the default)
     ///
     /// First one pass that fills and verifies every byte, then one copy per thread at full speed.
     Run,

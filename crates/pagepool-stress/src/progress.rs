@@ -42,16 +42,13 @@ impl Progress {
     /// Draws the line, after `events` events.
     pub(crate) fn show(&self, events: u64) {
         let Some(bar) = &self.bar else { return };
+        let seconds = self.begin.elapsed().as_secs_f64().max(1e-3);
+        let rate = grouped((events as f64 / seconds) as u64);
+        bar.set_message(format!("{} events, {rate}/s", grouped(events)));
         match self.goal {
             Goal::Events(_) => bar.set_position(events),
             Goal::Time(_) => bar.set_position(self.begin.elapsed().as_millis() as u64),
         }
-        let seconds = self.begin.elapsed().as_secs_f64().max(1e-3);
-        bar.set_message(format!(
-            "{} events, {}/s",
-            grouped(events),
-            grouped((events as f64 / seconds) as u64)
-        ));
     }
 }
 
