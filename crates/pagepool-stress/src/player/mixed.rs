@@ -154,7 +154,11 @@ impl MixedPlayer {
         let count = self.bag.room().min(1 + self.rng.below(BULK));
         let gfp = KINDS[self.rng.below(KINDS.len())].difference(Gfp::DIRECT_RECLAIM);
         let mut bulk = std::mem::take(&mut self.bulk);
-        let nr_added = stage.pool.alloc_bulk(Order::ZERO, gfp, count, &mut bulk);
+        let added = stage.pool.alloc_bulk(Order::ZERO, gfp, count, &mut bulk);
+        let nr_added = added.unwrap_or_else(|error| {
+            self.tally.refused(error);
+            0
+        });
         if nr_added != bulk.len() || nr_added > count {
             self.tally.violations.add(format_args!(
                 "a bulk call for {count} blocks said {nr_added} and brought {}",

@@ -415,16 +415,16 @@ fn nodes(stats: &Stats) -> Vec<Node> {
 fn zone(zone: &pagepool::ZoneStats) -> Zone {
     Zone {
         name: zone.name,
-        spanned: zone.spanned,
-        present: zone.present,
-        managed: zone.managed,
-        free: zone.free,
-        cached: zone.cached,
-        min: zone.min,
-        low: zone.low,
-        high: zone.high,
-        boost: zone.boost,
-        protection: zone.protection.to_vec(),
+        spanned: wide(zone.spanned),
+        present: wide(zone.present),
+        managed: wide(zone.managed),
+        free: wide(zone.free),
+        cached: wide(zone.cached),
+        min: wide(zone.min),
+        low: wide(zone.low),
+        high: wide(zone.high),
+        boost: wide(zone.boost),
+        protection: zone.protection.map(wide).to_vec(),
         nr_free: zone.nr_free.to_vec(),
         unusable_index: Order::all()
             .map(|order| zone.unusable_index(order))
