@@ -129,6 +129,11 @@ impl BlockTable {
         self.word_at(pfn).migratetype()
     }
 
+    /// How full the pageblock that `pfn` lies in is, 0 to 63; a hint unless the lock is held.
+    pub(crate) fn fullness(&self, pfn: Pfn) -> u8 {
+        self.word_at(pfn).fullness(self.block_order) as u8
+    }
+
     /// Whether the pageblock that `pfn` lies in is isolated; a hint unless the lock is held.
     pub(crate) fn is_isolated(&self, pfn: Pfn) -> bool {
         self.word_at(pfn).is_isolated()

@@ -52,7 +52,7 @@ use crate::types::{
 };
 
 use fragmentation::{FreeCounts, Suitability, SuitabilityMarks};
-use pcp::{Pcp, PcpEvents, PcpLists, Surplus};
+use pcp::{Home, Pcp, PcpEvents, PcpLists, Surplus};
 use sizing::PcpSizes;
 use watermark::{AllocFlags, BoostInputs, FreeView, Mark, Marks, Verdict};
 
@@ -446,7 +446,8 @@ impl Zone {
         let mut on_grant = |grant: Grant| {
             debug_assert!(self.map.state(grant.pfn).is_free(), "N3: {}", grant.pfn);
             self.note_fallback(events, grant.fallback, request.flags);
-            lists.refill(&self.map, grant.pfn, order, want);
+            let fullness = self.blocks.fullness(grant.pfn);
+            lists.refill(&self.map, grant.pfn, order, Home { mt: want, fullness });
         };
         let census = |start, pages| self.map.movable_pages(start, pages);
         buddy.alloc_bulk(request.demand(), count, &census, &mut on_grant);
@@ -569,9 +570,14 @@ impl Zone {
     }
 
     fn put_cached(&self, lists: &mut PcpLists, pfn: Pfn, order: Order, sizes: PcpSizes) -> Freed {
-        lists.push(&self.map, pfn, order, self.blocks.migratetype(pfn));
+        let home = Home {
+            mt: self.blocks.migratetype(pfn),
+            fullness: self.blocks.fullness(pfn),
+        };
+        lists.push(&self.map, pfn, order, home);
         let returned = match lists.surplus(sizes) {
             Surplus::None => return Freed::default(),
+            Surplus::Outgoing => lists.take_outgoing(&self.map),
             Surplus::Pages(nr) => lists.take_pages(&self.map, nr),
             Surplus::Blocks(nr) => lists.take_blocks(&self.map, nr),
         };
@@ -620,7 +626,10 @@ impl Zone {
     fn drain_lists(&self, lists: &mut PcpLists) -> usize {
         let before = lists.cached_pages();
         while lists.cached_pages() > 0 {
-            let mut returned = lists.take_pages(&self.map, usize::MAX);
+            let mut returned = lists.take_outgoing(&self.map);
+            if returned.is_empty() {
+                returned = lists.take_pages(&self.map, usize::MAX);
+            }
             if returned.is_empty() {
                 returned = lists.take_blocks(&self.map, usize::MAX);
             }
