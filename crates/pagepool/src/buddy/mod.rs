@@ -477,8 +477,8 @@ impl Buddy {
         );
     }
 
-    /// Gives back one or more pageblocks. If some of them were isolated or reserved while they were
-    /// handed out together, each goes its own way.
+    /// Gives back one or more pageblocks. If some of them were isolated, or some reserved, while they
+    /// were handed out together, each goes its own way: an isolated pageblock stands by itself.
     fn free_blocks(&mut self, block: usize, order: Order) {
         let kind = |word: BlockWord| {
             (
@@ -487,10 +487,10 @@ impl Buddy {
             )
         };
         let first = kind(self.word(block));
-        if self
+        let alike = self
             .blocks_in(block, order)
-            .all(|part| kind(self.word(part)) == first)
-        {
+            .all(|part| kind(self.word(part)) == first);
+        if alike && !self.word(block).is_isolated() {
             return self.free_whole(block, order);
         }
         for part in self.blocks_in(block, order) {

@@ -319,6 +319,24 @@ fn resident_blocks_are_taken_before_vacant_ones() {
     assert_eq!(b.take(10, MOVABLE), blocks[1]);
 }
 
+/// A block of order 10 whose two pageblocks were both isolated while it was out came back as one
+/// isolated block of order 10; ending the isolation of one half then took a block of order 9 out of a
+/// tally that had none. Isolated pageblocks stand by themselves.
+#[test]
+fn a_block_of_isolated_pageblocks_comes_back_in_pageblocks() {
+    let mut b = buddy(4096);
+    let pfn = b.take(10, MOVABLE);
+    let halves = [pfn, pfn.add(512)];
+    halves.map(|half| assert!(b.isolate(half)));
+    b.give(pfn, 10);
+    assert_eq!(b.isolated_free_pages(), 1024);
+    for half in halves {
+        assert!(b.unisolate(half));
+        b.verify().unwrap();
+    }
+    assert_eq!((b.isolated_free_pages(), b.free_pages()), (0, 4096));
+}
+
 #[derive(Clone, Debug)]
 enum Op {
     Alloc {
