@@ -31,6 +31,7 @@
 mod block;
 mod fallback;
 mod highatomic;
+mod hotplug;
 mod idle;
 mod isolation;
 mod shelves;

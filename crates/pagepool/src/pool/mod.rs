@@ -8,6 +8,7 @@
 //! which turns frames into slices.
 
 pub(crate) mod builder;
+mod hotplug;
 pub(crate) mod lifetime;
 pub(crate) mod pages;
 pub(crate) mod request;
@@ -44,6 +45,8 @@ pub(crate) struct Inner {
     nodes: Nodes,
     config: Config,
     settings: Mutex<MarkSettings>,
+    /// Pageblocks out of service; held while some leave or come back.
+    offline: Mutex<Vec<hotplug::OfflineEntry>>,
     patience: Duration,
     hardened: bool,
 }

@@ -14,12 +14,14 @@ use super::lifetime::{self, Tether};
 use super::{Inner, PagePool};
 use crate::arena::Arena;
 use crate::buddy::IdleBlock;
+
 use crate::error::AllocError;
 use crate::gfp::Gfp;
 use crate::memmap::{FrameState, Memmap};
 use crate::node::Granted;
 use crate::types::{NodeId, Order, Pfn, ZoneType};
 use crate::zone::Zone;
+use crate::zone::hotplug::OfflineBlock;
 
 /// An owned block, without a statement about its contents.
 struct Block {
@@ -441,8 +443,28 @@ impl PagePool {
     }
 }
 
-/// Gives the memory of a withdrawn block to the system; returns whether it is gone.
-pub(super) fn give_back(arena: &Arena, idle: &IdleBlock) -> bool {
-    // SAFETY: a withdrawn block is owned by who withdrew it; nobody uses its memory.
-    unsafe { arena.give_back(idle.pfn.index(), idle.order.pages()) }.is_ok()
+/// Frames that a zone has withdrawn from its free lists: who has the value owns them.
+pub(super) trait Withdrawn {
+    /// The first frame, and how many there are.
+    fn frames(&self) -> (Pfn, usize);
+}
+
+impl Withdrawn for IdleBlock {
+    fn frames(&self) -> (Pfn, usize) {
+        (self.pfn, self.order.pages())
+    }
+}
+
+impl Withdrawn for OfflineBlock {
+    fn frames(&self) -> (Pfn, usize) {
+        (self.pfn, self.pages)
+    }
+}
+
+/// Gives the memory of withdrawn frames to the system; returns whether it is gone.
+pub(super) fn give_back(arena: &Arena, withdrawn: &impl Withdrawn) -> bool {
+    let (pfn, pages) = withdrawn.frames();
+    // SAFETY: the value is made by a zone alone, of frames that it has taken off its lists, cannot be
+    // copied, and is consumed when they go back: nobody else uses their memory.
+    unsafe { arena.give_back(pfn.index(), pages) }.is_ok()
 }

@@ -137,8 +137,8 @@ impl ZoneStats {
         ZoneStats {
             name: zone.zone_type().name(),
             zone: zone.zone_type(),
-            spanned: zone.managed(),
-            present: zone.managed(),
+            spanned: zone.present(),
+            present: zone.present(),
             managed: zone.managed(),
             free: zone.free_pages(),
             cached: cached.iter().sum(),

@@ -31,6 +31,7 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod fragmentation;
+pub(crate) mod hotplug;
 pub(crate) mod lowmem;
 mod marks;
 pub(crate) mod pcp;
@@ -156,6 +157,8 @@ struct Core {
     events: ZoneEvents,
     /// Pages withdrawn to be given back to the system.
     withdrawn: usize,
+    /// Pages out of service, in isolated pageblocks.
+    offline: usize,
     closing: bool,
 }
 
@@ -166,6 +169,8 @@ pub(crate) struct Zone {
     zone: ZoneType,
     start: Pfn,
     pages: usize,
+    /// Pages in service; written under the lock.
+    managed: AtomicUsize,
     map: Arc<Memmap>,
     blocks: BlockTable,
     core: CoreMutex<Core>,
@@ -202,6 +207,7 @@ impl Zone {
             zone,
             start: geometry.start,
             pages: geometry.pages,
+            managed: AtomicUsize::new(geometry.pages),
             map,
             blocks: buddy.block_table(),
             free: AtomicUsize::new(buddy.free_pages()),
@@ -214,6 +220,7 @@ impl Zone {
                     buddy,
                     events: ZoneEvents::default(),
                     withdrawn: 0,
+                    offline: 0,
                     closing: false,
                 },
             ),
@@ -239,14 +246,20 @@ impl Zone {
         self.zone
     }
 
-    /// Pages it manages.
-    pub(crate) fn managed(&self) -> usize {
+    /// Pages that exist.
+    pub(crate) fn present(&self) -> usize {
         self.pages
     }
 
-    /// Whether it has any memory.
+    /// Pages in service.
+    pub(crate) fn managed(&self) -> usize {
+        // Relaxed: a number by itself.
+        self.managed.load(Ordering::Relaxed)
+    }
+
+    /// Whether any memory is in service.
     pub(crate) fn is_managed(&self) -> bool {
-        self.pages > 0
+        self.managed() > 0
     }
 
     /// Its first frame.

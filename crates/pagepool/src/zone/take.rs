@@ -140,7 +140,7 @@ impl Zone {
             boost,
             BoostInputs {
                 high: self.marks().get(Mark::High),
-                managed: self.pages,
+                managed: self.managed(),
                 block_pages: self.block_order().pages(),
                 factor: u64::from(self.boost_factor.load(Ordering::Relaxed)),
             },
@@ -158,7 +158,7 @@ impl Zone {
     /// Reserves the pageblock of an urgent request's block, if the reserve is short.
     pub(crate) fn reserve_highatomic(&self, pfn: Pfn) {
         let mut core = self.core.lock();
-        core.buddy.reserve_highatomic(pfn, self.pages);
+        core.buddy.reserve_highatomic(pfn, self.managed());
         self.publish(&core);
     }
 
