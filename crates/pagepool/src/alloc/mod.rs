@@ -79,12 +79,6 @@ pub(crate) struct Allocator<'a> {
 impl Allocator<'_> {
     /// Takes a block of the given order.
     pub(crate) fn alloc(&self, order: Order, gfp: Gfp) -> Result<Granted, AllocError> {
-        if let Some(taken) = self.alloc_fast(order, gfp) {
-            return Ok(Granted {
-                taken,
-                from_reserve: false,
-            });
-        }
         self.alloc_placed(order, gfp, Placement::default())
     }
 
@@ -114,6 +108,14 @@ impl Allocator<'_> {
         gfp: Gfp,
         placement: Placement,
     ) -> Result<Granted, AllocError> {
+        if placement.is_anywhere()
+            && let Some(taken) = self.alloc_fast(order, gfp)
+        {
+            return Ok(Granted {
+                taken,
+                from_reserve: false,
+            });
+        }
         let request = Request::new(order, gfp, placement, self)?;
         if let Some(granted) = self.walk_low(&request) {
             return Ok(granted);

@@ -28,8 +28,8 @@ use crate::error::{AllocError, Violation};
 use crate::gfp::Gfp;
 use crate::node::{Granted, MarkSettings, Nodes};
 use crate::sync::Mutex;
-use crate::types::{Order, PAGE_SIZE, Pfn, ZoneType};
-use crate::zone::vmstat::VmEvent;
+use crate::types::{Migratetype, Order, PAGE_SIZE, Pfn, ZoneType};
+use crate::zone::vmstat::{NodeItem, VmEvent};
 use crate::zone::{Freed, Zone};
 
 use builder::{Builder, Config};
@@ -70,6 +70,12 @@ impl Inner {
 
     fn arena_of(&self, pfn: Pfn) -> &Arena {
         self.nodes.node(pfn.node()).arena()
+    }
+
+    fn count_reclaimable(&self, pfn: Pfn, pages: i64) {
+        self.nodes
+            .node(pfn.node())
+            .count(NodeItem::KernelMiscReclaimable, pages);
     }
 
     /// Gives the memory of a withdrawn block to the system and puts the block back.
@@ -150,6 +156,10 @@ impl PagePool {
     }
 
     fn hand_out(&self, granted: Granted, order: Order, gfp: Gfp) -> PagesUninit {
+        if gfp.migratetype() == Migratetype::Reclaimable {
+            self.inner
+                .count_reclaimable(granted.taken.pfn, order.pages() as i64);
+        }
         let pages = PagesUninit::new(self.inner.tether(), granted, order);
         if gfp.contains(Gfp::ZERO) {
             pages.zero_in_place()

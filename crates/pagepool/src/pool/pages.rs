@@ -19,7 +19,7 @@ use crate::error::AllocError;
 use crate::gfp::Gfp;
 use crate::memmap::{FrameState, Memmap};
 use crate::node::Granted;
-use crate::types::{NodeId, Order, Pfn, ZoneType};
+use crate::types::{Migratetype, NodeId, Order, Pfn, ZoneType};
 use crate::zone::Zone;
 use crate::zone::hotplug::OfflineBlock;
 
@@ -69,16 +69,18 @@ impl Block {
         }
     }
 
-    /// Takes the frame out of the state "allocated at this order", or says what it is instead.
-    fn take_state(&self) -> Result<(), FrameState> {
+    /// Takes the frame out of the state "allocated at this order" and returns its mobility, or says
+    /// what it is instead.
+    fn take_state(&self) -> Result<Migratetype, FrameState> {
         let state = self.map().state(self.pfn);
         match state.block() {
             Some((order, mobility)) if state.is_allocated() && order == self.order => {
                 if self.was_raw {
                     let allocated = FrameState::allocated(order, mobility);
-                    return self.map().transition(self.pfn, allocated, FrameState::FREE);
+                    self.map()
+                        .transition(self.pfn, allocated, FrameState::FREE)?;
                 }
-                Ok(())
+                Ok(mobility)
             }
             _ => Err(state),
         }
@@ -87,11 +89,16 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        if let Err(state) = self.take_state() {
-            panic!(
+        let mobility = match self.take_state() {
+            Ok(mobility) => mobility,
+            Err(state) => panic!(
                 "{} is freed at {:?}, but it is {state}",
                 self.pfn, self.order
-            );
+            ),
+        };
+        if mobility == Migratetype::Reclaimable {
+            self.pool()
+                .count_reclaimable(self.pfn, -(self.order.pages() as i64));
         }
         let (arena, index, pages) = (self.arena(), self.pfn.index(), self.order.pages());
         if self.pool().hardened {

@@ -565,3 +565,24 @@ fn memory_leaves_service_and_comes_back() {
     assert_eq!(back.node(), first);
     assert_eq!(pool.offline(NodeId::at(7), ZoneType::Normal, 1 << 30), 0);
 }
+
+#[test]
+fn reclaimable_raw_pages_are_counted_while_they_are_out() {
+    let pool = PagePool::builder().memory(64 << 20).build().unwrap();
+    let count = || {
+        pool.stats()
+            .vmstat
+            .get("nr_kernel_misc_reclaimable")
+            .unwrap()
+    };
+    let other = pool.alloc_pages(order(3), Gfp::KERNEL).unwrap();
+    let block = pool
+        .alloc_pages(order(4), Gfp::KERNEL | Gfp::RECLAIMABLE)
+        .unwrap();
+    assert_eq!(count(), 16);
+    let mut parts = block.split(order(0));
+    drop(parts.next());
+    assert_eq!(count(), 15);
+    drop((parts, other));
+    assert_eq!(count(), 0);
+}
