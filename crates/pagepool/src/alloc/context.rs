@@ -67,7 +67,7 @@ impl Request {
             .preferred
             .unwrap_or_else(|| nodes.of_cpu(cpu::current()));
         let mask = if gfp.contains(Gfp::THISNODE) {
-            NodeMask::only(preferred)
+            placement.mask & NodeMask::only(preferred)
         } else {
             placement.mask
         };

@@ -132,7 +132,8 @@ impl Allocator<'_> {
         sink: &mut dyn FnMut(Taken),
     ) -> Result<usize, AllocError> {
         let request = Request::new(order, gfp, Placement::default(), self)?;
-        let flags = AllocFlags::WMARK_LOW;
+        let mut flags = AllocFlags::WMARK_LOW;
+        flags.set(AllocFlags::KSWAPD, gfp.contains(Gfp::KSWAPD_RECLAIM));
         let demand = ZoneRequest {
             order,
             want: request.walk.want,
@@ -140,7 +141,10 @@ impl Allocator<'_> {
         };
         let mut taken = 0;
         for zone in self.nodes.eligible(&request.walk) {
-            taken += zone.take_bulk(demand, request.walk.class, count - taken, sink);
+            let nr = zone.take_bulk(demand, request.walk.class, count - taken, sink);
+            self.nodes.tell_of_boost(zone, flags, gfp);
+            self.nodes.count_origin(zone, &request.walk, nr as u64);
+            taken += nr;
             if taken == count {
                 break;
             }

@@ -20,6 +20,8 @@ mod walk;
 mod wake;
 
 #[cfg(all(test, not(loom)))]
+pub(crate) mod fixture;
+#[cfg(all(test, not(loom)))]
 mod tests;
 
 use std::sync::Arc;

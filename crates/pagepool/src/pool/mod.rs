@@ -188,6 +188,8 @@ impl PagePool {
         out: &mut Vec<Pages>,
     ) -> Result<usize, AllocError> {
         // Room first: nothing must be able to fail while blocks are in nobody's hands.
+        let most = self.inner.nodes.zones().map(Zone::managed).sum::<usize>() >> order.get();
+        let count = count.min(most);
         out.reserve(count);
         let mut blocks = arrayvec::ArrayVec::<_, 64>::new();
         let mut got = 0;
@@ -232,9 +234,10 @@ impl PagePool {
             .filter(|zone| zone.zone_type() != ZoneType::Dma)
         {
             // A block that cannot be given back stays resident: then there is no end to look for.
-            let mut rounds = zone.managed() >> zone.block_order().get();
-            while let (Some(idle), 1..) = (zone.withdraw_idle(), rounds) {
-                rounds -= 1;
+            for _ in 0..zone.managed() >> zone.block_order().get() {
+                let Some(idle) = zone.withdraw_idle() else {
+                    break;
+                };
                 lifetime::settle(
                     self.inner.tether(),
                     zone,

@@ -23,9 +23,13 @@ impl Zone {
         Marks::from_raw(self.marks.load(Ordering::Relaxed))
     }
 
-    /// Sets the marks and ends any boost.
+    /// Sets the marks. Other marks than before end any boost; a setting that leaves them as they are
+    /// does not.
     pub(crate) fn set_marks(&self, marks: Marks) {
         let _core = self.core.lock();
+        if marks == self.marks() {
+            return;
+        }
         // Relaxed: written under the lock; readers take them as they come.
         self.boost.store(0, Ordering::Relaxed);
         self.marks.store(marks.raw(), Ordering::Relaxed);
@@ -81,6 +85,23 @@ impl Zone {
     /// Whether a request of `class` may take a block of `order` here (spec 2.5).
     pub(crate) fn check(&self, order: Order, class: ZoneType, flags: AllocFlags) -> Verdict {
         self.check_against(self.check_mark(order, flags), order, class, flags)
+    }
+
+    /// As [`check`](Self::check), if `more` pages were free besides.
+    pub(crate) fn check_with(
+        &self,
+        more: usize,
+        order: Order,
+        class: ZoneType,
+        flags: AllocFlags,
+    ) -> Verdict {
+        let view = self.free_view();
+        let view = FreeView {
+            free: view.free.saturating_add(more),
+            ..view
+        };
+        let mark = self.check_mark(order, flags);
+        watermark::check(view, order, mark, self.reserve(class), flags)
     }
 
     /// As [`check`](Self::check), against a mark of the caller's choice.

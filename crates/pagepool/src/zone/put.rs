@@ -19,10 +19,9 @@ impl Zone {
     pub(crate) fn put(&self, pfn: Pfn, order: Order) -> Freed {
         let sizes = self.pcp.sizes();
         let mut contended = Contended(false);
-        if self.caches(order, sizes) && !self.blocks.is_isolated(pfn) {
+        if self.caches(order, sizes) {
             match self.pcp.try_of(cpu::current()) {
-                // The queue is looked at under the cache's lock: see the head.
-                Some(mut lists) if !lists.is_stopped() && !self.freed.sleeper_hint() => {
+                Some(mut lists) if self.may_cache(&lists, pfn) => {
                     return self.put_cached(&mut lists, pfn, order, sizes);
                 }
                 Some(_) => {}
@@ -35,6 +34,13 @@ impl Zone {
         core.events.note(contended, order);
         core.buddy.free(pfn, order);
         self.settle(&mut core, order.pages())
+    }
+
+    /// Whether a freed block may go into a cache. Asked under the cache's lock: whoever isolates a
+    /// pageblock, or goes to sleep for want of memory, first says so and then empties each cache, so
+    /// either it finds the block there, or this look finds what it said.
+    fn may_cache(&self, lists: &PcpLists, pfn: Pfn) -> bool {
+        !lists.is_stopped() && !self.blocks.is_isolated(pfn) && !self.freed.sleeper_hint()
     }
 
     fn put_cached(&self, lists: &mut PcpLists, pfn: Pfn, order: Order, sizes: PcpSizes) -> Freed {
