@@ -24,6 +24,8 @@
 //! `freed`, and only then takes each cache's lock (to drain it) and the zone's. A thread that frees
 //! looks at the queue while it holds the lock of the cache or zone that it frees into. Whoever holds
 //! that lock first, the other sees: the waiter finds the memory, or the freeing thread the waiter.
+//! The same goes for a thread that is about to move free blocks from the buddy into its cache: it
+//! looks while it holds the cache's lock, and if somebody waits it takes the one block that it needs.
 
 #![forbid(unsafe_code)]
 
@@ -46,6 +48,7 @@ use crate::buddy::{
 use crate::error::{BuildError, Violation, ensure};
 use crate::memmap::{FrameState, Memmap, Special};
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::fence::mutated;
 use crate::sync::{CoreMutex, Rank, WaitQueue, cpu};
 use crate::types::{
     Migratetype, NR_ORDERS, NR_ZONES, NodeId, Order, PAGEBLOCK_ORDER, Pfn, ZoneType,
@@ -423,6 +426,10 @@ impl Zone {
         let ZoneRequest { order, want, .. } = request;
         let pfn = match lists.pop(&self.map, order, want) {
             Some(pfn) => pfn,
+            // A waiter that has emptied this cache already would not find the batch: see the head.
+            None if self.somebody_waits("freed.look_at_refill") => {
+                return self.take_direct(request, Contended(false));
+            }
             None => {
                 self.refill(lists, request);
                 lists.pop(&self.map, order, want)?
@@ -553,7 +560,9 @@ impl Zone {
         if self.caches(order, sizes) && !self.blocks.is_isolated(pfn) {
             match self.pcp.try_of(cpu::current()) {
                 // The queue is looked at under the cache's lock: see the head.
-                Some(mut lists) if !lists.is_stopped() && !self.freed.sleeper_hint() => {
+                Some(mut lists)
+                    if !lists.is_stopped() && !self.somebody_waits("freed.look_at_cache") =>
+                {
                     return self.put_cached(&mut lists, pfn, order, sizes);
                 }
                 Some(_) => {}
@@ -600,11 +609,21 @@ impl Zone {
         };
         self.publish(core);
         Freed {
-            // Under the zone's lock: see the head.
-            waiters: self.freed.sleeper_hint().then(|| Arc::clone(&self.freed)),
+            waiters: self.waiters("freed.look_at_zone"),
             idle,
             closing_pages: if core.closing { pages } else { 0 },
         }
+    }
+
+    /// Whether a thread waits for memory. To be asked with the lock held that guards what the answer
+    /// decides on: see the head. `look` names the mutant without it.
+    fn somebody_waits(&self, look: &'static str) -> bool {
+        self.freed.sleeper_hint() && !mutated(look)
+    }
+
+    /// The queue of those who wait for memory, if somebody does. Asked under the zone's lock.
+    fn waiters(&self, look: &'static str) -> Option<Arc<WaitQueue>> {
+        self.somebody_waits(look).then(|| Arc::clone(&self.freed))
     }
 
     /// Empties the caches of all CPUs into the buddy; returns how many pages that were.
@@ -633,8 +652,24 @@ impl Zone {
         before
     }
 
-    /// Waits until whoever holds the lock has let go of it: what was freed before is visible after.
-    pub(crate) fn synchronize(&self) {
+    /// The same on behalf of a thread that has published that it waits for memory. Whatever was freed
+    /// before is visible after; whoever frees later sees the waiter.
+    pub(crate) fn drain_for_waiter(&self) -> usize {
+        let drained = if mutated("freed.drain") {
+            0
+        } else {
+            self.drain()
+        };
+        if !mutated("freed.synchronize") {
+            self.synchronize();
+        }
+        drained
+    }
+
+    /// Waits until whoever holds the lock has let go of it. Without, a check of the marks may pass
+    /// over a free block, and a free over the waiter: a zone's counts are read without its lock, and
+    /// who finds them low does not take it.
+    fn synchronize(&self) {
         drop(self.core.lock());
     }
 
@@ -723,7 +758,7 @@ impl Zone {
         core.buddy.return_idle(idle, vacant);
         self.publish(&core);
         Freed {
-            waiters: self.freed.sleeper_hint().then(|| Arc::clone(&self.freed)),
+            waiters: self.waiters("freed.look_at_return"),
             idle: None,
             closing_pages: if core.closing { pages } else { 0 },
         }
@@ -741,6 +776,14 @@ impl Zone {
         let mut core = self.core.lock();
         core.closing = true;
         self.pages - core.buddy.free_pages() - core.buddy.isolated_free_pages()
+    }
+
+    /// Whether every page is in the buddy: none is out, and none in a cache either. Exact, as the sum
+    /// over caches and buddy in [`outstanding`](Self::outstanding) is not while a drain moves pages from
+    /// the one to the other and they are counted twice.
+    pub(crate) fn is_whole(&self) -> bool {
+        let core = self.core.lock();
+        core.buddy.free_pages() + core.buddy.isolated_free_pages() == self.pages
     }
 
     /// Pages that are out, withdrawn ones included; exact once the caches are empty.
