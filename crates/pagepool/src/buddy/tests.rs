@@ -104,6 +104,7 @@ fn an_order_above_the_zone_is_refused() {
 }
 
 #[test]
+#[cfg(debug_assertions)]
 #[should_panic(expected = "B1")]
 fn a_block_freed_twice_panics() {
     let mut b = buddy(16);
