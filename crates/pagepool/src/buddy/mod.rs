@@ -49,7 +49,7 @@ use std::sync::Arc;
 use crate::arena::ZeroedTable;
 use crate::error::BuildError;
 use crate::sync::atomic::{AtomicU32, Ordering};
-use crate::types::{Migratetype, Order, PAGEBLOCK_ORDER, Pfn};
+use crate::types::{Migratetype, NR_MIGRATETYPES, Order, PAGEBLOCK_ORDER, Pfn};
 
 use block::{BlockWord, Shelf, State};
 use shelves::Shelves;
@@ -138,6 +138,15 @@ impl BlockTable {
     /// Whether the pageblock that `pfn` lies in is isolated; a hint unless the lock is held.
     pub(crate) fn is_isolated(&self, pfn: Pfn) -> bool {
         self.word_at(pfn).is_isolated()
+    }
+
+    /// Pageblocks of each type, counted without the lock: it would be held too long.
+    pub(crate) fn count_by_type(&self) -> [usize; NR_MIGRATETYPES] {
+        let mut counts = [0; NR_MIGRATETYPES];
+        for block in 0..self.words.len() {
+            counts[self.word(block).migratetype().idx()] += 1;
+        }
+        counts
     }
 
     fn word_at(&self, pfn: Pfn) -> BlockWord {
@@ -708,10 +717,8 @@ impl Buddy {
     }
 
     /// Pageblocks of type `mt`.
-    pub(crate) fn nr_blocks_of(&self, mt: Migratetype) -> usize {
-        (0..self.nr_blocks())
-            .filter(|block| self.word(*block).migratetype() == mt)
-            .count()
+    fn nr_blocks_of(&self, mt: Migratetype) -> usize {
+        self.blocks.count_by_type()[mt.idx()]
     }
 
     /// What [`bytes`](Self::bytes) is for a zone of `pages`.

@@ -150,7 +150,7 @@ impl ZoneStats {
             protection: ZoneType::ALL.map(|class| zone.reserve(class)),
             nr_free: areas.by_order(),
             nr_free_by_type: areas.nr_free,
-            pageblocks_by_type: areas.nr_blocks,
+            pageblocks_by_type: zone.pageblocks_by_type(),
             pageblock_order: zone.block_order(),
             resident_free_pages: zone.resident_free_pages(),
             pagesets: cached.iter().enumerate().map(pageset).collect(),

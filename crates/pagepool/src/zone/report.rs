@@ -39,15 +39,19 @@ impl Zone {
         self.pcp.each().map(|lists| lists.cached_pages()).collect()
     }
 
-    /// Free blocks by type and order, and pageblocks by type.
+    /// Free blocks by type and order.
     pub(crate) fn free_areas(&self) -> FreeAreas {
         let core = self.core.lock();
         let row = |mt| std::array::from_fn(|o| core.buddy.nr_free(mt, Order::at(o)) as u64);
         FreeAreas {
             nr_free: Migratetype::ALL.map(row),
-            nr_blocks: Migratetype::ALL.map(|mt| core.buddy.nr_blocks_of(mt) as u64),
             reserved_highatomic: core.buddy.reserved_highatomic_pages(),
         }
+    }
+
+    /// Pageblocks of each type.
+    pub(crate) fn pageblocks_by_type(&self) -> [u64; NR_MIGRATETYPES] {
+        self.blocks.count_by_type().map(|nr| nr as u64)
     }
 
     /// Bytes of the zone's tables and caches.
@@ -152,8 +156,6 @@ struct Out {
 pub(crate) struct FreeAreas {
     /// Free blocks by type and order.
     pub(crate) nr_free: [[u64; NR_ORDERS]; NR_MIGRATETYPES],
-    /// Pageblocks by type.
-    pub(crate) nr_blocks: [u64; NR_MIGRATETYPES],
     /// Pages in reserved pageblocks.
     pub(crate) reserved_highatomic: usize,
 }
