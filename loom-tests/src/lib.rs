@@ -81,6 +81,8 @@ fn run(nr_preemptions: usize, model: impl Fn() + Send + Sync + 'static) -> usize
 
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(nr_preemptions);
+    // Per execution; a zone's put alone is dozens. More than this is a loop without an end.
+    builder.max_branches = 20_000;
     // A limit would end the model early and let it pass.
     builder.max_duration = None;
     builder.max_permutations = None;

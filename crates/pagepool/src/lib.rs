@@ -30,13 +30,6 @@ pub use types::{
     MAX_NODES, Migratetype, NR_ORDERS, NR_ZONES, NodeId, NodeMask, Order, PAGE_SIZE, Pfn, ZoneType,
 };
 
-/// What the models in the crate `loom-tests` are made of.
 #[cfg(loom)]
 #[doc(hidden)]
-pub mod model {
-    pub use crate::sync::parker::{CorePark, DaemonPark, Park};
-    pub use crate::sync::{
-        CoreMutex, DeltaCounters, FenceNames, PerCpu, RequestWord, Requests, SleepOutcome,
-        WaitOutcome, WaitQueue, atomic, clock, cpu, fence, request, thread,
-    };
-}
+pub mod model; // what the models in the crate `loom-tests` are made of

@@ -265,9 +265,7 @@ impl Nodes {
     /// under way: for a thread that has published that it waits for memory (see [`zone`](crate::zone)).
     pub(crate) fn drain_all_and_synchronize(&self) -> usize {
         let _turn = self.drain_turn.lock();
-        let drained = self.zones().map(Zone::drain).sum();
-        self.zones().for_each(Zone::synchronize);
-        drained
+        self.zones().map(Zone::drain_for_waiter).sum()
     }
 
     /// How many pages are out, and some of the blocks.

@@ -6,9 +6,9 @@
 //! brings the number to zero tears the pool down.
 //!
 //! **Invariants**
-//! - L1: while a [`PoolRef`] exists, `handles` is above zero and the pool is alive.
-//! - L2: while a block is out, its pages are not yet subtracted from `outstanding`, so that it cannot
-//!   reach zero: the pool is alive. A block withdrawn to be given back to the system counts as out.
+//! - L1: while a [`PoolRef`] exists, the [`Census`] counts it, and the pool is alive.
+//! - L2: while a block is out, the census has not subtracted its pages, so that it does not say that
+//!   the pool has ended: it is alive. A block withdrawn to be given back to the system counts as out.
 //! - L3: after a block was put back, its former owner touches the pool only by what the zone handed
 //!   to it (see [`Freed`]): an idle block, which keeps the pool alive by L2, or shared parts of it.
 
@@ -16,18 +16,13 @@ use std::ops::Deref;
 use std::ptr::NonNull;
 
 use super::Inner;
-use crate::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use super::census::Census;
 use crate::types::{Order, Pfn};
 use crate::zone::{Freed, Zone};
 
-/// Stands in `outstanding` while the last handle is still counting.
-const COUNTING: i64 = 1 << 48;
-
 struct Shared {
     inner: Inner,
-    handles: AtomicUsize,
-    /// Pages that are out, once the last handle is gone.
-    outstanding: AtomicI64,
+    census: Census,
 }
 
 /// A counted handle to a pool.
@@ -50,8 +45,7 @@ impl PoolRef {
     pub(super) fn new(inner: Inner) -> PoolRef {
         let shared = Shared {
             inner,
-            handles: AtomicUsize::new(1),
-            outstanding: AtomicI64::new(0),
+            census: Census::with_one_handle(),
         };
         PoolRef {
             shared: NonNull::from(Box::leak(Box::new(shared))),
@@ -81,9 +75,7 @@ impl Deref for PoolRef {
 
 impl Clone for PoolRef {
     fn clone(&self) -> PoolRef {
-        // Relaxed: the new handle is made from one that exists; nothing else goes with it.
-        let handles = self.shared().handles.fetch_add(1, Ordering::Relaxed);
-        assert!(handles < usize::MAX / 2, "too many handles to one pool");
+        self.shared().census.enter();
         PoolRef {
             shared: self.shared,
         }
@@ -93,15 +85,11 @@ impl Clone for PoolRef {
 impl Drop for PoolRef {
     fn drop(&mut self) {
         let shared = self.shared();
-        // AcqRel: what other handles did comes before their decrement, and before the closing below.
-        // Pairs with itself.
-        if shared.handles.fetch_sub(1, Ordering::AcqRel) > 1 {
-            return;
+        let zones = || shared.inner.nodes.zones();
+        if shared.census.leave(|| zones().map(Zone::begin_close).sum()) {
+            // SAFETY: this was the last handle, and no block is out.
+            unsafe { self.tether().end() };
         }
-        // Relaxed: no free subtracts before a zone is closing, which its lock orders after this.
-        shared.outstanding.store(COUNTING, Ordering::Relaxed);
-        let out: usize = shared.inner.nodes.zones().map(Zone::begin_close).sum();
-        self.tether().retire(COUNTING - out as i64);
     }
 }
 
@@ -132,19 +120,23 @@ impl Tether {
     }
 
     /// Subtracts pages that came back to a closing pool; the last ones end it.
-    fn retire(self, pages: i64) {
-        let left = {
-            // SAFETY: (L2) these pages were not subtracted yet.
-            let shared = unsafe { self.shared.as_ref() };
-            // AcqRel: everything that other owners did with the pool comes before their subtraction,
-            // and before the end below. Pairs with itself.
-            shared.outstanding.fetch_sub(pages, Ordering::AcqRel) - pages
-        };
-        if left == 0 {
-            // SAFETY: no handle is left (else nobody counts), no block is out, and by L3 nobody who
-            // has put a block back touches the pool: it is ours alone. It came from a box.
-            drop(unsafe { Box::from_raw(self.shared.as_ptr()) });
+    fn retire(self, pages: usize) {
+        // SAFETY: (L2) these pages were not subtracted yet.
+        let shared = unsafe { self.shared.as_ref() };
+        if shared.census.retire(pages) {
+            // SAFETY: pages are counted only when no handle is left, and these were the last.
+            unsafe { self.end() };
         }
+    }
+
+    /// Tears the pool down.
+    ///
+    /// # Safety
+    /// No handle is left and no block is out, as the census says to one caller in the life of a pool.
+    unsafe fn end(self) {
+        // SAFETY: by the caller's promise, and by L3 for those who have put a block back, nobody
+        // touches the pool any more: it is ours alone. It came from a box.
+        drop(unsafe { Box::from_raw(self.shared.as_ptr()) });
     }
 }
 
@@ -180,6 +172,6 @@ pub(super) fn settle(tether: Tether, zone: &Zone, freed: Freed) {
         waiters.wake_all();
     }
     if closing_pages > 0 {
-        tether.retire(closing_pages as i64);
+        tether.retire(closing_pages);
     }
 }

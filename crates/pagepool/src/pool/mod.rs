@@ -8,6 +8,7 @@
 //! which turns frames into slices.
 
 pub(crate) mod builder;
+pub(crate) mod census;
 mod hotplug;
 pub(crate) mod lifetime;
 pub(crate) mod pages;
@@ -365,7 +366,7 @@ impl PagePool {
         let deadline = crate::sync::clock::deadline_after(patience);
         nodes.freed().wait_until(deadline, || {
             nodes.drain_all_and_synchronize();
-            nodes.outstanding(0).0 == 0
+            nodes.zones().all(Zone::is_whole)
         })
     }
 }

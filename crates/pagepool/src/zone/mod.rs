@@ -27,6 +27,8 @@
 //! `freed`, and only then takes each cache's lock (to drain it) and the zone's. A thread that frees
 //! looks at the queue while it holds the lock of the cache or zone that it frees into. Whoever holds
 //! that lock first, the other sees: the waiter finds the memory, or the freeing thread the waiter.
+//! The same goes for a thread that is about to move free blocks from the buddy into its cache: it
+//! looks while it holds the cache's lock, and if somebody waits it takes the one block that it needs.
 
 #![forbid(unsafe_code)]
 

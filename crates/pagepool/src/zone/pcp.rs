@@ -36,6 +36,7 @@ use super::sizing::PcpSizes;
 use crate::error::{Violation, ensure};
 use crate::memmap::{FrameState, Memmap, PfnList};
 use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::fence::mutated;
 use crate::sync::{CoreGuard, CoreMutex, Rank};
 use crate::types::{COSTLY_ORDER, Migratetype, NR_PCP_TYPES, Order, PAGEBLOCK_ORDER, Pfn};
 
@@ -110,7 +111,7 @@ pub(crate) struct PcpLists {
 impl PcpLists {
     /// Whether nothing may be cached any more (P4).
     pub(crate) fn is_stopped(&self) -> bool {
-        self.stopped
+        self.stopped && !mutated("pcp.stopped")
     }
 
     /// Takes the most recently cached block of the given order and type.

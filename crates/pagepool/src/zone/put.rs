@@ -11,7 +11,8 @@ use super::{Contended, Core, Freed, Zone};
 use crate::buddy::IdleBlock;
 use crate::memmap::{FrameState, Special};
 use crate::sync::atomic::Ordering;
-use crate::sync::cpu;
+use crate::sync::fence::mutated;
+use crate::sync::{WaitQueue, cpu};
 use crate::types::{Order, Pfn};
 
 impl Zone {
@@ -40,7 +41,9 @@ impl Zone {
     /// pageblock, or goes to sleep for want of memory, first says so and then empties each cache, so
     /// either it finds the block there, or this look finds what it said.
     fn may_cache(&self, lists: &PcpLists, pfn: Pfn) -> bool {
-        !lists.is_stopped() && !self.blocks.is_isolated(pfn) && !self.freed.sleeper_hint()
+        !lists.is_stopped()
+            && !self.blocks.is_isolated(pfn)
+            && !self.somebody_waits("freed.look_at_cache")
     }
 
     fn put_cached(&self, lists: &mut PcpLists, pfn: Pfn, order: Order, sizes: PcpSizes) -> Freed {
@@ -80,11 +83,21 @@ impl Zone {
         };
         self.publish(core);
         Freed {
-            // Under the zone's lock: see the head.
-            waiters: self.freed.sleeper_hint().then(|| Arc::clone(&self.freed)),
+            waiters: self.waiters("freed.look_at_zone"),
             idle,
             closing_pages: if core.closing { pages } else { 0 },
         }
+    }
+
+    /// Whether a thread waits for memory. To be asked with the lock held that guards what the answer
+    /// decides on: see the head. `look` names the mutant without it.
+    pub(super) fn somebody_waits(&self, look: &'static str) -> bool {
+        self.freed.sleeper_hint() && !mutated(look)
+    }
+
+    /// The queue of those who wait for memory, if somebody does. Asked under the zone's lock.
+    fn waiters(&self, look: &'static str) -> Option<Arc<WaitQueue>> {
+        self.somebody_waits(look).then(|| Arc::clone(&self.freed))
     }
 
     /// Empties the caches of all CPUs into the buddy; returns how many pages that were.
@@ -116,8 +129,24 @@ impl Zone {
         before
     }
 
-    /// Waits until whoever holds the lock has let go of it: what was freed before is visible after.
-    pub(crate) fn synchronize(&self) {
+    /// The same on behalf of a thread that has published that it waits for memory. Whatever was freed
+    /// before is visible after; whoever frees later sees the waiter.
+    pub(crate) fn drain_for_waiter(&self) -> usize {
+        let drained = if mutated("freed.drain") {
+            0
+        } else {
+            self.drain()
+        };
+        if !mutated("freed.synchronize") {
+            self.synchronize();
+        }
+        drained
+    }
+
+    /// Waits until whoever holds the lock has let go of it. Without, a check of the marks may pass
+    /// over a free block, and a free over the waiter: a zone's counts are read without its lock, and
+    /// who finds them low does not take it.
+    fn synchronize(&self) {
         drop(self.core.lock());
     }
 
@@ -181,7 +210,7 @@ impl Zone {
         core.buddy.return_idle(idle, vacant);
         self.publish(&core);
         Freed {
-            waiters: self.freed.sleeper_hint().then(|| Arc::clone(&self.freed)),
+            waiters: self.waiters("freed.look_at_return"),
             idle: None,
             closing_pages: if core.closing { pages } else { 0 },
         }
@@ -197,6 +226,14 @@ impl Zone {
         let mut core = self.core.lock();
         core.closing = true;
         self.pages - core.buddy.free_pages() - core.buddy.isolated_free_pages()
+    }
+
+    /// Whether every page is in the buddy: none is out, and none in a cache either. Exact, as the sum
+    /// over caches and buddy in [`outstanding`](Self::outstanding) is not while a drain moves pages from
+    /// the one to the other and they are counted twice.
+    pub(crate) fn is_whole(&self) -> bool {
+        let core = self.core.lock();
+        core.buddy.free_pages() + core.buddy.isolated_free_pages() == self.pages
     }
 
     /// Pages that are out, withdrawn ones included; exact once the caches are empty.

@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 use crate::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use crate::sync::fence::mutated;
 use crate::types::{MAX_NODES, NR_ZONES, NodeId, ZoneType};
 
 /// Entries of the longest list, without its end.
@@ -82,11 +83,12 @@ impl Zonelists {
 
     /// Writes all lists anew. Callers take turns.
     pub(crate) fn rebuild(&self, nodes: &[NodeShape]) {
-        // Relaxed: writers take turns; Release below makes the odd value no later than ... the end.
-        let seq = self.seq.load(Ordering::Relaxed);
+        let mark = u32::from(!mutated("zonelist.odd"));
+        // Acquire: whoever found its cookie current before this has read its entries before the stores
+        // below, and saw none of them. Pairs with the Release half of `is_current`. Release: hands that
+        // on to the next rebuild's Acquire.
+        let seq = self.seq.fetch_add(mark, Ordering::AcqRel);
         debug_assert_eq!(seq % 2, 0, "Z2: rebuilds take turns");
-        // AcqRel: keeps the entries' stores after it. Pairs with the second load in `is_current`.
-        self.seq.swap(seq + 1, Ordering::AcqRel);
         let orders = fallback_orders(nodes);
         for (list, order) in self.lists.iter().zip(orders) {
             let entries = order
@@ -99,7 +101,12 @@ impl Zonelists {
             }
         }
         // Release: publishes the entries. Pairs with the Acquire load in `sequence`.
-        self.seq.store(seq + 2, Ordering::Release);
+        let publish = if mutated("zonelist.publish") {
+            Ordering::Relaxed
+        } else {
+            Ordering::Release
+        };
+        self.seq.fetch_add(2 - mark, publish);
     }
 
     /// The zones to try for a request that prefers `node`, up to `highest`.
@@ -119,9 +126,17 @@ impl Zonelists {
 
     /// Whether no list was rewritten since `cookie` was taken. To be asked before a refusal.
     pub(crate) fn is_current(&self, cookie: u32) -> bool {
-        // Acquire and a read-modify-write's newest value: an entry seen from a rebuild implies its
-        // odd sequence is seen. Pairs with the swap in `rebuild`.
-        cookie % 2 == 0 && self.seq.fetch_add(0, Ordering::AcqRel) == cookie
+        // A read-modify-write, though it changes nothing: it stands in one order with the one that
+        // opens a rebuild. After that, it reads an odd value or a later one, and fails. Before, its
+        // Release half, which pairs with the other's Acquire, puts the entries read here before those
+        // written there. A load could be overtaken: new entries, and still the old sequence.
+        // Acquire: keeps every change of the sequence in one chain, which is how models see its order.
+        let now = if mutated("zonelist.newest") {
+            self.seq.load(Ordering::Acquire)
+        } else {
+            self.seq.fetch_add(0, Ordering::AcqRel)
+        };
+        cookie % 2 == 0 && now == cookie
     }
 }
 

@@ -1,0 +1,253 @@
+//! What the models in the crate `loom-tests` are made of: the doors to parts of the crate that are
+//! not public. Nothing here decides anything.
+
+#![forbid(unsafe_code)]
+
+pub use crate::sync::parker::{CorePark, DaemonPark, Park};
+pub use crate::sync::{
+    CoreMutex, DeltaCounters, FenceNames, PerCpu, RequestWord, Requests, SleepOutcome, WaitOutcome,
+    WaitQueue, atomic, clock, cpu, fence, request, thread,
+};
+
+use std::sync::Arc;
+
+use crate::buddy::Geometry;
+use crate::memmap::Memmap;
+pub use crate::pool::census::Census;
+use crate::types::{Migratetype, NR_ZONES, NodeId, Order, Pfn, ZoneType};
+use crate::zone::sizing::PcpSizes;
+use crate::zone::watermark::{AllocFlags, Mark, Marks};
+use crate::zone::zonelist::NodeShape;
+use crate::zone::{Freed, ZoneRequest};
+
+/// A page in an actor's hands.
+#[derive(Debug)]
+#[must_use = "a page that is dropped is lost"]
+pub struct Page(Pfn);
+
+impl Page {
+    /// Its index in the zone.
+    pub fn index(&self) -> usize {
+        self.0.index()
+    }
+}
+
+/// A zone that starts at page 0 and hands out single pages.
+#[derive(Debug)]
+pub struct Zone {
+    zone: crate::zone::Zone,
+    freed: Arc<WaitQueue>,
+}
+
+impl Zone {
+    /// Returns a zone of `pages`, all free, with marks at 0. Each CPU's cache takes `batch` pages
+    /// from the zone at once and returns as many when it holds `high`; with 0 there are no caches.
+    pub fn new(pages: usize, nr_cpus: usize, batch: u16, high: u32) -> Zone {
+        let freed = Arc::new(WaitQueue::new(FenceNames {
+            waker: "freed.waker",
+            sleeper: "freed.sleeper",
+        }));
+        let node = NodeId::at(0);
+        let geometry = Geometry {
+            start: Pfn::new(node, 0),
+            pages,
+        };
+        let map = Arc::new(Memmap::new(node, pages).expect("the heap has room"));
+        let id = (node, ZoneType::Normal);
+        let zone = crate::zone::Zone::new(id, geometry, map, nr_cpus, Arc::clone(&freed))
+            .expect("the heap has room");
+        zone.set_pcp_sizes(PcpSizes {
+            batch,
+            high,
+            blocks: 0,
+        });
+        Zone { zone, freed }
+    }
+
+    /// Takes a page of type Movable.
+    pub fn take(&self) -> Option<Page> {
+        self.take_of(Migratetype::Movable)
+    }
+
+    /// Takes a page of another type, if need be out of a pageblock of Movable ones: that raises the
+    /// boost, and the reclaimer is to be told.
+    pub fn take_unmovable(&self) -> Option<Page> {
+        self.take_of(Migratetype::Unmovable)
+    }
+
+    fn take_of(&self, want: Migratetype) -> Option<Page> {
+        let request = ZoneRequest {
+            order: Order::ZERO,
+            want,
+            flags: AllocFlags::KSWAPD,
+        };
+        self.zone.take(request).map(|taken| Page(taken.pfn))
+    }
+
+    /// Takes a page if the minimum allows it, as a walk over the zonelist does.
+    pub fn check_and_take(&self) -> Option<Page> {
+        self.zone
+            .check(Order::ZERO, ZoneType::Normal, AllocFlags::empty())
+            .passes()
+            .then(|| self.take())
+            .flatten()
+    }
+
+    /// Waits until there is a page, as a request on the slow path does.
+    pub fn wait_for_page(&self) -> Page {
+        let mut page = None;
+        self.freed.wait_until(None, || {
+            self.zone.drain_for_waiter();
+            page = self.check_and_take();
+            page.is_some()
+        });
+        page.expect("waits without a deadline")
+    }
+
+    /// Gives a page back and sees to what the zone says; `give_back` is what is done with the memory
+    /// of an idle block. Returns the pages that came back to a closing zone.
+    pub fn put(&self, page: Page, give_back: impl FnOnce()) -> usize {
+        let Page(pfn) = page;
+        let freed = self.zone.put(pfn, Order::ZERO);
+        self.settle(freed, give_back)
+    }
+
+    /// Withdraws an idle block and puts it back, if there is one. Returns as [`put`](Self::put).
+    pub fn trim(&self, give_back: impl FnOnce()) -> usize {
+        let freed = Freed {
+            idle: self.zone.withdraw_idle(),
+            ..Freed::default()
+        };
+        self.settle(freed, give_back)
+    }
+
+    /// The steps of `pool::lifetime::settle` but for the last, which is the caller's.
+    fn settle(&self, freed: Freed, give_back: impl FnOnce()) -> usize {
+        let Freed {
+            mut waiters,
+            idle,
+            mut closing_pages,
+        } = freed;
+        if let Some(idle) = idle {
+            give_back();
+            let after = self.zone.return_idle(idle, true);
+            waiters = waiters.or(after.waiters);
+            closing_pages += after.closing_pages;
+        }
+        if let Some(waiters) = waiters {
+            waiters.wake_all();
+        }
+        closing_pages
+    }
+
+    /// Empties the caches of all CPUs; returns how many pages they held.
+    pub fn drain(&self) -> usize {
+        self.zone.drain()
+    }
+
+    /// Stops the caches; returns how many pages are out.
+    pub fn begin_close(&self) -> usize {
+        self.zone.begin_close()
+    }
+
+    /// Sets how many pages of whole free blocks may keep their memory.
+    pub fn set_keep_resident(&self, pages: usize) {
+        self.zone.set_keep_resident(pages);
+    }
+
+    /// Pages in each CPU's cache.
+    pub fn cached_by_cpu(&self) -> Vec<usize> {
+        self.zone.cached_by_cpu()
+    }
+
+    /// Pages free in the buddy.
+    pub fn free_pages(&self) -> usize {
+        self.zone.free_pages()
+    }
+
+    /// Whether somebody waits for memory.
+    pub fn has_waiter(&self) -> bool {
+        self.freed.has_sleeper()
+    }
+
+    /// Sets the minimum and the distance from one mark to the next, and ends a boost.
+    pub fn set_marks(&self, min: u32, gap: u32) {
+        let raw = u64::from(gap) << 32 | u64::from(min);
+        self.zone.set_marks(Marks::from_raw(raw));
+    }
+
+    /// The three marks as they were set together, without boost.
+    pub fn marks(&self) -> [usize; 3] {
+        let marks = self.zone.marks();
+        [Mark::Min, Mark::Low, Mark::High].map(|mark| marks.get(mark))
+    }
+
+    /// Sets how far events may raise the marks, in ten-thousandths of the high mark.
+    pub fn set_boost_factor(&self, factor: u32) {
+        self.zone.set_boost_factor(factor);
+    }
+
+    /// Pages by which the marks are raised.
+    pub fn boost(&self) -> usize {
+        self.zone.boost()
+    }
+
+    /// Lowers the boost by what was answered.
+    pub fn lower_boost(&self, answered: usize) {
+        self.zone.lower_boost(answered);
+    }
+
+    /// Whether the reclaimer is to be told of a boost; telling is then the caller's.
+    pub fn consume_boosted(&self) -> bool {
+        self.zone.consume_boosted()
+    }
+
+    /// Checks every invariant of the zone.
+    ///
+    /// # Panics
+    /// If one is broken.
+    #[track_caller]
+    pub fn verify(&self) {
+        if let Err(violation) = self.zone.verify() {
+            panic!("{violation}");
+        }
+    }
+}
+
+/// The zonelists of a pool of one node.
+#[derive(Debug)]
+pub struct Zonelists(crate::zone::zonelist::Zonelists);
+
+impl Zonelists {
+    /// Returns the lists of a node of which only these zones have memory, lowest first.
+    pub fn new(managed: [bool; NR_ZONES]) -> Zonelists {
+        let lists = Zonelists(crate::zone::zonelist::Zonelists::new(1));
+        lists.rebuild(managed);
+        lists
+    }
+
+    /// Writes them anew.
+    pub fn rebuild(&self, managed: [bool; NR_ZONES]) {
+        self.0.rebuild(&[NodeShape {
+            managed,
+            distances: vec![10],
+            has_cpus: true,
+        }]);
+    }
+
+    /// The zones in the order in which they are tried.
+    pub fn zones(&self) -> Vec<ZoneType> {
+        let entries = self.0.of(NodeId::at(0), ZoneType::Movable);
+        entries.map(|entry| entry.zone).collect()
+    }
+
+    /// A cookie for [`is_current`](Self::is_current).
+    pub fn sequence(&self) -> u32 {
+        self.0.sequence()
+    }
+
+    /// Whether no list was rewritten since the cookie was taken.
+    pub fn is_current(&self, cookie: u32) -> bool {
+        self.0.is_current(cookie)
+    }
+}
