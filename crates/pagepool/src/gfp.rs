@@ -55,13 +55,15 @@ bitflags! {
         const NORETRY = 1 << 12;
         /// Try hard, also for costly orders, but fail in the end.
         const RETRY_MAYFAIL = 1 << 13;
-        /// Must not fail: waits without a deadline.
+        /// Must not fail: waits without a deadline. Refused all the same if no zone could ever hold
+        /// the block, or if it may not wait: without `DIRECT_RECLAIM`, or in a scope that frees memory.
         const NOFAIL = 1 << 14;
         /// May ignore the watermarks: the caller frees memory soon.
         const MEMALLOC = 1 << 15;
         /// Must not touch the reserves; wins over `MEMALLOC`.
         const NOMEMALLOC = 1 << 16;
-        /// Only from the caller's allowed nodes, even for urgent requests.
+        /// Only from the caller's allowed nodes, even for urgent requests. Accepted for completeness:
+        /// a node mask always holds.
         const HARDWALL = 1 << 17;
         /// Only from the preferred node.
         const THISNODE = 1 << 18;

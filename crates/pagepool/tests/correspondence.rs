@@ -70,10 +70,8 @@ fn check_row(root: &Path, row: &str) -> Result<(), String> {
     if named.is_empty() && items != "none" {
         return Err("neither an item nor \"none\" in the third column".to_owned());
     }
-    let references = named.into_iter().chain(references(why));
-    references
-        .map(|(path, item)| resolve(root, path, item))
-        .collect()
+    let mut references = named.into_iter().chain(references(why));
+    references.try_for_each(|(path, item)| resolve(root, path, item))
 }
 
 fn is_section(section: &str) -> bool {

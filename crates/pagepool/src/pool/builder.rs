@@ -24,7 +24,8 @@ const MOVABLE_FROM: usize = (128 << 20) / PAGE_SIZE;
 /// The share of a node that becomes its Movable zone by default, in percent.
 const DEFAULT_MOVABLE_PERCENT: u8 = 12;
 
-/// Memory that whole free blocks of a zone keep by default: an eighth of the zone, at least 32 MiB.
+/// Memory that whole free blocks of a zone keep by default: an eighth of the largest node, at least
+/// 32 MiB.
 const KEEP_RESIDENT_DIVISOR: usize = 8;
 const KEEP_RESIDENT_MIN: usize = (32 << 20) / PAGE_SIZE;
 
@@ -203,7 +204,7 @@ impl Builder {
     }
 
     /// Bytes of free blocks of 2 MiB and more of each zone that keep their memory. Default: an eighth
-    /// of a node, at least 32 MiB; `usize::MAX` keeps all.
+    /// of the largest node, at least 32 MiB; `usize::MAX` keeps all.
     pub fn trim_threshold(mut self, bytes: usize) -> Self {
         self.trim_threshold = Some(bytes);
         self

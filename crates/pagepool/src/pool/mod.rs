@@ -252,7 +252,8 @@ impl PagePool {
         (self.inner.nodes.events().sum(VmEvent::GivenBack) - before) as usize * PAGE_SIZE
     }
 
-    /// Empties the caches of all CPUs into the zones; returns how many bytes they held.
+    /// Empties the caches of all CPUs into the zones; returns how many bytes they held. If another
+    /// thread is at it already, leaves it to that one and returns 0.
     pub fn drain(&self) -> usize {
         self.inner.nodes.drain_all() * PAGE_SIZE
     }
@@ -284,7 +285,7 @@ impl PagePool {
         Tunables::new(&self.inner)
     }
 
-    /// Waits until every block has come back, then closes the pool.
+    /// Waits until every block has come back, then gives up this handle; the last one ends the pool.
     ///
     /// # Errors
     /// [`StillHeld`] if blocks are out when `patience` ends; it names some, and returns the pool.

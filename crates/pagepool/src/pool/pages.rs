@@ -138,8 +138,8 @@ macro_rules! block_api {
                 self.block.zone().zone_type()
             }
 
-            /// Whether the block came from the reserves, below the minimum mark (kernel:
-            /// `page_is_pfmemalloc`): it should only serve to free more.
+            /// Whether the block was taken without regard to the marks, and so perhaps from the
+            /// reserves (kernel: `page_is_pfmemalloc`): it should only serve to free more.
             #[must_use]
             pub fn is_from_reserve(&self) -> bool {
                 self.block.from_reserve

@@ -61,7 +61,7 @@ pub struct ZoneStats {
     pub free: usize,
     /// Free pages in the caches of the CPUs.
     pub cached: usize,
-    /// Free pages in pageblocks reserved for urgent requests, and the size of these pageblocks.
+    /// Pages in pageblocks reserved for urgent requests, free or not.
     pub reserved_highatomic: usize,
     /// The minimum mark, boost included.
     pub min: usize,

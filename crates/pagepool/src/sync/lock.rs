@@ -29,7 +29,8 @@ pub struct CoreMutex<T> {
 }
 
 impl<T> CoreMutex<T> {
-    /// Returns a lock outside the lock order: its holder takes no other lock.
+    /// Returns a lock outside the order of ranks: its holder takes no other lock, or it is only ever
+    /// taken with no ranked lock held.
     #[cfg(not(loom))]
     pub const fn new(value: T) -> CoreMutex<T> {
         CoreMutex {
@@ -47,7 +48,7 @@ impl<T> CoreMutex<T> {
         }
     }
 
-    /// Returns a lock outside the lock order: its holder takes no other lock.
+    /// Returns a lock outside the order of ranks.
     #[cfg(loom)]
     pub fn new(value: T) -> CoreMutex<T> {
         CoreMutex {

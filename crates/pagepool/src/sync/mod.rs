@@ -12,8 +12,9 @@
 //! | [`PerCpu`], [`DeltaCounters`], [`RequestWord`], [`rng`] | built from the above | the same code |
 //!
 //! **Invariants**
-//! - I1: no other module of the crate names `std::sync`, `std::time::Instant`, `std::thread`,
-//!   parking_lot or loom; clippy's `disallowed_types` and the tidy test see to it.
+//! - I1: no other module of the crate names a primitive of `std::sync` (`Arc` is not one),
+//!   `std::time::Instant`, `std::thread`, parking_lot or loom; clippy's `disallowed_types` and the
+//!   tidy test see to it.
 //! - I2: nothing that an allocation or a free can reach allocates here: [`CoreMutex`],
 //!   [`WaitQueue`] over [`CorePark`](parker::CorePark), the counters and the request word never do.
 //!   parking_lot allocates per thread and serves only callers that no allocation waits for.

@@ -1,7 +1,7 @@
 //! A zone's marks, boost and lowmem reserves, and the check against them.
 //!
 //! *Kernel counterpart:* `zone_watermark_ok`, `zone_watermark_fast`, `boost_watermark` (v5.0). The
-//! arithmetic is in [`watermark`](super::watermark) and [`fragmentation`](super::fragmentation).
+//! arithmetic is in [`watermark`] and [`fragmentation`].
 
 use super::Zone;
 use super::fragmentation::{self, Suitability, SuitabilityMarks};

@@ -11,7 +11,8 @@
 //! ```
 //!
 //! **Invariants** (B: [`buddy`](crate::buddy), P: [`pcp`], W: [`watermark`])
-//! - N1: pages free in the buddy + withheld + cached + handed out + withdrawn = managed pages.
+//! - N1: pages free in the buddy + withheld + cached + handed out + withdrawn = present pages; what is
+//!   offline is withheld.
 //! - N2: the published free counts are those of the buddy whenever the lock is free.
 //! - N3: a block's state is "allocated" from before it is handed out until after it was given back.
 //!

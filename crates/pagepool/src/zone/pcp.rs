@@ -367,7 +367,8 @@ impl Pcp {
         PcpSizes::from_raw(self.sizes.load(Ordering::Relaxed))
     }
 
-    /// Puts other sizes in force. Caches beyond them shrink at their next use or drain.
+    /// Puts other sizes in force. Caches beyond them shrink as they are used; one that is
+    /// switched off keeps what it holds until the shortest path takes it or a drain.
     pub(crate) fn set_sizes(&self, sizes: PcpSizes) {
         // Relaxed: as in `sizes`.
         self.sizes.store(sizes.raw(), Ordering::Relaxed);

@@ -13,7 +13,7 @@ use crate::types::{Migratetype, Order, PAGEBLOCK_ORDER, Pfn, ZoneType};
 
 impl Zone {
     /// Takes a block from the cache of `cpu`, and from nowhere else: the shortest path. No mark is
-    /// looked at: what a cache holds was taken above the marks, and refills look at them.
+    /// looked at: walks do that before they refill, and what escapes them is bounded by the cache's size.
     pub(crate) fn take_cached(&self, cpu: usize, request: ZoneRequest) -> Option<Taken> {
         let mut lists = self.pcp.try_of(cpu)?;
         let pfn = lists.pop(&self.map, request.order, request.want)?;
