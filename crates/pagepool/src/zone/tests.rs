@@ -4,7 +4,7 @@ use std::thread;
 
 use proptest::prelude::*;
 
-use super::pcp::{PcpLists, Surplus};
+use super::pcp::{Home, PcpLists, Surplus};
 use super::watermark::{Mark, Verdict};
 use super::*;
 use crate::sync::FenceNames;
@@ -195,7 +195,7 @@ fn a_bulk_return_takes_from_the_lists_in_turn_and_more_the_more_were_empty() {
         let mt = [UNMOVABLE, MOVABLE, RECLAIMABLE][n % 3];
         let pfn = zone.start().add(n);
         types.insert(pfn, mt);
-        lists.push(&zone.map, pfn, Order::ZERO, mt);
+        lists.push(&zone.map, pfn, Order::ZERO, Home { mt, fullness: 0 });
     }
     let order: Vec<_> = lists
         .take_pages(&zone.map, 6)
@@ -215,7 +215,11 @@ fn a_bulk_return_takes_at_least_what_it_was_asked_for_and_at_most_what_it_can_ca
     let zone = zone(4096);
     let mut lists = PcpLists::default();
     for n in 0..200 {
-        lists.push(&zone.map, zone.start().add(8 * n), Order::at(3), MOVABLE);
+        let home = Home {
+            mt: MOVABLE,
+            fullness: 0,
+        };
+        lists.push(&zone.map, zone.start().add(8 * n), Order::at(3), home);
     }
     assert_eq!(lists.take_pages(&zone.map, 9).len(), 2, "16 pages");
     assert_eq!(
@@ -588,7 +592,7 @@ fn nofragment_takes_whole_pageblocks_but_mixes_none() {
     let fresh = self::zone(2048);
     assert!(take_with(&fresh, UNMOVABLE, AllocFlags::NOFRAGMENT).is_some());
     assert_eq!(fresh.events().extfrag, 0);
-    assert_eq!(fresh.free_areas().nr_blocks[UNMOVABLE.idx()], 1);
+    assert_eq!(fresh.pageblocks_by_type()[UNMOVABLE.idx()], 1);
 }
 
 #[test]
