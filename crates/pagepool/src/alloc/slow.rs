@@ -146,7 +146,8 @@ impl<'a> SlowPath<'a> {
     fn is_put_off(&self) -> bool {
         self.request.order().is_costly()
             && self.request.has(Gfp::NORETRY)
-            && self.compact_result == CompactResult::Deferred
+            && self.allocator.compactor.is_some()
+            && !self.compact_result.ran()
     }
 
     /// S12: reclaims, and looks again; what was freed may wait in caches or in reserved blocks.
@@ -279,7 +280,8 @@ impl<'a> SlowPath<'a> {
     fn drain_and_walk(&self) -> Option<Granted> {
         // After whoever drains already: at this point to be late is better than to miss a page.
         self.allocator.nodes.drain_all_and_synchronize();
-        if self.request.order() > Order::ZERO || !self.request.has(Gfp::NOMEMALLOC) {
+        // The urgent reserve is not for requests that would rather do without than wait.
+        if self.request.gfp.intersects(Gfp::DIRECT_RECLAIM | Gfp::HIGH) {
             self.unreserve_highatomic(true);
         }
         self.walk()

@@ -5,7 +5,9 @@
 
 #![forbid(unsafe_code)]
 
-use std::{fs, path::Path, thread};
+use std::{fs, path::Path};
+
+use crate::sync::cpu;
 
 /// Where a host describes its nodes.
 const HOST_NODES: &str = "/sys/devices/system/node";
@@ -58,9 +60,7 @@ impl Topology {
             .ok()
             .and_then(|list| parse_cpu_list(&list))
             .filter(|cpus| !cpus.is_empty())
-            .unwrap_or_else(|| {
-                (0..thread::available_parallelism().map_or(1, Into::into)).collect()
-            });
+            .unwrap_or_else(|| (0..cpu::possible()).collect());
         Topology {
             nodes: vec![HostNode {
                 id: 0,

@@ -4,10 +4,11 @@
 //! `setup_per_zone_lowmem_reserve` (v5.0).
 
 use super::Nodes;
-use crate::types::{NR_ZONES, PAGE_SIZE, ZoneType};
+use crate::types::{NR_MIGRATETYPES, NR_ZONES, PAGE_SIZE, ZoneType};
+use crate::zone::Zone;
 use crate::zone::lowmem;
 use crate::zone::sizing::PcpSizes;
-use crate::zone::watermark::{MarkInputs, compute_marks, default_min_free_kbytes};
+use crate::zone::watermark::{Mark, MarkInputs, compute_marks, default_min_free_kbytes};
 
 /// The lowmem reserve ratio of each zone.
 pub(crate) type Ratios = [u32; NR_ZONES];
@@ -68,6 +69,19 @@ impl Nodes {
                 zone.set_pcp_sizes(PcpSizes::new(zone.managed(), fraction, nr_cpus));
                 zone.set_keep_resident(keep_resident(zone.zone_type(), settings));
             }
+        }
+        self.set_grouping();
+    }
+
+    /// Stops telling types apart where there are fewer pageblocks above the high marks than types:
+    /// grouping would only waste memory (spec 1.6).
+    fn set_grouping(&self) {
+        let usable = |zone: &Zone| {
+            zone.managed().saturating_sub(zone.marks().get(Mark::High)) >> zone.block_order().get()
+        };
+        let nr_blocks: usize = self.zones().map(usable).sum();
+        for zone in self.zones() {
+            zone.set_grouping(nr_blocks >= NR_MIGRATETYPES);
         }
     }
 }

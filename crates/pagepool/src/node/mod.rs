@@ -187,19 +187,10 @@ impl Nodes {
         Ok(nodes)
     }
 
-    /// Writes the zonelists anew, when a zone has received its first memory or lost its last. Pools
-    /// of fewer pageblocks than migratetypes stop telling types apart (spec 1.6).
+    /// Writes the zonelists anew, when a zone has received its first memory or lost its last.
     pub(crate) fn rebuild_zonelists(&self) {
-        let _turn = self.drain_turn.lock();
         let shapes: Vec<_> = self.nodes.iter().map(Node::shape).collect();
         self.zonelists.rebuild(&shapes);
-        let nr_blocks: usize = self
-            .zones()
-            .map(|zone| zone.managed() >> zone.block_order().get())
-            .sum();
-        for zone in self.zones() {
-            zone.set_grouping(nr_blocks >= crate::types::NR_MIGRATETYPES);
-        }
     }
 
     /// Every node.

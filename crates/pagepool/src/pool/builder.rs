@@ -1,5 +1,7 @@
 //! Setting up a pool.
 
+#![forbid(unsafe_code)]
+
 use std::fmt;
 use std::time::Duration;
 
@@ -295,7 +297,7 @@ impl Builder {
         match self.size {
             Size::Managed(bytes) => plans(bytes / PAGE_SIZE),
             Size::Budget(bytes) => {
-                let least = self.nodes * MIN_NODE_PAGES;
+                let least = self.nodes * (MIN_NODE_PAGES + self.dma.div_ceil(PAGE_SIZE));
                 let fixed = budget_of(&plans(least)?, nr_cpus);
                 check(bytes >= fixed, "memory", bytes, || {
                     format!(

@@ -1,5 +1,7 @@
 //! Memory that leaves service and comes back while the pool runs.
 
+#![forbid(unsafe_code)]
+
 use super::{Inner, PagePool, pages};
 use crate::sync::MutexGuard;
 use crate::types::{NodeId, PAGE_SIZE, ZoneType};
@@ -85,5 +87,7 @@ impl Inner {
         self.nodes.apply(&self.settings.lock());
         self.nodes.rebuild_zonelists();
         drop(turn);
+        // Memory may have come that somebody waits for.
+        self.nodes.freed().wake_all();
     }
 }

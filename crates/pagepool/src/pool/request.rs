@@ -1,5 +1,7 @@
 //! Requests that say more than an order and flags.
 
+#![forbid(unsafe_code)]
+
 use std::time::Duration;
 
 use super::PagePool;

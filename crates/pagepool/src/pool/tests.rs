@@ -425,7 +425,7 @@ fn small_raw_blocks_stay_out_of_the_movable_zone() {
 
 #[test]
 fn the_dma_zone_is_locked_and_serves_its_flag() {
-    let built = PagePool::builder().managed(32 << 20).dma(1 << 20).build();
+    let built = PagePool::builder().memory(32 << 20).dma(1 << 20).build();
     let pool = match built {
         Ok(pool) => pool,
         Err(BuildError::Place { .. }) => return, // the host does not let us lock a MiB

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::pcp::{self, Home, Pcp, PcpLists, Surplus};
 use super::sizing::PcpSizes;
+use super::watermark::Mark;
 use super::{Contended, Core, Freed, Zone};
 use crate::buddy::IdleBlock;
 use crate::memmap::{FrameState, Special};
@@ -81,11 +82,23 @@ impl Zone {
         } else {
             None
         };
+        self.lapse_boost(core);
         self.publish(core);
         Freed {
             waiters: self.waiters("freed.look_at_zone"),
             idle,
             closing_pages: if core.closing { pages } else { 0 },
+        }
+    }
+
+    /// Ends a boost that has got what it asked for: the marks that it raised are met. Where there is
+    /// a background reclaimer it lowers the boost by what it frees; where there is none, nobody else
+    /// would ever end it.
+    fn lapse_boost(&self, core: &Core) {
+        // Relaxed: the boost is written under the lock, which the caller holds.
+        let boost = self.boost.load(Ordering::Relaxed);
+        if boost > 0 && core.buddy.free_pages() > self.marks().get(Mark::High) + boost {
+            self.boost.store(0, Ordering::Relaxed);
         }
     }
 

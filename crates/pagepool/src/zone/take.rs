@@ -45,6 +45,10 @@ impl Zone {
         let ZoneRequest { order, want, .. } = request;
         let pfn = match lists.pop(&self.map, order, want) {
             Some(pfn) => pfn,
+            // Who goes below the marks takes no more than it needs: others would be served the rest.
+            None if request.flags.is_privileged() => {
+                return self.take_direct(request, Contended(false));
+            }
             // A waiter that has emptied this cache already would not find the batch: see the head.
             None if self.somebody_waits("freed.look_at_refill") => {
                 return self.take_direct(request, Contended(false));

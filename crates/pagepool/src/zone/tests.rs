@@ -985,3 +985,19 @@ proptest! {
         run(pages, &ops);
     }
 }
+
+/// Without a reclaimer nobody lowered a boost: once types were mixed in a zone its marks stayed raised
+/// for ever, however much was freed.
+#[test]
+fn a_boost_lapses_once_the_raised_marks_are_met() {
+    let boost_after = |min| {
+        let zone = mixed_zone(); // 2,016 pages free, in pieces
+        zone.set_marks(marks(min, 25));
+        let stolen = take_with(&zone, UNMOVABLE, AllocFlags::NO_WATERMARKS).expect("it is stolen");
+        assert!(zone.boost() > 0);
+        drop(zone.put(stolen.pfn, Order::ZERO));
+        zone.boost()
+    };
+    assert_eq!(boost_after(100), 0);
+    assert!(boost_after(1900) > 0, "the raised marks are not met");
+}

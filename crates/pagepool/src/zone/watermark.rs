@@ -219,6 +219,15 @@ impl AllocFlags {
         }
     }
 
+    /// Whether the request may go below the marks that others must respect.
+    pub(crate) const fn is_privileged(self) -> bool {
+        let privileges = AllocFlags::NO_WATERMARKS
+            .union(AllocFlags::OOM)
+            .union(AllocFlags::HARDER)
+            .union(AllocFlags::HIGH);
+        self.intersects(privileges)
+    }
+
     /// Whether blocks reserved for urgent requests may be used.
     pub(crate) const fn may_use_highatomic(self) -> bool {
         self.intersects(AllocFlags::HARDER.union(AllocFlags::OOM))

@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+use crate::sync::CoreMutex;
 use crate::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use crate::sync::fence::mutated;
 use crate::types::{MAX_NODES, NR_ZONES, NodeId, ZoneType};
@@ -67,6 +68,8 @@ impl NodeShape {
 /// The lists of every node.
 #[derive(Debug)]
 pub(crate) struct Zonelists {
+    /// Whose turn it is to rebuild. No allocation or free ever takes it, so that a rebuild may allocate.
+    turn: CoreMutex<()>,
     seq: AtomicU32,
     lists: Vec<[AtomicU8; MAX_ENTRIES]>,
 }
@@ -76,20 +79,22 @@ impl Zonelists {
     pub(crate) fn new(nr_nodes: usize) -> Zonelists {
         let empty = || std::array::from_fn(|_| AtomicU8::new(END));
         Zonelists {
+            turn: CoreMutex::new(()),
             seq: AtomicU32::new(0),
             lists: (0..nr_nodes).map(|_| empty()).collect(),
         }
     }
 
-    /// Writes all lists anew. Callers take turns.
+    /// Writes all lists anew.
     pub(crate) fn rebuild(&self, nodes: &[NodeShape]) {
+        let _turn = self.turn.lock();
+        let orders = fallback_orders(nodes);
         let mark = u32::from(!mutated("zonelist.odd"));
         // Acquire: whoever found its cookie current before this has read its entries before the stores
         // below, and saw none of them. Pairs with the Release half of `is_current`. Release: hands that
         // on to the next rebuild's Acquire.
         let seq = self.seq.fetch_add(mark, Ordering::AcqRel);
         debug_assert_eq!(seq % 2, 0, "Z2: rebuilds take turns");
-        let orders = fallback_orders(nodes);
         for (list, order) in self.lists.iter().zip(orders) {
             let entries = order
                 .into_iter()
