@@ -1,3 +1,49 @@
-//! Replays real page traces against a pool.
+//! Replays real page traces and generated load against a pool, and verifies every byte.
+//!
+//! ```text
+//! cli -> commands -> trace    what to play, read into memory
+//!                    player   plays it on a thread of its own, verifies contents
+//!                    phase    one pool: build, play, verify(), release, trim
+//!                    report   one model, as text and as JSON
+//! ```
+//!
+//! Exit status: 0 all verified, 1 a violation was found, 2 bad usage or bad input.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::disallowed_types,
+    reason = "a binary outside the model-checked library: real threads and real time"
+)]
 
-fn main() {}
+mod cli; // the command line
+mod commands; // run, replay, churn
+mod content; // what is written into blocks
+mod control; // when to stop
+mod crew; // the threads
+mod phase; // one pool and its load
+mod player; // loads
+mod progress; // the line on the terminal
+mod report; // text and JSON
+mod rng; // random numbers
+mod rss; // resident memory
+mod tally; // counts
+mod trace; // readers of traces
+mod units; // numbers as people write them
+
+use std::process::ExitCode;
+
+use commands::Ending;
+
+fn main() -> ExitCode {
+    let cli = match cli::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(status) => return status,
+    };
+    match commands::perform(cli) {
+        Ok(Ending::Verified) => ExitCode::SUCCESS,
+        Ok(Ending::Violated) => ExitCode::from(1),
+        Err(bad) => {
+            eprintln!("error: {bad}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -8,6 +8,7 @@
 //! - T2: a [`Pfn`] names one frame of one node: the node in its top bits, the index below.
 
 use std::fmt;
+use std::ops::BitAnd;
 
 use crate::error::OrderError;
 
@@ -299,6 +300,15 @@ impl NodeMask {
     #[must_use]
     pub const fn intersects(self, other: NodeMask) -> bool {
         self.0 & other.0 != 0
+    }
+}
+
+/// The nodes that are in both sets.
+impl BitAnd for NodeMask {
+    type Output = NodeMask;
+
+    fn bitand(self, other: NodeMask) -> NodeMask {
+        NodeMask(self.0 & other.0)
     }
 }
 

@@ -90,6 +90,24 @@ unsafe impl Allocator for PagePool {
         unsafe { deallocate(self, ptr, old) };
         Ok(grown)
     }
+
+    unsafe fn shrink(
+        &self,
+        ptr: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Result<NonNull<[u8]>, AllocError> {
+        if let Some(same) = same_block(ptr, old, new)? {
+            return Ok(same);
+        }
+        let shrunk = allocate(self, new, FLAGS)?;
+        // SAFETY: the caller's promise: `old.size()` bytes at `ptr` are valid; the new block is
+        // another, and `new.size()` is less.
+        unsafe { ptr.copy_to_nonoverlapping(shrunk.cast(), new.size()) };
+        // SAFETY: the caller's promise; what stays was copied.
+        unsafe { deallocate(self, ptr, old) };
+        Ok(shrunk)
+    }
 }
 
 /// The block itself, if the new layout fits the one it is in.
@@ -99,6 +117,7 @@ fn same_block(
     new: Layout,
 ) -> Result<Option<NonNull<[u8]>>, AllocError> {
     let (was, needs) = (order_for(old)?, order_for(new)?);
-    let fits = old.size() > 0 && was == needs;
+    // A layout without size has no block.
+    let fits = old.size() > 0 && new.size() > 0 && was == needs;
     Ok(fits.then(|| NonNull::slice_from_raw_parts(ptr, was.bytes())))
 }

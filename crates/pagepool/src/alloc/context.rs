@@ -30,6 +30,13 @@ impl Default for Placement {
     }
 }
 
+impl Placement {
+    /// Whether any node will do.
+    pub(crate) fn is_anywhere(&self) -> bool {
+        self.mask == NodeMask::ALL && self.preferred.is_none()
+    }
+}
+
 /// A request that was checked and completed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Request {
@@ -60,7 +67,7 @@ impl Request {
             .preferred
             .unwrap_or_else(|| nodes.of_cpu(cpu::current()));
         let mask = if gfp.contains(Gfp::THISNODE) {
-            NodeMask::only(preferred)
+            placement.mask & NodeMask::only(preferred)
         } else {
             placement.mask
         };

@@ -79,12 +79,6 @@ pub(crate) struct Allocator<'a> {
 impl Allocator<'_> {
     /// Takes a block of the given order.
     pub(crate) fn alloc(&self, order: Order, gfp: Gfp) -> Result<Granted, AllocError> {
-        if let Some(taken) = self.alloc_fast(order, gfp) {
-            return Ok(Granted {
-                taken,
-                from_reserve: false,
-            });
-        }
         self.alloc_placed(order, gfp, Placement::default())
     }
 
@@ -114,6 +108,14 @@ impl Allocator<'_> {
         gfp: Gfp,
         placement: Placement,
     ) -> Result<Granted, AllocError> {
+        if placement.is_anywhere()
+            && let Some(taken) = self.alloc_fast(order, gfp)
+        {
+            return Ok(Granted {
+                taken,
+                from_reserve: false,
+            });
+        }
         let request = Request::new(order, gfp, placement, self)?;
         if let Some(granted) = self.walk_low(&request) {
             return Ok(granted);
@@ -130,7 +132,8 @@ impl Allocator<'_> {
         sink: &mut dyn FnMut(Taken),
     ) -> Result<usize, AllocError> {
         let request = Request::new(order, gfp, Placement::default(), self)?;
-        let flags = AllocFlags::WMARK_LOW;
+        let mut flags = AllocFlags::WMARK_LOW;
+        flags.set(AllocFlags::KSWAPD, gfp.contains(Gfp::KSWAPD_RECLAIM));
         let demand = ZoneRequest {
             order,
             want: request.walk.want,
@@ -138,7 +141,10 @@ impl Allocator<'_> {
         };
         let mut taken = 0;
         for zone in self.nodes.eligible(&request.walk) {
-            taken += zone.take_bulk(demand, request.walk.class, count - taken, sink);
+            let nr = zone.take_bulk(demand, request.walk.class, count - taken, sink);
+            self.nodes.tell_of_boost(zone, flags, gfp);
+            self.nodes.count_origin(zone, &request.walk, nr as u64);
+            taken += nr;
             if taken == count {
                 break;
             }

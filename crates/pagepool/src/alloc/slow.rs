@@ -20,7 +20,7 @@ use crate::sync::clock::{self, Instant};
 use crate::sync::thread;
 use crate::types::{NodeMask, Order, ZoneType};
 use crate::zone::vmstat::VmEvent;
-use crate::zone::watermark::{AllocFlags, Mark};
+use crate::zone::watermark::AllocFlags;
 
 /// One request on the slow path.
 pub(super) struct SlowPath<'a> {
@@ -78,6 +78,9 @@ impl<'a> SlowPath<'a> {
         self.wake_kswapds();
         found(self.walk())?;
         self.compact_early()?;
+        if self.is_put_off() {
+            return Continue(());
+        }
         loop {
             self.wake_kswapds();
             self.take_reserve_rights();
@@ -125,7 +128,9 @@ impl<'a> SlowPath<'a> {
     fn compact_early(&mut self) -> ControlFlow<Granted> {
         let order = self.request.order();
         let first = order.is_costly() || !self.request.has(Gfp::MOVABLE);
-        let may = self.request.has(Gfp::DIRECT_RECLAIM) && !may_ignore_marks(&self.request);
+        let may = self.request.has(Gfp::DIRECT_RECLAIM)
+            && !may_ignore_marks(&self.request)
+            && !scope::is_memalloc();
         if order == Order::ZERO || !first || !may {
             return Continue(());
         }
@@ -134,6 +139,14 @@ impl<'a> SlowPath<'a> {
             self.rounds.priority = CompactPriority::Async;
         }
         Continue(())
+    }
+
+    /// S6: compaction for costly orders has been failing lately, and the request does not want to
+    /// reclaim much: nothing but luck would help it.
+    fn is_put_off(&self) -> bool {
+        self.request.order().is_costly()
+            && self.request.has(Gfp::NORETRY)
+            && self.compact_result == CompactResult::Deferred
     }
 
     /// S12: reclaims, and looks again; what was freed may wait in caches or in reserved blocks.
@@ -227,12 +240,11 @@ impl<'a> SlowPath<'a> {
             .eligible(&self.request.walk)
             .any(|zone| {
                 let reclaimable = reclaimer.reclaimable_pages(zone);
-                let mark = zone.mark(Mark::Min).saturating_sub(reclaimable);
-                let Request {
-                    walk: Walk { order, class, .. },
-                    ..
-                } = self.request;
-                reclaimable > 0 && zone.check_against(mark, order, class, self.flags).passes()
+                let Walk { order, class, .. } = self.request.walk;
+                reclaimable > 0
+                    && zone
+                        .check_with(reclaimable, order, class, self.flags)
+                        .passes()
             })
     }
 
@@ -265,7 +277,8 @@ impl<'a> SlowPath<'a> {
 
     /// A3: looks once more after everything that is kept aside was put back.
     fn drain_and_walk(&self) -> Option<Granted> {
-        self.allocator.nodes.drain_all();
+        // After whoever drains already: at this point to be late is better than to miss a page.
+        self.allocator.nodes.drain_all_and_synchronize();
         if self.request.order() > Order::ZERO || !self.request.has(Gfp::NOMEMALLOC) {
             self.unreserve_highatomic(true);
         }
@@ -294,6 +307,7 @@ impl<'a> SlowPath<'a> {
     }
 
     /// A request that must not fail: it may go deeper into the reserve, and says so when it is late.
+    /// Each time it reclaims and compacts anew, since what could not be freed may have become so.
     fn wait_without_deadline(&mut self) -> Granted {
         self.flags |= AllocFlags::HARDER;
         loop {
@@ -307,6 +321,11 @@ impl<'a> SlowPath<'a> {
                 cause = self.error().cause(),
                 "a request that must not fail is still waiting for memory to be freed"
             );
+            self.rounds = Rounds::START;
+            self.deadline = clock::deadline_after(self.allocator.patience);
+            if let Break(granted) = self.rounds() {
+                return granted;
+            }
         }
     }
 

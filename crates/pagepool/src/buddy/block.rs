@@ -173,6 +173,12 @@ impl BlockWord {
         (fitting != 0).then(|| Order::at(fitting.trailing_zeros() as usize))
     }
 
+    /// How full the block is, in steps from 0 to 63; a block in which nothing is free counts as 63.
+    pub(super) fn fullness(self, block_order: Order) -> usize {
+        let used = block_order.pages() - self.free();
+        (used * FULLNESS_STEPS / block_order.pages()).min(FULLNESS_STEPS - 1)
+    }
+
     /// Where the block is shelved, in a zone with pageblocks of `block_order`.
     pub(super) fn shelf(self, block_order: Order) -> Shelf {
         if self.is_isolated() {
@@ -182,8 +188,7 @@ impl BlockWord {
             (State::Parts, Some(largest)) => Shelf::Part {
                 mt: self.migratetype(),
                 largest,
-                fullness: (block_order.pages() - self.free()) * FULLNESS_STEPS
-                    / block_order.pages(),
+                fullness: self.fullness(block_order),
             },
             (State::Head, _) => Shelf::Whole {
                 mt: self.migratetype(),

@@ -154,7 +154,7 @@ impl Buddy {
         let word = self.word(block);
         debug_assert_eq!(word.state(), State::Parts);
         let size = self.block_order.pages();
-        let movable = || census.movable_pages(self.pfn(block), size.min(self.pages_from(block)));
+        let movable = || census.movable_pages(self.pfn(block), self.present_pages(block));
         let alike = match (want, word.migratetype()) {
             (Migratetype::Movable, _) => movable(),
             (_, Migratetype::Movable) => size.saturating_sub(word.free() + movable()),
@@ -164,7 +164,7 @@ impl Buddy {
     }
 
     /// Pages from the start of `block` to the zone's end.
-    fn pages_from(&self, block: usize) -> usize {
+    pub(super) fn pages_from(&self, block: usize) -> usize {
         self.pages - (block << self.block_order.get())
     }
 

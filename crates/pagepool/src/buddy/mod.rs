@@ -31,6 +31,7 @@
 mod block;
 mod fallback;
 mod highatomic;
+mod hotplug;
 mod idle;
 mod isolation;
 mod shelves;
@@ -48,7 +49,7 @@ use std::sync::Arc;
 use crate::arena::ZeroedTable;
 use crate::error::BuildError;
 use crate::sync::atomic::{AtomicU32, Ordering};
-use crate::types::{Migratetype, Order, PAGEBLOCK_ORDER, Pfn};
+use crate::types::{Migratetype, NR_MIGRATETYPES, Order, PAGEBLOCK_ORDER, Pfn};
 
 use block::{BlockWord, Shelf, State};
 use shelves::Shelves;
@@ -129,9 +130,23 @@ impl BlockTable {
         self.word_at(pfn).migratetype()
     }
 
+    /// How full the pageblock that `pfn` lies in is, 0 to 63; a hint unless the lock is held.
+    pub(crate) fn fullness(&self, pfn: Pfn) -> u8 {
+        self.word_at(pfn).fullness(self.block_order) as u8
+    }
+
     /// Whether the pageblock that `pfn` lies in is isolated; a hint unless the lock is held.
     pub(crate) fn is_isolated(&self, pfn: Pfn) -> bool {
         self.word_at(pfn).is_isolated()
+    }
+
+    /// Pageblocks of each type, counted without the lock: it would be held too long.
+    pub(crate) fn count_by_type(&self) -> [usize; NR_MIGRATETYPES] {
+        let mut counts = [0; NR_MIGRATETYPES];
+        for block in 0..self.words.len() {
+            counts[self.word(block).migratetype().idx()] += 1;
+        }
+        counts
     }
 
     fn word_at(&self, pfn: Pfn) -> BlockWord {
@@ -478,19 +493,13 @@ impl Buddy {
     }
 
     /// Gives back one or more pageblocks. If some of them were isolated or reserved while they were
-    /// handed out together, each goes its own way.
+    /// handed out together, each goes its own way: an isolated one stands alone, so that its
+    /// isolation can end by itself.
     fn free_blocks(&mut self, block: usize, order: Order) {
-        let kind = |word: BlockWord| {
-            (
-                word.is_isolated(),
-                word.migratetype() == Migratetype::HighAtomic,
-            )
-        };
-        let first = kind(self.word(block));
-        if self
-            .blocks_in(block, order)
-            .all(|part| kind(self.word(part)) == first)
-        {
+        let is_reserved = |part| self.word(part).migratetype() == Migratetype::HighAtomic;
+        let first = is_reserved(block);
+        let alike = |part| !self.word(part).is_isolated() && is_reserved(part) == first;
+        if self.blocks_in(block, order).all(alike) {
             return self.free_whole(block, order);
         }
         for part in self.blocks_in(block, order) {
@@ -708,10 +717,8 @@ impl Buddy {
     }
 
     /// Pageblocks of type `mt`.
-    pub(crate) fn nr_blocks_of(&self, mt: Migratetype) -> usize {
-        (0..self.nr_blocks())
-            .filter(|block| self.word(*block).migratetype() == mt)
-            .count()
+    fn nr_blocks_of(&self, mt: Migratetype) -> usize {
+        self.blocks.count_by_type()[mt.idx()]
     }
 
     /// What [`bytes`](Self::bytes) is for a zone of `pages`.

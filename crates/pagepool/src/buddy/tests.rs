@@ -270,6 +270,24 @@ fn isolation_withholds_and_restores() {
     assert_eq!(b.nr_isolated_blocks(), 0);
 }
 
+/// Two pageblocks were handed out as one block and isolated one by one. Freed together they became
+/// one isolated block of two pageblocks, and ending the isolation of one counted both. An isolated
+/// pageblock stands alone.
+#[test]
+fn isolated_pageblocks_freed_together_are_released_one_by_one() {
+    let mut b = buddy(16);
+    let pfn = b.take(3, MOVABLE);
+    assert!(b.isolate(pfn) && b.isolate(pfn.add(4)));
+    b.give(pfn, 3);
+    assert_eq!(b.isolated_free_pages(), 8);
+    assert!(b.unisolate(pfn));
+    b.verify().unwrap();
+    assert_eq!(b.isolated_free_pages(), 4);
+    assert!(b.unisolate(pfn.add(4)));
+    b.verify().unwrap();
+    assert_eq!(b.free_pages(), 16);
+}
+
 #[test]
 fn a_fresh_pageblock_can_be_isolated() {
     let mut b = buddy(64);

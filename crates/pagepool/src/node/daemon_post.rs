@@ -93,6 +93,13 @@ impl DaemonPost {
         }
     }
 
+    /// Pretends that the daemon has failed so many times in a row.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn set_failures(&self, failures: u32) {
+        // Relaxed: as in `is_hopeless`.
+        self.failures.store(failures, Ordering::Relaxed);
+    }
+
     /// Whether the daemon has failed so often that nobody should rely on it.
     pub(crate) fn is_hopeless(&self) -> bool {
         // Relaxed: a count by itself.

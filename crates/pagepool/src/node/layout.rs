@@ -8,9 +8,10 @@ use crate::arena::{Arena, ArenaOptions};
 use crate::buddy::Geometry;
 use crate::error::BuildError;
 use crate::memmap::Memmap;
-use crate::sync::{FenceNames, WaitQueue};
+use crate::sync::{DeltaCounters, FenceNames, WaitQueue};
 use crate::types::{NR_ZONES, NodeId, Order, Pfn, ZoneType};
 use crate::zone::Zone;
+use crate::zone::vmstat::normal_threshold;
 
 /// Pages of each zone of a node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -107,6 +108,11 @@ impl NodePlan {
             zone(ZoneType::Normal)?,
             zone(ZoneType::Movable)?,
         ];
+        let thresholds = self
+            .zones
+            .pages
+            .map(|pages| normal_threshold(nr_cpus, pages));
+        let threshold = thresholds.into_iter().fold(1, u8::max);
         Ok(Node {
             id,
             arena,
@@ -114,6 +120,7 @@ impl NodePlan {
             zones,
             cpus: self.cpus.clone(),
             distances: self.distances.clone(),
+            counters: DeltaCounters::new(nr_cpus, threshold),
             kswapd: DaemonPost::new(FenceNames {
                 waker: "kswapd.waker",
                 sleeper: "kswapd.sleeper",

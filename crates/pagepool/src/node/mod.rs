@@ -20,6 +20,8 @@ mod walk;
 mod wake;
 
 #[cfg(all(test, not(loom)))]
+pub(crate) mod fixture;
+#[cfg(all(test, not(loom)))]
 mod tests;
 
 use std::sync::Arc;
@@ -27,10 +29,10 @@ use std::sync::Arc;
 use crate::arena::Arena;
 use crate::error::{BuildError, Violation};
 use crate::memmap::Memmap;
-use crate::sync::{CoreMutex, FenceNames, WaitQueue};
+use crate::sync::{CoreMutex, DeltaCounters, FenceNames, WaitQueue};
 use crate::types::{NR_ZONES, NodeId, Order, Pfn, ZoneType};
 use crate::zone::Zone;
-use crate::zone::vmstat::{VmEvent, VmEvents};
+use crate::zone::vmstat::{NR_NODE_ITEMS, NodeItem, VmEvent, VmEvents};
 use crate::zone::watermark::Mark;
 use crate::zone::zonelist::{NodeShape, Zonelists};
 
@@ -50,6 +52,7 @@ pub(crate) struct Node {
     /// Which CPUs belong to it.
     cpus: Vec<usize>,
     distances: Vec<u8>,
+    counters: DeltaCounters<NR_NODE_ITEMS>,
     /// Where the background reclaimer is asked.
     pub(crate) kswapd: DaemonPost,
     /// Where the background compactor is asked.
@@ -90,6 +93,16 @@ impl Node {
     /// The zone a frame belongs to.
     pub(crate) fn zone_of(&self, pfn: Pfn) -> Option<&Zone> {
         self.zones.iter().find(|zone| zone.contains(pfn))
+    }
+
+    /// Adds to one of the node's counters.
+    pub(crate) fn count(&self, item: NodeItem, change: i64) {
+        self.counters.add(item as usize, change);
+    }
+
+    /// The exact value of one of the node's counters.
+    pub(crate) fn counter(&self, item: NodeItem) -> u64 {
+        self.counters.snapshot(item as usize)
     }
 
     /// The CPUs that belong to it.
@@ -282,10 +295,15 @@ impl Nodes {
             sums[VmEvent::ExtfragEvents as usize] += events.extfrag;
             sums[VmEvent::PcpContended as usize] += events.contended;
         }
-        VmEvent::ALL
-            .iter()
-            .map(|event| event.name())
-            .zip(sums)
+        let gauges = NodeItem::ALL.into_iter().map(|item| {
+            let sum = self.nodes.iter().map(|node| node.counter(item)).sum();
+            (item.name(), sum)
+        });
+        let free: usize = self.zones().map(Zone::free_pages).sum();
+        let events = VmEvent::ALL.iter().map(|event| event.name()).zip(sums);
+        std::iter::once(("nr_free_pages", free as u64))
+            .chain(gauges)
+            .chain(events)
             .collect()
     }
 

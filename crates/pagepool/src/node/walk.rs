@@ -67,7 +67,7 @@ impl Nodes {
             // Staying local matters more than leaving pageblocks unmixed, so the strict attempt
             // ends at the preferred node's zones.
             let local = Walk {
-                mask: NodeMask::only(walk.preferred),
+                mask: walk.mask & NodeMask::only(walk.preferred),
                 ..*walk
             };
             if let Some(granted) = self.try_zones(&local, flags, gfp) {
@@ -105,7 +105,7 @@ impl Nodes {
     }
 
     /// If the zone's marks were raised and the request may wake the reclaimer, it does.
-    fn tell_of_boost(&self, zone: &Zone, flags: AllocFlags, gfp: Gfp) {
+    pub(crate) fn tell_of_boost(&self, zone: &Zone, flags: AllocFlags, gfp: Gfp) {
         if flags.contains(AllocFlags::KSWAPD) && zone.consume_boosted() {
             self.wake_kswapd(zone.node(), Order::ZERO, zone.zone_type(), gfp);
         }
@@ -115,28 +115,39 @@ impl Nodes {
         if walk.order > Order::ZERO && flags.contains(AllocFlags::HARDER) {
             zone.reserve_highatomic(taken.pfn);
         }
+        self.count_origin(zone, walk, 1);
+    }
+
+    /// Counts where `nr` blocks came from (spec 3.4). The preferred node is that of the first zone
+    /// that the request may use: a mask that excludes the nearest node makes no misses.
+    pub(crate) fn count_origin(&self, zone: &Zone, walk: &Walk, nr: u64) {
         let from = zone.node();
-        if from == walk.preferred {
-            self.events.count(VmEvent::NumaHit);
+        let preferred = self.eligible(walk).next().map(Zone::node);
+        if preferred == Some(from) {
+            self.events.add(VmEvent::NumaHit, nr);
         } else {
-            self.events.count(VmEvent::NumaMiss);
-            self.events.count(VmEvent::NumaForeign);
+            self.events.add(VmEvent::NumaMiss, nr);
+            self.events.add(VmEvent::NumaForeign, nr);
         }
         let local = from == self.of_cpu(cpu::current());
-        self.events.count(if local {
+        let event = if local {
             VmEvent::NumaLocal
         } else {
             VmEvent::NumaOther
-        });
+        };
+        self.events.add(event, nr);
     }
 
     /// Whether the first attempt keeps types apart: where the preferred zone is Normal and another
     /// local zone, or at least no remote one, could serve instead.
     pub(crate) fn nofragment(&self, walk: &Walk) -> AllocFlags {
-        let preferred = self.eligible(walk).next();
-        let is_normal = preferred.is_some_and(|zone| zone.zone_type() == ZoneType::Normal);
+        let Some(first) = self.eligible(walk).next() else {
+            return AllocFlags::empty();
+        };
+        let is_local = first.node() == walk.preferred;
         let dma = self.node(walk.preferred).zone(ZoneType::Dma);
-        if is_normal && (self.len() == 1 || dma.is_managed()) {
+        let alternative = self.len() == 1 || dma.is_managed();
+        if is_local && first.zone_type() == ZoneType::Normal && alternative {
             AllocFlags::NOFRAGMENT
         } else {
             AllocFlags::empty()

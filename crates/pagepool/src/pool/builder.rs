@@ -229,6 +229,7 @@ impl Builder {
             nodes,
             config,
             settings: Mutex::new(settings),
+            offline: Mutex::new(Vec::new()),
             patience: self.patience,
             hardened: self.hardened,
         }))

@@ -9,6 +9,7 @@
 
 pub(crate) mod builder;
 pub(crate) mod census;
+mod hotplug;
 pub(crate) mod lifetime;
 pub(crate) mod pages;
 pub(crate) mod request;
@@ -28,8 +29,8 @@ use crate::error::{AllocError, Violation};
 use crate::gfp::Gfp;
 use crate::node::{Granted, MarkSettings, Nodes};
 use crate::sync::Mutex;
-use crate::types::{Order, PAGE_SIZE, Pfn, ZoneType};
-use crate::zone::vmstat::VmEvent;
+use crate::types::{Migratetype, Order, PAGE_SIZE, Pfn, ZoneType};
+use crate::zone::vmstat::{NodeItem, VmEvent};
 use crate::zone::{Freed, Zone};
 
 use builder::{Builder, Config};
@@ -45,6 +46,8 @@ pub(crate) struct Inner {
     nodes: Nodes,
     config: Config,
     settings: Mutex<MarkSettings>,
+    /// Pageblocks out of service; held while some leave or come back.
+    offline: Mutex<Vec<hotplug::OfflineEntry>>,
     patience: Duration,
     hardened: bool,
 }
@@ -68,6 +71,12 @@ impl Inner {
 
     fn arena_of(&self, pfn: Pfn) -> &Arena {
         self.nodes.node(pfn.node()).arena()
+    }
+
+    fn count_reclaimable(&self, pfn: Pfn, pages: i64) {
+        self.nodes
+            .node(pfn.node())
+            .count(NodeItem::KernelMiscReclaimable, pages);
     }
 
     /// Gives the memory of a withdrawn block to the system and puts the block back.
@@ -148,6 +157,10 @@ impl PagePool {
     }
 
     fn hand_out(&self, granted: Granted, order: Order, gfp: Gfp) -> PagesUninit {
+        if gfp.migratetype() == Migratetype::Reclaimable {
+            self.inner
+                .count_reclaimable(granted.taken.pfn, order.pages() as i64);
+        }
         let pages = PagesUninit::new(self.inner.tether(), granted, order);
         if gfp.contains(Gfp::ZERO) {
             pages.zero_in_place()
@@ -176,6 +189,8 @@ impl PagePool {
         out: &mut Vec<Pages>,
     ) -> Result<usize, AllocError> {
         // Room first: nothing must be able to fail while blocks are in nobody's hands.
+        let most = self.inner.nodes.zones().map(Zone::managed).sum::<usize>() >> order.get();
+        let count = count.min(most);
         out.reserve(count);
         let mut blocks = arrayvec::ArrayVec::<_, 64>::new();
         let mut got = 0;
@@ -220,9 +235,10 @@ impl PagePool {
             .filter(|zone| zone.zone_type() != ZoneType::Dma)
         {
             // A block that cannot be given back stays resident: then there is no end to look for.
-            let mut rounds = zone.managed() >> zone.block_order().get();
-            while let (Some(idle), 1..) = (zone.withdraw_idle(), rounds) {
-                rounds -= 1;
+            for _ in 0..zone.managed() >> zone.block_order().get() {
+                let Some(idle) = zone.withdraw_idle() else {
+                    break;
+                };
                 lifetime::settle(
                     self.inner.tether(),
                     zone,

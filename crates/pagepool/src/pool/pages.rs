@@ -14,12 +14,14 @@ use super::lifetime::{self, Tether};
 use super::{Inner, PagePool};
 use crate::arena::Arena;
 use crate::buddy::IdleBlock;
+
 use crate::error::AllocError;
 use crate::gfp::Gfp;
 use crate::memmap::{FrameState, Memmap};
 use crate::node::Granted;
-use crate::types::{NodeId, Order, Pfn, ZoneType};
+use crate::types::{Migratetype, NodeId, Order, Pfn, ZoneType};
 use crate::zone::Zone;
+use crate::zone::hotplug::OfflineBlock;
 
 /// An owned block, without a statement about its contents.
 struct Block {
@@ -67,16 +69,18 @@ impl Block {
         }
     }
 
-    /// Takes the frame out of the state "allocated at this order", or says what it is instead.
-    fn take_state(&self) -> Result<(), FrameState> {
+    /// Takes the frame out of the state "allocated at this order" and returns its mobility, or says
+    /// what it is instead.
+    fn take_state(&self) -> Result<Migratetype, FrameState> {
         let state = self.map().state(self.pfn);
         match state.block() {
             Some((order, mobility)) if state.is_allocated() && order == self.order => {
                 if self.was_raw {
                     let allocated = FrameState::allocated(order, mobility);
-                    return self.map().transition(self.pfn, allocated, FrameState::FREE);
+                    self.map()
+                        .transition(self.pfn, allocated, FrameState::FREE)?;
                 }
-                Ok(())
+                Ok(mobility)
             }
             _ => Err(state),
         }
@@ -85,11 +89,16 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        if let Err(state) = self.take_state() {
-            panic!(
+        let mobility = match self.take_state() {
+            Ok(mobility) => mobility,
+            Err(state) => panic!(
                 "{} is freed at {:?}, but it is {state}",
                 self.pfn, self.order
-            );
+            ),
+        };
+        if mobility == Migratetype::Reclaimable {
+            self.pool()
+                .count_reclaimable(self.pfn, -(self.order.pages() as i64));
         }
         let (arena, index, pages) = (self.arena(), self.pfn.index(), self.order.pages());
         if self.pool().hardened {
@@ -441,8 +450,28 @@ impl PagePool {
     }
 }
 
-/// Gives the memory of a withdrawn block to the system; returns whether it is gone.
-pub(super) fn give_back(arena: &Arena, idle: &IdleBlock) -> bool {
-    // SAFETY: a withdrawn block is owned by who withdrew it; nobody uses its memory.
-    unsafe { arena.give_back(idle.pfn.index(), idle.order.pages()) }.is_ok()
+/// Frames that a zone has withdrawn from its free lists: who has the value owns them.
+pub(super) trait Withdrawn {
+    /// The first frame, and how many there are.
+    fn frames(&self) -> (Pfn, usize);
+}
+
+impl Withdrawn for IdleBlock {
+    fn frames(&self) -> (Pfn, usize) {
+        (self.pfn, self.order.pages())
+    }
+}
+
+impl Withdrawn for OfflineBlock {
+    fn frames(&self) -> (Pfn, usize) {
+        (self.pfn, self.pages)
+    }
+}
+
+/// Gives the memory of withdrawn frames to the system; returns whether it is gone.
+pub(super) fn give_back(arena: &Arena, withdrawn: &impl Withdrawn) -> bool {
+    let (pfn, pages) = withdrawn.frames();
+    // SAFETY: the value is made by a zone alone, of frames that it has taken off its lists, cannot be
+    // copied, and is consumed when they go back: nobody else uses their memory.
+    unsafe { arena.give_back(pfn.index(), pages) }.is_ok()
 }

@@ -507,3 +507,82 @@ fn hammer(pool: &PagePool, seed: u64) {
         live.push((block, mark));
     }
 }
+
+#[test]
+fn memory_leaves_service_and_comes_back() {
+    let pool = PagePool::builder()
+        .managed(32 << 20)
+        .nodes(2)
+        .build()
+        .unwrap();
+    let (first, second) = (NodeId::at(0), NodeId::at(1));
+    let pages = |pool: &PagePool| pool.stats().managed_pages;
+    let block = pool
+        .request(order(0), Gfp::KERNEL)
+        .prefer(first)
+        .alloc()
+        .unwrap();
+
+    // One pageblock is in use, the other seven can go.
+    assert_eq!(pool.offline(first, ZoneType::Normal, usize::MAX), 14 << 20);
+    assert_eq!(pages(&pool), (18 << 20) / PAGE_SIZE);
+    pool.verify().unwrap();
+    let low = pool.stats().nodes[0].zones[0].low;
+    drop(block);
+    assert_eq!(pool.offline(first, ZoneType::Normal, usize::MAX), 2 << 20);
+    pool.verify().unwrap();
+
+    // The first node has no memory any more: its requests go to the second.
+    assert!(pool.stats().nodes[0].zones.is_empty());
+    let elsewhere = pool
+        .request(order(0), Gfp::KERNEL)
+        .prefer(first)
+        .alloc()
+        .unwrap();
+    assert_eq!(elsewhere.node(), second);
+    let only = NodeMask::only(first);
+    let refused = pool
+        .request(order(0), Gfp::KERNEL)
+        .nodes(only)
+        .alloc()
+        .unwrap_err();
+    assert_eq!(refused, AllocError::NodeMask);
+
+    assert_eq!(
+        pool.online(first, ZoneType::Normal, 3 << 20),
+        2 << 20,
+        "whole pageblocks"
+    );
+    assert_eq!(pool.online(first, ZoneType::Normal, usize::MAX), 14 << 20);
+    assert_eq!(pages(&pool), (32 << 20) / PAGE_SIZE);
+    assert!(pool.stats().nodes[0].zones[0].low > low);
+    pool.verify().unwrap();
+    let back = pool
+        .request(order(9), Gfp::KERNEL)
+        .nodes(only)
+        .alloc()
+        .unwrap();
+    assert_eq!(back.node(), first);
+    assert_eq!(pool.offline(NodeId::at(7), ZoneType::Normal, 1 << 30), 0);
+}
+
+#[test]
+fn reclaimable_raw_pages_are_counted_while_they_are_out() {
+    let pool = PagePool::builder().memory(64 << 20).build().unwrap();
+    let count = || {
+        pool.stats()
+            .vmstat
+            .get("nr_kernel_misc_reclaimable")
+            .unwrap()
+    };
+    let other = pool.alloc_pages(order(3), Gfp::KERNEL).unwrap();
+    let block = pool
+        .alloc_pages(order(4), Gfp::KERNEL | Gfp::RECLAIMABLE)
+        .unwrap();
+    assert_eq!(count(), 16);
+    let mut parts = block.split(order(0));
+    drop(parts.next());
+    assert_eq!(count(), 15);
+    drop((parts, other));
+    assert_eq!(count(), 0);
+}

@@ -50,6 +50,9 @@ impl<'a> Tunables<'a> {
         change(&mut changed, self.inner)?;
         *settings = changed;
         self.inner.nodes.apply(&settings);
+        drop(settings);
+        // Marks and reserves may stand lower now, and let somebody pass who waits.
+        self.inner.nodes.freed().wake_all();
         Ok(())
     }
 

@@ -5,6 +5,12 @@
 //! and a drain of another CPU's cache takes it like anybody else. Orders 0 to 3 and whole pageblocks
 //! are cached (9.17), each order and type in a list of its own.
 //!
+//! **Placement.** A cache that handed out again whatever was freed last would undo what the buddy's
+//! choice of the fullest pageblock is for: pages would stay where they are, and no pageblock would
+//! ever empty. So a freed block is kept for reuse only if its pageblock is at least as full as the
+//! one that the list was last refilled from. Others wait in a bundle of outgoing blocks, which goes
+//! back to the zone a batch at a time.
+//!
 //! The CPU number is a hint: a thread that has moved on uses another CPU's cache, which is slower
 //! and as correct.
 //!
@@ -12,7 +18,7 @@
 //! - P1: a frame is in a list of a cache exactly when its state says "cached", and then not free in
 //!   the buddy.
 //! - P2: `pages` is the number of pages in the lists of small orders, `blocks` that of whole
-//!   pageblocks.
+//!   pageblocks, `outgoing_pages` that of the bundle.
 //! - P3: after a push the cache holds less than `high` pages, or a batch was returned.
 //! - P4: a stopped cache is empty and stays so.
 //!
@@ -93,6 +99,11 @@ pub(crate) struct PcpLists {
     lists: [PfnList; NR_LISTS],
     pages: usize,
     blocks: usize,
+    /// Blocks of sparse pageblocks, on their way back.
+    outgoing: Returned,
+    outgoing_pages: usize,
+    /// For each list, how full the pageblock was that it was last refilled from.
+    fill_levels: [u8; NR_LISTS],
     stopped: bool,
     events: PcpEvents,
 }
@@ -116,20 +127,30 @@ impl PcpLists {
         Some(pfn)
     }
 
-    /// Caches a block that its owner gave back: it is hot, and the first to be handed out again.
-    pub(crate) fn push(&mut self, map: &Memmap, pfn: Pfn, order: Order, mt: Migratetype) {
+    /// Caches a block that its owner gave back. If its pageblock is full enough it is the first to
+    /// be handed out again, being hot; else it is on its way out.
+    pub(crate) fn push(&mut self, map: &Memmap, pfn: Pfn, order: Order, home: Home) {
         debug_assert!(!self.stopped, "P4");
-        map.set_state(pfn, FrameState::cached(order, mt));
-        self.lists[list_idx(order, mt)].push_front(map, pfn);
-        self.count_in(order);
+        map.set_state(pfn, FrameState::cached(order, home.mt));
         self.events.pages_freed += order.pages() as u64;
+        let idx = list_idx(order, home.mt);
+        if order != PAGEBLOCK_ORDER && home.fullness < self.fill_levels[idx] {
+            self.outgoing.push((pfn, order));
+            self.outgoing_pages += order.pages();
+        } else {
+            self.lists[idx].push_front(map, pfn);
+            self.count_in(order);
+        }
     }
 
-    /// Caches a block that comes from the zone, behind those that are there.
-    pub(crate) fn refill(&mut self, map: &Memmap, pfn: Pfn, order: Order, mt: Migratetype) {
+    /// Caches a block that comes from the zone, behind those that are there. It may belong to a
+    /// pageblock of another type; `home.mt` is the type that was asked for.
+    pub(crate) fn refill(&mut self, map: &Memmap, pfn: Pfn, order: Order, home: Home) {
         debug_assert!(!self.stopped, "P4");
-        map.set_state(pfn, FrameState::cached(order, mt));
-        self.lists[list_idx(order, mt)].push_back(map, pfn);
+        map.set_state(pfn, FrameState::cached(order, home.mt));
+        let idx = list_idx(order, home.mt);
+        self.lists[idx].push_back(map, pfn);
+        self.fill_levels[idx] = home.fullness;
         self.count_in(order);
     }
 
@@ -142,11 +163,23 @@ impl PcpLists {
     pub(crate) fn surplus(&self, sizes: PcpSizes) -> Surplus {
         if self.blocks > usize::from(sizes.blocks) {
             Surplus::Blocks(self.blocks - usize::from(sizes.blocks))
+        } else if self.outgoing_pages >= usize::from(sizes.batch) || self.outgoing.is_full() {
+            Surplus::Outgoing
         } else if self.pages >= sizes.high as usize {
             Surplus::Pages(usize::from(sizes.batch).min(self.pages))
         } else {
             Surplus::None
         }
+    }
+
+    /// Takes the bundle of outgoing blocks.
+    pub(crate) fn take_outgoing(&mut self, map: &Memmap) -> Returned {
+        self.outgoing_pages = 0;
+        let taken = std::mem::take(&mut self.outgoing);
+        for (pfn, _) in &taken {
+            map.set_state(*pfn, FrameState::FREE);
+        }
+        taken
     }
 
     /// Takes whole pageblocks out, the longest unused first.
@@ -212,7 +245,7 @@ impl PcpLists {
 
     /// Pages in the cache.
     pub(crate) fn cached_pages(&self) -> usize {
-        self.pages + self.blocks * PAGEBLOCK_ORDER.pages()
+        self.pages + self.blocks * PAGEBLOCK_ORDER.pages() + self.outgoing_pages
     }
 
     /// What passed through the cache.
@@ -227,15 +260,13 @@ impl PcpLists {
             list.verify(map)?;
             let order = list_order(idx);
             for pfn in list.iter(map) {
-                let state = map.state(pfn);
-                let cached = state.is_cached() && state.block().is_some_and(|(o, _)| o == order);
-                ensure!(
-                    cached,
-                    "P1",
-                    "{pfn} is in a cache at {order:?}, but its state is: {state}"
-                );
+                verify_cached(map, pfn, order)?;
+                pages += order.pages();
             }
-            pages += list.len() << order.get();
+        }
+        for (pfn, order) in &self.outgoing {
+            verify_cached(map, *pfn, *order)?;
+            pages += order.pages();
         }
         ensure!(
             pages == self.cached_pages(),
@@ -252,11 +283,33 @@ impl PcpLists {
     }
 }
 
+fn verify_cached(map: &Memmap, pfn: Pfn, order: Order) -> Result<(), Violation> {
+    let state = map.state(pfn);
+    let cached = state.is_cached() && state.block().is_some_and(|(o, _)| o == order);
+    ensure!(
+        cached,
+        "P1",
+        "{pfn} is in a cache at {order:?}, but its state is: {state}"
+    );
+    Ok(())
+}
+
+/// What a cache needs to know of a block's pageblock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Home {
+    /// The type of the list that the block belongs in.
+    pub(crate) mt: Migratetype,
+    /// How full the pageblock is, 0 to 63.
+    pub(crate) fullness: u8,
+}
+
 /// What a cache has too much of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Surplus {
     /// Nothing.
     None,
+    /// The bundle of outgoing blocks.
+    Outgoing,
     /// So many pages of small orders.
     Pages(usize),
     /// So many whole pageblocks.

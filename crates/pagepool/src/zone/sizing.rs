@@ -76,9 +76,9 @@ fn fraction_batch_and_high(managed: usize, fraction: usize) -> (usize, usize) {
 }
 
 /// One whole pageblock for each CPU, in zones where all of them together are a small part: a
-/// sixteenth at most.
+/// sixty-fourth at most.
 fn cached_blocks(managed: usize, nr_cpus: usize) -> u16 {
-    u16::from(managed >= 16 * nr_cpus * BLOCK_PAGES)
+    u16::from(managed >= 64 * nr_cpus * BLOCK_PAGES)
 }
 
 #[cfg(test)]
@@ -97,8 +97,8 @@ mod tests {
 
     #[test]
     fn pageblocks_are_cached_where_they_are_plenty() {
-        assert_eq!(PcpSizes::new(16 * 2 * 512, 0, 2).blocks, 1);
-        assert_eq!(PcpSizes::new(16 * 2 * 512 - 1, 0, 2).blocks, 0);
+        assert_eq!(PcpSizes::new(64 * 2 * 512, 0, 2).blocks, 1);
+        assert_eq!(PcpSizes::new(64 * 2 * 512 - 1, 0, 2).blocks, 0);
     }
 
     mod tv {

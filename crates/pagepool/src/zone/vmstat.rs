@@ -87,6 +87,42 @@ events! {
 
 const NR_EVENTS: usize = VmEvent::ALL.len();
 
+/// Counters of a node that go up and down. Each CPU gathers a few changes before it passes them on
+/// (spec 7.1): a read is at most the sum of all thresholds off, a snapshot is exact.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(usize)]
+pub(crate) enum NodeItem {
+    /// Pages of raw blocks whose owners can free them when asked.
+    KernelMiscReclaimable,
+}
+
+/// Number of node items.
+pub(crate) const NR_NODE_ITEMS: usize = 1;
+
+impl NodeItem {
+    /// All items, by index.
+    pub(crate) const ALL: [NodeItem; NR_NODE_ITEMS] = [NodeItem::KernelMiscReclaimable];
+
+    /// The kernel's name.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            NodeItem::KernelMiscReclaimable => "nr_kernel_misc_reclaimable",
+        }
+    }
+}
+
+/// The threshold beyond which a CPU passes its changes on, in normal times (spec 4.18): more CPUs and
+/// more memory bear a larger error.
+pub(crate) fn normal_threshold(nr_cpus: usize, managed: usize) -> u8 {
+    let units = managed >> (27 - crate::types::PAGE_SHIFT); // of 128 MiB
+    (2 * fls(nr_cpus) * (1 + fls(units))).min(125) as u8
+}
+
+/// The number of the highest bit that is set, counted from 1; 0 if none is.
+const fn fls(x: usize) -> u32 {
+    usize::BITS - x.leading_zeros()
+}
+
 /// The counters of one pool.
 #[derive(Debug)]
 pub(crate) struct VmEvents {
@@ -125,5 +161,20 @@ impl VmEvents {
     /// Bytes of the counters of `nr_cpus` CPUs.
     pub(crate) fn bytes(nr_cpus: usize) -> usize {
         nr_cpus * size_of::<[AtomicU64; NR_EVENTS]>().next_multiple_of(128)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    mod tv {
+        use super::super::normal_threshold;
+
+        #[test]
+        fn s4_18_normal_thresholds() {
+            assert_eq!(normal_threshold(1, 262_144), 10);
+            assert_eq!(normal_threshold(4, 262_144), 30);
+            assert_eq!(normal_threshold(64, 262_144), 70);
+            assert_eq!(normal_threshold(256, 1 << 24), 125);
+        }
     }
 }

@@ -1,0 +1,150 @@
+//! The commands, and what they share: seed, threads, sampler, rehearsal, report.
+#![forbid(unsafe_code)]
+
+mod churn; // random load
+mod replay; // traces from files
+mod run; // the trace that is part of the program
+
+use std::{io, sync::Arc, thread};
+
+use pagepool::BuildError;
+
+use crate::{
+    cli::{Cli, Command, Common},
+    content::Depth,
+    control::Control,
+    crew::{Crew, Seat},
+    phase::{self, House, Length, Movable, NoWatch, Outcome, Plan, Size},
+    player::blocks::BlockPlayer,
+    report::{Facts, Report, Sink},
+    rng::any_seed,
+    rss::Rss,
+    trace::{TraceError, shipped},
+};
+
+/// Why a run cannot begin or go on: one line for the user.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BadInput {
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+    #[error("{}{}", .0, source_of(.0))]
+    Build(#[from] BuildError),
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+    #[error("{0}")]
+    Usage(String),
+}
+
+fn source_of(error: &BuildError) -> String {
+    std::error::Error::source(error).map_or_else(String::new, |source| format!(": {source}"))
+}
+
+/// Whether everything that was looked at held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Verified,
+    Violated,
+}
+
+/// Carries out a command.
+pub(crate) fn perform(cli: Cli) -> Result<Ending, BadInput> {
+    let sink = Sink::open(cli.common.json.as_deref()).map_err(BadInput::Usage)?;
+    let seed = cli.common.seed.unwrap_or_else(any_seed);
+    sink.say(&format!("seed {seed}\n"));
+    let common = cli.common;
+    let report = match cli.command.unwrap_or(Command::Run) {
+        Command::Run => run::perform(&common, seed)?,
+        Command::Replay(options) => replay::perform(&common, &options, seed)?,
+        Command::Churn(options) => churn::perform(&common, &options, seed)?,
+    };
+    let ending = match report.violations {
+        0 => Ending::Verified,
+        _ => Ending::Violated,
+    };
+    sink.deliver(&report).map_err(BadInput::Usage)?;
+    Ok(ending)
+}
+
+impl Common {
+    /// Threads to play on, `default` unless the user says.
+    fn threads_or(&self, default: usize) -> usize {
+        self.threads.map_or(default, usize::from)
+    }
+
+    /// The pool's size: the user's budget, or `managed` bytes to hand out.
+    fn size_or(&self, managed: usize) -> Size {
+        self.memory.map_or(Size::Managed(managed), Size::Budget)
+    }
+
+    /// How long a phase lasts that is played once unless the user says.
+    fn length(&self) -> Length {
+        self.duration.map_or(Length::Once, Length::For)
+    }
+}
+
+/// CPUs that this process may use.
+fn nr_cpus() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// A phase that is ready to be played, all its memory touched.
+struct Act {
+    plan: Plan,
+    facts: Facts,
+    players: Vec<Seat>,
+}
+
+/// Starts threads and sampler, and plays something small on them.
+///
+/// The rehearsal makes resident what any run needs once: code, stacks, buffers of the system's
+/// allocator. Otherwise they would count as the first pool's.
+fn set_up(threads: usize) -> Result<House, BadInput> {
+    let control = Control::new();
+    control.heed_ctrl_c()?;
+    let house = House {
+        crew: Crew::start(threads)?,
+        control: Arc::new(control),
+        rss: Rss::start(),
+    };
+    let trace = Arc::new(shipped::rehearsal()?);
+    let player = |n| Box::new(BlockPlayer::new(Arc::clone(&trace), Depth::Full, n)) as Seat;
+    let plan = Plan {
+        name: "rehearsal".to_owned(),
+        size: Size::Managed(phase::size_for_peak(trace.peak_pages * threads as u64)),
+        nodes: 1,
+        movable: Movable::None,
+        epoch: 8,
+        events: 0,
+        length: Length::Once,
+    };
+    let outcome = phase::perform(
+        &plan,
+        &house,
+        (0..threads as u64).map(player).collect(),
+        &mut NoWatch,
+    )?;
+    let mut report = Report::new("rehearsal", 0, false);
+    report.add_phases(&[(Facts::default(), outcome)]);
+    drop(report);
+    Ok(house)
+}
+
+/// Plays acts one after the other, until the last or until Ctrl-C.
+fn play_all(acts: Vec<Act>, house: &House) -> Result<Vec<(Facts, Outcome)>, BadInput> {
+    let mut played = Vec::with_capacity(acts.len());
+    for act in acts {
+        if house.control.is_interrupted() && !played.is_empty() {
+            break;
+        }
+        let outcome = phase::perform(&act.plan, house, act.players, &mut NoWatch)?;
+        played.push((act.facts, outcome));
+    }
+    Ok(played)
+}
+
+/// Gathers the report.
+fn report(command: &'static str, seed: u64, house: &House, played: &[(Facts, Outcome)]) -> Report {
+    let mut report = Report::new(command, seed, house.control.is_interrupted());
+    report.add_phases(played);
+    report
+}

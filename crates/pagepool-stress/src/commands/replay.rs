@@ -1,0 +1,196 @@
+//! `replay`: traces from files, one after the other, each in a pool of its own.
+#![forbid(unsafe_code)]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{Act, BadInput, play_all, report, set_up};
+use crate::{
+    cli::{Common, Replay},
+    content::Depth,
+    crew::Seat,
+    phase::{Movable, Plan, size_for_peak},
+    player::{blocks::BlockPlayer, cache::CachePlayer},
+    report::{Facts, Report},
+    rng::nth,
+    trace::{
+        self, Format, Trace,
+        blocks::BlockTrace,
+        kernel::{self, KernelState},
+        references::ReferenceTrace,
+        source::{Source, stem},
+    },
+    units::{CacheSize, grouped},
+};
+
+/// Events that a player plays between two verifications of the pool.
+const EPOCH: u64 = 100_000;
+
+/// Plays every trace.
+pub(crate) fn perform(common: &Common, options: &Replay, seed: u64) -> Result<Report, BadInput> {
+    let threads = common.threads_or(1);
+    let paths = paths(common, &options.files)?;
+    // All traces are read before anything is played: a bad one is known at once, and none of
+    // their memory counts as a pool's.
+    let mut acts = Vec::with_capacity(paths.len());
+    for (n, path) in (0..).zip(&paths) {
+        let trace = trace::open(path, options.format)?;
+        let mut act = act(common, trace, options.cache, threads, nth(seed, n));
+        act.facts.kernel = kernel_beside(path)?.as_ref().map(Into::into);
+        acts.push(act);
+    }
+    let house = set_up(threads)?;
+    let played = play_all(acts, &house)?;
+    Ok(report("replay", seed, &house, &played))
+}
+
+/// The files that the user names, looked for in `--traces`, too; or all files there.
+fn paths(common: &Common, files: &[PathBuf]) -> Result<Vec<PathBuf>, BadInput> {
+    if files.is_empty() {
+        let paths = files_in(common)?;
+        return match paths.is_empty() {
+            true => Err(BadInput::Usage(
+                "--traces: the folder holds no trace".to_owned(),
+            )),
+            false => Ok(paths),
+        };
+    }
+    let find = |file: &PathBuf| match &common.traces {
+        Some(folder) if !file.exists() => folder.join(file),
+        _ => file.clone(),
+    };
+    Ok(files.iter().map(find).collect())
+}
+
+/// The traces in the folder of `--traces`, by name; none without that option.
+pub(super) fn files_in(common: &Common) -> Result<Vec<PathBuf>, BadInput> {
+    let Some(folder) = &common.traces else {
+        return Ok(Vec::new());
+    };
+    let bad = |error| BadInput::Usage(format!("--traces {}: {error}", folder.display()));
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(bad)? {
+        let path = entry.map_err(bad)?.path();
+        let name = stem(&path.to_string_lossy());
+        if path.is_file() && Format::of_name(&name).is_some() {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// How the kernel ended that the trace at `path` is from, if that lies beside the trace.
+fn kernel_beside(path: &Path) -> Result<Option<KernelState>, BadInput> {
+    let name = stem(&path.to_string_lossy());
+    let Some(name) = name.strip_suffix(".pga") else {
+        return Ok(None);
+    };
+    let beside = path.with_file_name(format!("{name}.kernel.txt"));
+    match beside.is_file() {
+        true => Ok(Some(kernel::read(Source::open(&beside)?)?)),
+        false => Ok(None),
+    }
+}
+
+/// Prepares to play `threads` copies of a trace of either kind.
+pub(super) fn act(
+    common: &Common,
+    trace: Trace,
+    cache: CacheSize,
+    threads: usize,
+    seed: u64,
+) -> Act {
+    match trace {
+        Trace::Blocks(trace) => block_act(common, &Arc::new(trace), Depth::Full, threads, seed),
+        Trace::References(trace) => cache_act(common, &Arc::new(trace), cache, threads, seed),
+    }
+}
+
+/// Prepares to play `copies` copies of a trace of blocks.
+pub(super) fn block_act(
+    common: &Common,
+    trace: &Arc<BlockTrace>,
+    depth: Depth,
+    copies: usize,
+    seed: u64,
+) -> Act {
+    let player = |n| Box::new(BlockPlayer::new(Arc::clone(trace), depth, nth(seed, n))) as Seat;
+    let events = trace.events.len() as u64 * copies as u64;
+    let mut notes: Vec<String> = trace.mapping.iter().map(ToString::to_string).collect();
+    if trace.nr_failed_at_origin > 0 {
+        notes.push(format!(
+            "{} allocations that failed where it was recorded are left out",
+            grouped(trace.nr_failed_at_origin)
+        ));
+    }
+    Act {
+        plan: plan(
+            common,
+            &trace.name,
+            trace.peak_pages * copies as u64,
+            events,
+        ),
+        facts: Facts {
+            load: format!(
+                "{} allocations, peak {} pages, {} at the end; {copies} cop{}",
+                grouped(trace.nr_allocs),
+                grouped(trace.peak_pages),
+                grouped(trace.pages_at_end),
+                if copies == 1 { "y" } else { "ies" }
+            ),
+            notes,
+            ..Facts::default()
+        },
+        players: (0..copies as u64).map(player).collect(),
+    }
+}
+
+fn cache_act(
+    common: &Common,
+    trace: &Arc<ReferenceTrace>,
+    cache: CacheSize,
+    copies: usize,
+    seed: u64,
+) -> Act {
+    let limit = cache.pages(trace.footprint_pages);
+    let player = |n| Box::new(CachePlayer::new(Arc::clone(trace), limit, nth(seed, n))) as Seat;
+    let events = trace.references.len() as u64 * copies as u64;
+    let mut notes =
+        vec!["least recently used is evicted; contents are verified at each hit".to_owned()];
+    if trace.nr_skipped > 0 {
+        notes.push(format!(
+            "{} requests without memory, or of more than 4 MiB for one object, are left out",
+            grouped(trace.nr_skipped)
+        ));
+    }
+    Act {
+        plan: plan(common, &trace.name, limit * copies as u64, events),
+        facts: Facts {
+            load: format!(
+                "{} references to {} pages",
+                grouped(trace.references.len() as u64),
+                grouped(trace.footprint_pages)
+            ),
+            notes,
+            cache: Some((trace.footprint_pages, limit)),
+            ..Facts::default()
+        },
+        players: (0..copies as u64).map(player).collect(),
+    }
+}
+
+fn plan(common: &Common, name: &str, peak_pages: u64, events: u64) -> Plan {
+    Plan {
+        name: stem(name),
+        size: common.size_or(size_for_peak(peak_pages)),
+        nodes: common.nodes,
+        movable: Movable::None,
+        epoch: EPOCH,
+        events,
+        length: common.length(),
+    }
+}

@@ -1,0 +1,345 @@
+//! One pool and the load that is played against it, from build to trim.
+//!
+//! ```text
+//! build -> { play an epoch -> verify() }* -> held: take stock -> release -> verify()
+//!               ^________________ rewind, next round _______________|
+//!       -> drain, trim -> every page is free again, RSS is down again
+//! ```
+//!
+//! `verify()` runs only when all players have stopped: the pool is quiescent and must be exact.
+#![forbid(unsafe_code)]
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use pagepool::{BuildError, PAGE_SIZE, PagePool, Stats};
+
+use crate::{
+    control::Control,
+    crew::{Crew, Order, Seat},
+    player::{Played, Stage},
+    progress::{Goal, Progress},
+    rss::Rss,
+    tally::{Tally, Violations},
+    units::wide,
+};
+
+/// Pages in a pageblock of a pool of full size.
+const PAGEBLOCK_PAGES: u64 = 512;
+
+/// Room above a trace's peak, in percent.
+const HEADROOM_PERCENT: u64 = 15;
+
+/// Bytes that a pool must manage to hold `peak_pages` with 15 % to spare, in whole pageblocks.
+pub(crate) fn size_for_peak(peak_pages: u64) -> usize {
+    let pages = (peak_pages * (100 + HEADROOM_PERCENT)).div_ceil(100);
+    pages.next_multiple_of(PAGEBLOCK_PAGES) as usize * PAGE_SIZE
+}
+
+/// How large a pool is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Size {
+    /// So many bytes can be handed out; metadata comes on top.
+    Managed(usize),
+    /// So many bytes in all.
+    Budget(usize),
+}
+
+/// What becomes of the Movable zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Movable {
+    /// As the pool decides.
+    Default,
+    /// There is none: the load consists of raw pages, which could not use it.
+    None,
+}
+
+/// How long a phase lasts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Length {
+    /// One round.
+    Once,
+    /// One round, cut short when the time is up.
+    Within(Duration),
+    /// Rounds until the time is up, the last one cut short.
+    For(Duration),
+}
+
+/// What a phase is.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) name: String,
+    pub(crate) size: Size,
+    pub(crate) nodes: usize,
+    pub(crate) movable: Movable,
+    /// Events that each player plays between two verifications.
+    pub(crate) epoch: u64,
+    /// Events of all players in a round, to show progress.
+    pub(crate) events: u64,
+    pub(crate) length: Length,
+}
+
+/// What a phase found.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) name: String,
+    pub(crate) players: usize,
+    pub(crate) rounds: u64,
+    pub(crate) epochs: u64,
+    /// Time spent playing and releasing, verification of the pool not included.
+    pub(crate) played: Duration,
+    pub(crate) tally: Tally,
+    /// The pool when the last round was played and everything was still held.
+    pub(crate) held: Stats,
+    pub(crate) slowpath_entries: u64,
+    pub(crate) trimmed_bytes: u64,
+    pub(crate) rss: Option<RssFigures>,
+}
+
+/// The process's resident memory around a phase, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RssFigures {
+    /// Before the pool was built.
+    pub(crate) start: u64,
+    /// The largest sample.
+    pub(crate) max: u64,
+    /// After everything was freed and trimmed, the pool still there.
+    pub(crate) end: u64,
+    pub(crate) samples: u64,
+}
+
+/// What somebody wants to see of a pool while it is quiescent and blocks are held.
+pub(crate) trait Watch {
+    /// After each epoch, numbered from 0.
+    fn epoch(&mut self, _pool: &PagePool, _epoch: u64) {}
+
+    /// After the last round, before anything is released.
+    fn held(&mut self, _pool: &PagePool, _violations: &mut Violations) {}
+}
+
+/// Looks at nothing.
+pub(crate) struct NoWatch;
+
+impl Watch for NoWatch {}
+
+/// What all phases of a run share.
+pub(crate) struct House {
+    pub(crate) crew: Crew,
+    pub(crate) control: Arc<Control>,
+    pub(crate) rss: Option<Rss>,
+}
+
+/// Plays a phase.
+pub(crate) fn perform(
+    plan: &Plan,
+    house: &House,
+    players: Vec<Seat>,
+    watch: &mut dyn Watch,
+) -> Result<Outcome, BuildError> {
+    assert!(
+        players.len() <= house.crew.size(),
+        "each player has a thread"
+    );
+    let rss_start = house.rss.as_ref().map(Rss::mark);
+    let pool = build(plan)?;
+    let stage = Stage {
+        pool,
+        control: Arc::clone(&house.control),
+    };
+    let mut performance = Performance {
+        house,
+        stage,
+        progress: Progress::begin(&plan.name, plan.goal()),
+        nr_players: players.len(),
+        players,
+        epochs: 0,
+        rounds: 0,
+        played: Duration::ZERO,
+        violations: Violations::default(),
+    };
+    let held = performance.play_rounds(plan, watch);
+    Ok(performance.finish(plan, held, rss_start))
+}
+
+fn build(plan: &Plan) -> Result<PagePool, BuildError> {
+    let builder = PagePool::builder().nodes(plan.nodes);
+    let builder = match plan.size {
+        Size::Managed(bytes) => builder.managed(bytes),
+        Size::Budget(bytes) => builder.memory(bytes),
+    };
+    match plan.movable {
+        Movable::Default => builder.build(),
+        Movable::None => builder.movable_share(0).build(),
+    }
+}
+
+impl Plan {
+    fn goal(&self) -> Goal {
+        match self.length {
+            Length::Once | Length::Within(_) => Goal::Events(self.events),
+            Length::For(time) => Goal::Time(time),
+        }
+    }
+
+    fn limit(&self) -> Option<Duration> {
+        match self.length {
+            Length::Once => None,
+            Length::Within(time) | Length::For(time) => Some(time),
+        }
+    }
+}
+
+/// A phase under way.
+struct Performance<'a> {
+    house: &'a House,
+    stage: Stage,
+    progress: Progress,
+    nr_players: usize,
+    players: Vec<Seat>,
+    epochs: u64,
+    rounds: u64,
+    played: Duration,
+    violations: Violations,
+}
+
+impl Performance<'_> {
+    /// Plays round after round and returns the pool's state at the end of the last one.
+    fn play_rounds(&mut self, plan: &Plan, watch: &mut dyn Watch) -> Stats {
+        let control = Arc::clone(&self.stage.control);
+        control.begin(plan.limit());
+        loop {
+            self.play_round(plan, watch);
+            self.rounds += 1;
+            let is_last =
+                matches!(plan.length, Length::Once) || control.is_over() || self.players.is_empty();
+            let held = is_last.then(|| {
+                watch.held(&self.stage.pool, &mut self.violations);
+                self.stage.pool.stats()
+            });
+            self.order(Order::Release);
+            self.verify_pool();
+            match held {
+                Some(stats) => return stats,
+                None => self.order(Order::Rewind),
+            };
+        }
+    }
+
+    fn play_round(&mut self, plan: &Plan, watch: &mut dyn Watch) {
+        loop {
+            let endings = self.order(Order::Play(plan.epoch));
+            self.verify_pool();
+            watch.epoch(&self.stage.pool, self.epochs);
+            self.epochs += 1;
+            let is_stopped = endings.contains(&Played::Stopped);
+            if is_stopped || !endings.contains(&Played::Paused) {
+                return;
+            }
+        }
+    }
+
+    /// Has all players do the same; the time counts as played.
+    fn order(&mut self, order: Order) -> Vec<Played> {
+        let control = Arc::clone(&self.stage.control);
+        let progress = &self.progress;
+        let tick = || progress.show(control.played());
+        let begin = Instant::now();
+        let (endings, panics) =
+            self.house
+                .crew
+                .perform(&mut self.players, order, &self.stage, tick);
+        self.played += begin.elapsed();
+        panics
+            .into_iter()
+            .for_each(|message| self.violations.add(message));
+        endings
+    }
+
+    fn verify_pool(&mut self) {
+        if let Err(violation) = self.stage.pool.verify() {
+            self.violations.add(violation);
+        }
+    }
+
+    /// Gives all memory back and makes sure that it is back.
+    fn finish(mut self, plan: &Plan, held: Stats, rss_start: Option<u64>) -> Outcome {
+        let pool = self.stage.pool.clone();
+        pool.drain();
+        let trimmed_bytes = wide(pool.trim());
+        self.verify_pool();
+        let stats = pool.stats();
+        if stats.free_pages != stats.managed_pages {
+            self.violations.add(format_args!(
+                "lost pages: {} of {} are free after everything was freed",
+                stats.free_pages, stats.managed_pages
+            ));
+        }
+        let rss = self.rss_figures(rss_start);
+        if let Some(rss) = rss {
+            check_rss(rss, &stats, &mut self.violations);
+        }
+        let mut tally = Tally::new();
+        self.players
+            .iter()
+            .for_each(|player| tally.merge(player.tally()));
+        tally.violations.merge(&self.violations);
+        Outcome {
+            name: plan.name.clone(),
+            players: self.nr_players,
+            rounds: self.rounds,
+            epochs: self.epochs,
+            played: self.played,
+            tally,
+            held,
+            slowpath_entries: stats.slowpath_entries,
+            trimmed_bytes,
+            rss,
+        }
+    }
+
+    fn rss_figures(&self, start: Option<u64>) -> Option<RssFigures> {
+        let rss = self.house.rss.as_ref()?;
+        let end = rss.now();
+        let (max, samples) = rss.max();
+        Some(RssFigures {
+            start: start?,
+            max,
+            end,
+            samples,
+        })
+    }
+}
+
+/// Holds the pool to its promise: never more than the budget, and all back at the end.
+fn check_rss(rss: RssFigures, stats: &Stats, violations: &mut Violations) {
+    let RssFigures {
+        start, max, end, ..
+    } = rss;
+    let most = start + wide(stats.budget_bytes);
+    if max > most {
+        violations.add(format_args!(
+            "RSS rose to {max} bytes, {start} before and the budget allow {most}"
+        ));
+    }
+    let most = start + start / 20 + wide(stats.metadata_bytes);
+    if end > most {
+        violations.add(format_args!(
+            "RSS stayed at {end} bytes after trim, {most} are allowed"
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_whole_pageblocks() {
+        assert_eq!(size_for_peak(17_129), 39 * 512 * PAGE_SIZE);
+        assert_eq!(size_for_peak(1), 512 * PAGE_SIZE);
+        assert_eq!(size_for_peak(445), 512 * PAGE_SIZE);
+        assert_eq!(size_for_peak(446), 1024 * PAGE_SIZE);
+    }
+}

@@ -1,0 +1,68 @@
+//! What a run found: one model, written as JSON for programs and as text for people.
+#![forbid(unsafe_code)]
+
+mod model; // the report's fields, by the names that scripts rely on
+mod table; // columns that line up
+mod text; // the readable form
+mod zones; // zones and free lists, beside a real kernel's
+
+use std::{
+    fs::File,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+pub(crate) use model::{ChurnReport, Facts, Generation, Report};
+
+/// Where the report goes.
+#[derive(Debug)]
+pub(crate) struct Sink {
+    json: Option<Json>,
+}
+
+#[derive(Debug)]
+enum Json {
+    Stdout,
+    File(PathBuf, File),
+}
+
+impl Sink {
+    /// Opens the JSON file, so that a run does not end with nowhere to report to.
+    pub(crate) fn open(json: Option<&Path>) -> Result<Sink, String> {
+        let json = match json {
+            None => None,
+            Some(path) if path == Path::new("-") => Some(Json::Stdout),
+            Some(path) => {
+                let file = File::create(path)
+                    .map_err(|error| format!("--json {}: {error}", path.display()))?;
+                Some(Json::File(path.to_owned(), file))
+            }
+        };
+        Ok(Sink { json })
+    }
+
+    /// Writes text for people: to standard output, unless that is taken by JSON.
+    pub(crate) fn say(&self, text: &str) {
+        let text = text.as_bytes();
+        // Whoever closed the pipe does not want to know.
+        let _ = match self.json {
+            Some(Json::Stdout) => io::stderr().write_all(text),
+            _ => io::stdout().write_all(text),
+        };
+    }
+
+    /// Writes the report.
+    pub(crate) fn deliver(self, report: &Report) -> Result<(), String> {
+        self.say(&text::write(report));
+        let json = || serde_json::to_string_pretty(report).expect("a report has plain keys") + "\n";
+        match self.json {
+            None => Ok(()),
+            Some(Json::Stdout) => io::stdout()
+                .write_all(json().as_bytes())
+                .map_err(|error| format!("--json -: {error}")),
+            Some(Json::File(path, mut file)) => file
+                .write_all(json().as_bytes())
+                .map_err(|error| format!("--json {}: {error}", path.display())),
+        }
+    }
+}

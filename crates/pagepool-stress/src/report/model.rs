@@ -1,0 +1,469 @@
+//! The report's fields. Their names are fixed: people script against them.
+//!
+//! Top-level figures cover the whole run: `ops`, `seconds`, `verified_bytes`, latencies and
+//! failures are those of all phases together; `budget_bytes` and `metadata_bytes` are those of the
+//! largest pool; `rss_start` is before the first pool was built, `rss_max` over all phases,
+//! `rss_end` after the last pool was trimmed. `nodes` and `vmstat` show the first phase's pool at
+//! the end of its load, with everything still held.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+use pagepool::{NR_ORDERS, Order, Stats};
+use serde::Serialize;
+
+use crate::{
+    phase::Outcome,
+    tally::{Refusals, Tally, Violations},
+    trace::kernel::KernelState,
+    units::wide,
+};
+
+/// The layout of the JSON object; rises when a field changes its meaning.
+const SCHEMA: u32 = 1;
+
+/// A whole run.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    schema: u32,
+    pub(crate) command: &'static str,
+    pub(crate) seed: u64,
+    pub(crate) verdict: Verdict,
+    pub(crate) interrupted: bool,
+    pub(crate) ops: u64,
+    pub(crate) seconds: f64,
+    pub(crate) ops_per_s: f64,
+    pub(crate) verified_bytes: u64,
+    pub(crate) violations: u64,
+    pub(crate) violation_messages: Vec<String>,
+    pub(crate) budget_bytes: u64,
+    pub(crate) metadata_bytes: u64,
+    pub(crate) rss_start: Option<u64>,
+    pub(crate) rss_max: Option<u64>,
+    pub(crate) rss_end: Option<u64>,
+    pub(crate) rss_samples: Option<u64>,
+    pub(crate) latency_ns: Latency,
+    pub(crate) latency_free_ns: Latency,
+    pub(crate) slowpath_entries: u64,
+    overreclaim_pages_max: u64,
+    pub(crate) vmstat: BTreeMap<&'static str, u64>,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) failures: Vec<Failure>,
+    pub(crate) phases: Vec<Phase>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) churn: Option<ChurnReport>,
+}
+
+/// Whether everything held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Verdict {
+    Verified,
+    Violation,
+}
+
+/// One pool and its load.
+#[derive(Debug, Serialize)]
+pub(crate) struct Phase {
+    pub(crate) name: String,
+    pub(crate) facts: Facts,
+    pub(crate) players: usize,
+    pub(crate) rounds: u64,
+    pub(crate) epochs: u64,
+    pub(crate) ops: u64,
+    pub(crate) seconds: f64,
+    pub(crate) ops_per_s: f64,
+    pub(crate) allocs: u64,
+    pub(crate) frees: u64,
+    pub(crate) splits: u64,
+    pub(crate) skipped: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cache: Option<Cache>,
+    pub(crate) verified_bytes: u64,
+    pub(crate) violations: u64,
+    pub(crate) budget_bytes: u64,
+    pub(crate) metadata_bytes: u64,
+    pub(crate) managed_pages: u64,
+    pub(crate) held_pages: u64,
+    pub(crate) trimmed_bytes: u64,
+    pub(crate) rss_start: Option<u64>,
+    pub(crate) rss_max: Option<u64>,
+    pub(crate) rss_end: Option<u64>,
+    pub(crate) latency_ns: Latency,
+    pub(crate) latency_free_ns: Latency,
+    pub(crate) slowpath_entries: u64,
+    pub(crate) vmstat: BTreeMap<&'static str, u64>,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) failures: Vec<Failure>,
+}
+
+/// What is known about a phase before it is played.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Facts {
+    /// The load in one line.
+    pub(crate) load: String,
+    /// Further lines for the reader.
+    pub(crate) notes: Vec<String>,
+    /// For a cache: the trace's distinct pages and how many may be held.
+    #[serde(skip)]
+    pub(crate) cache: Option<(u64, u64)>,
+    /// How the kernel ended that the load was recorded on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) kernel: Option<Kernel>,
+}
+
+/// How a page cache fared.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Cache {
+    pub(crate) footprint_pages: u64,
+    pub(crate) limit_pages: u64,
+    pub(crate) hits: u64,
+    pub(crate) misses: u64,
+    pub(crate) evictions: u64,
+    pub(crate) miss_ratio: f64,
+}
+
+/// Percentiles in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Latency {
+    pub(crate) p50: u64,
+    pub(crate) p99: u64,
+    pub(crate) p999: u64,
+    pub(crate) p9999: u64,
+    pub(crate) max: u64,
+    pub(crate) count: u64,
+}
+
+/// Refused allocations of one cause.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Failure {
+    pub(crate) cause: &'static str,
+    pub(crate) remedy: &'static str,
+    pub(crate) count: u64,
+}
+
+/// A node of the pool.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Node {
+    pub(crate) id: usize,
+    pub(crate) kswapd: String,
+    pub(crate) kcompactd: String,
+    pub(crate) zones: Vec<Zone>,
+}
+
+/// A zone of a node; figures in pages unless they say otherwise.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Zone {
+    pub(crate) name: &'static str,
+    pub(crate) spanned: u64,
+    pub(crate) present: u64,
+    pub(crate) managed: u64,
+    pub(crate) free: u64,
+    pub(crate) cached: u64,
+    pub(crate) min: u64,
+    pub(crate) low: u64,
+    pub(crate) high: u64,
+    pub(crate) boost: u64,
+    pub(crate) protection: Vec<u64>,
+    /// Free blocks by order.
+    pub(crate) nr_free: Vec<u64>,
+    /// Share of the free memory that no block of the order could use, by order.
+    pub(crate) unusable_index: Vec<f64>,
+    pub(crate) pageblock_order: u8,
+    /// Unmovable, movable, reclaimable, high-atomic.
+    pub(crate) pageblocks_by_type: Vec<u64>,
+}
+
+/// A real kernel at the end of the same load.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Kernel {
+    pub(crate) zones: Vec<KernelZone>,
+}
+
+/// A zone of a real kernel, in pages.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct KernelZone {
+    pub(crate) name: String,
+    pub(crate) managed: u64,
+    pub(crate) min: u64,
+    pub(crate) low: u64,
+    pub(crate) high: u64,
+    pub(crate) nr_free: Vec<u64>,
+    pub(crate) unusable_index: Vec<f64>,
+}
+
+/// How many large blocks survived churn.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct ChurnReport {
+    /// Order of the large blocks.
+    pub(crate) large_order: u8,
+    pub(crate) generations: Vec<Generation>,
+    /// Large blocks that could be allocated at the end, with everything held.
+    pub(crate) got: u64,
+    /// As many as the free pages at that time make.
+    pub(crate) ideal: u64,
+    pub(crate) share: f64,
+    pub(crate) goal: f64,
+}
+
+/// What stood free after a generation.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Generation {
+    /// 0 is the scattered start.
+    pub(crate) generation: u64,
+    pub(crate) free_pages: u64,
+    /// Free large blocks in the zones' lists; pages in per-CPU caches may hide some.
+    pub(crate) large_blocks: u64,
+    pub(crate) ideal: u64,
+    pub(crate) share: f64,
+}
+
+impl Report {
+    /// Gathers the phases of a run.
+    pub(crate) fn new(command: &'static str, seed: u64, interrupted: bool) -> Report {
+        Report {
+            schema: SCHEMA,
+            command,
+            seed,
+            verdict: Verdict::Verified,
+            interrupted,
+            ops: 0,
+            seconds: 0.0,
+            ops_per_s: 0.0,
+            verified_bytes: 0,
+            violations: 0,
+            violation_messages: Vec::new(),
+            budget_bytes: 0,
+            metadata_bytes: 0,
+            rss_start: None,
+            rss_max: None,
+            rss_end: None,
+            rss_samples: None,
+            latency_ns: Latency::of(&Tally::new().alloc_ns),
+            latency_free_ns: Latency::of(&Tally::new().free_ns),
+            slowpath_entries: 0,
+            overreclaim_pages_max: 0,
+            vmstat: BTreeMap::new(),
+            nodes: Vec::new(),
+            failures: Vec::new(),
+            phases: Vec::new(),
+            churn: None,
+        }
+    }
+
+    /// Adds phases, in the order in which they were played.
+    pub(crate) fn add_phases(&mut self, played: &[(Facts, Outcome)]) {
+        let mut all = Tally::new();
+        for (facts, outcome) in played {
+            all.merge(&outcome.tally);
+            self.add_phase(Phase::new(facts.clone(), outcome));
+            self.add_rss(outcome);
+        }
+        self.add_tally(&all);
+        if let Some(first) = self.phases.first() {
+            (self.nodes, self.vmstat) = (first.nodes.clone(), first.vmstat.clone());
+        }
+    }
+
+    fn add_phase(&mut self, phase: Phase) {
+        self.seconds += phase.seconds;
+        self.slowpath_entries += phase.slowpath_entries;
+        if phase.budget_bytes > self.budget_bytes {
+            self.budget_bytes = phase.budget_bytes;
+            self.metadata_bytes = phase.metadata_bytes;
+        }
+        self.phases.push(phase);
+    }
+
+    fn add_rss(&mut self, outcome: &Outcome) {
+        let Some(rss) = outcome.rss else { return };
+        self.rss_start = self.rss_start.or(Some(rss.start));
+        self.rss_max = self.rss_max.max(Some(rss.max));
+        self.rss_end = Some(rss.end);
+        self.rss_samples = Some(self.rss_samples.unwrap_or(0) + rss.samples);
+    }
+
+    fn add_tally(&mut self, all: &Tally) {
+        self.ops = all.ops;
+        self.ops_per_s = rate(all.ops, self.seconds);
+        self.verified_bytes = all.verified_bytes;
+        self.latency_ns = Latency::of(&all.alloc_ns);
+        self.latency_free_ns = Latency::of(&all.free_ns);
+        self.failures = all.refusals.iter().map(Failure::from).collect();
+        self.add_violations(&all.violations);
+    }
+
+    /// Adds what was found wrong.
+    pub(crate) fn add_violations(&mut self, violations: &Violations) {
+        self.violations += violations.count;
+        self.violation_messages
+            .extend(violations.messages.iter().cloned());
+        if self.violations > 0 {
+            self.verdict = Verdict::Violation;
+        }
+    }
+}
+
+impl Phase {
+    fn new(facts: Facts, outcome: &Outcome) -> Phase {
+        let Outcome { tally, held, .. } = outcome;
+        let seconds = outcome.played.as_secs_f64();
+        Phase {
+            name: outcome.name.clone(),
+            players: outcome.players,
+            rounds: outcome.rounds,
+            epochs: outcome.epochs,
+            ops: tally.ops,
+            seconds,
+            ops_per_s: rate(tally.ops, seconds),
+            allocs: tally.nr_allocs,
+            frees: tally.nr_frees,
+            splits: tally.nr_splits,
+            skipped: tally.nr_skipped,
+            cache: facts.cache.map(|limits| Cache::new(limits, tally)),
+            facts,
+            verified_bytes: tally.verified_bytes,
+            violations: tally.violations.count,
+            budget_bytes: wide(held.budget_bytes),
+            metadata_bytes: wide(held.metadata_bytes),
+            managed_pages: wide(held.managed_pages),
+            held_pages: wide(held.managed_pages) - wide(held.free_pages),
+            trimmed_bytes: outcome.trimmed_bytes,
+            rss_start: outcome.rss.map(|rss| rss.start),
+            rss_max: outcome.rss.map(|rss| rss.max),
+            rss_end: outcome.rss.map(|rss| rss.end),
+            latency_ns: Latency::of(&tally.alloc_ns),
+            latency_free_ns: Latency::of(&tally.free_ns),
+            slowpath_entries: outcome.slowpath_entries,
+            vmstat: held.vmstat.iter().collect(),
+            nodes: nodes(held),
+            failures: tally.refusals.iter().map(Failure::from).collect(),
+        }
+    }
+}
+
+impl Cache {
+    fn new((footprint_pages, limit_pages): (u64, u64), tally: &Tally) -> Cache {
+        let references = tally.nr_hits + tally.nr_misses;
+        Cache {
+            footprint_pages,
+            limit_pages,
+            hits: tally.nr_hits,
+            misses: tally.nr_misses,
+            evictions: tally.nr_evictions,
+            miss_ratio: tally.nr_misses as f64 / references.max(1) as f64,
+        }
+    }
+}
+
+impl Latency {
+    fn of(latencies: &Histogram<u64>) -> Latency {
+        Latency {
+            p50: latencies.value_at_quantile(0.5),
+            p99: latencies.value_at_quantile(0.99),
+            p999: latencies.value_at_quantile(0.999),
+            p9999: latencies.value_at_quantile(0.9999),
+            max: latencies.max(),
+            count: latencies.len(),
+        }
+    }
+}
+
+impl From<&Refusals> for Failure {
+    fn from(refusals: &Refusals) -> Failure {
+        let Refusals {
+            cause,
+            remedy,
+            count,
+        } = *refusals;
+        Failure {
+            cause,
+            remedy,
+            count,
+        }
+    }
+}
+
+impl From<&KernelState> for Kernel {
+    fn from(state: &KernelState) -> Kernel {
+        let zones = state.zones.iter().map(|zone| KernelZone {
+            name: zone.name.clone(),
+            managed: zone.managed,
+            min: zone.min,
+            low: zone.low,
+            high: zone.high,
+            nr_free: zone.nr_free.to_vec(),
+            unusable_index: unusable_index(&zone.nr_free),
+        });
+        Kernel {
+            zones: zones.collect(),
+        }
+    }
+}
+
+fn nodes(stats: &Stats) -> Vec<Node> {
+    let nodes = stats.nodes.iter().map(|node| Node {
+        id: node.id.get(),
+        kswapd: node.kswapd.to_string(),
+        kcompactd: node.kcompactd.to_string(),
+        zones: node.zones.iter().map(zone).collect(),
+    });
+    nodes.collect()
+}
+
+fn zone(zone: &pagepool::ZoneStats) -> Zone {
+    Zone {
+        name: zone.name,
+        spanned: wide(zone.spanned),
+        present: wide(zone.present),
+        managed: wide(zone.managed),
+        free: wide(zone.free),
+        cached: wide(zone.cached),
+        min: wide(zone.min),
+        low: wide(zone.low),
+        high: wide(zone.high),
+        boost: wide(zone.boost),
+        protection: zone.protection.map(wide).to_vec(),
+        nr_free: zone.nr_free.to_vec(),
+        unusable_index: Order::all()
+            .map(|order| zone.unusable_index(order))
+            .collect(),
+        pageblock_order: zone.pageblock_order.get(),
+        pageblocks_by_type: zone.pageblocks_by_type.to_vec(),
+    }
+}
+
+/// Share of free memory that blocks of each order cannot use, from free blocks by order.
+pub(super) fn unusable_index(nr_free: &[u64]) -> Vec<f64> {
+    let pages = |order: usize| nr_free[order] << order;
+    let free: u64 = (0..NR_ORDERS).map(pages).sum();
+    let index = |order: usize| {
+        let too_small: u64 = (0..order).map(pages).sum();
+        too_small as f64 / free.max(1) as f64
+    };
+    (0..NR_ORDERS).map(index).collect()
+}
+
+fn rate(ops: u64, seconds: f64) -> f64 {
+    match seconds > 0.0 {
+        true => ops as f64 / seconds,
+        false => 0.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unusable_index_counts_what_is_too_small() {
+        let mut nr_free = [0; NR_ORDERS];
+        (nr_free[0], nr_free[3]) = (8, 1);
+        let index = unusable_index(&nr_free);
+        assert_eq!(index[0], 0.0);
+        assert_eq!(index[1..=3], [0.5; 3]);
+        assert_eq!(index[4..], [1.0; 7]);
+        assert_eq!(unusable_index(&[0; NR_ORDERS]), [0.0; NR_ORDERS]);
+    }
+}

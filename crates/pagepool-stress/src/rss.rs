@@ -1,0 +1,166 @@
+//! The memory that the process really uses, sampled a thousand times a second.
+//!
+//! The figure is `resident` of `/proc/self/statm`. Where there is no such file, every figure is
+//! `None` and the report says so.
+//!
+//! The check that the pool keeps its budget is honest only if nothing but the pool grows: whoever
+//! calls [`Rss::mark`] has touched all other memory before.
+#![forbid(unsafe_code)]
+
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::FileExt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+const PERIOD: Duration = Duration::from_millis(1);
+const STACK: usize = 64 << 10;
+
+/// A running sampler; ends when dropped.
+#[derive(Debug)]
+pub(crate) struct Rss {
+    statm: Statm,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Counters between the sampler and the conductor. Nothing is ordered by them: each is a statistic.
+#[derive(Debug, Default)]
+struct Shared {
+    max: AtomicU64,
+    samples: AtomicU64,
+    stop: AtomicBool,
+}
+
+impl Rss {
+    /// Starts sampling; `None` where the system has no `/proc/self/statm`.
+    pub(crate) fn start() -> Option<Rss> {
+        let statm = Statm::open().ok()?;
+        let shared = Arc::new(Shared::default());
+        let sampler = (Statm::open().ok()?, Arc::clone(&shared));
+        let thread = thread::Builder::new()
+            .name("rss".to_owned())
+            .stack_size(STACK)
+            .spawn(move || sample(&sampler.0, &sampler.1))
+            .ok()?;
+        Some(Rss {
+            statm,
+            shared,
+            thread: Some(thread),
+        })
+    }
+
+    /// Bytes resident now.
+    pub(crate) fn now(&self) -> u64 {
+        self.statm.resident().unwrap_or(0)
+    }
+
+    /// Forgets what was sampled and returns the bytes resident now.
+    pub(crate) fn mark(&self) -> u64 {
+        let now = self.now();
+        self.shared.max.store(now, Relaxed);
+        self.shared.samples.store(0, Relaxed);
+        now
+    }
+
+    /// The largest sample since the mark, and how many there were.
+    pub(crate) fn max(&self) -> (u64, u64) {
+        let max = self.shared.max.load(Relaxed).max(self.now());
+        (max, self.shared.samples.load(Relaxed))
+    }
+}
+
+impl Drop for Rss {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // The sampler cannot fail; if it did, there is nothing to add.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn sample(statm: &Statm, shared: &Shared) {
+    let mut next = Instant::now();
+    while !shared.stop.load(Relaxed) {
+        if let Ok(resident) = statm.resident() {
+            shared.max.fetch_max(resident, Relaxed);
+            shared.samples.fetch_add(1, Relaxed);
+        }
+        next += PERIOD;
+        match next.checked_duration_since(Instant::now()) {
+            Some(rest) => thread::sleep(rest),
+            None => next = Instant::now(),
+        }
+    }
+}
+
+/// `/proc/self/statm`, kept open; reading it allocates nothing.
+#[derive(Debug)]
+struct Statm {
+    file: File,
+    page_size: u64,
+}
+
+impl Statm {
+    fn open() -> io::Result<Statm> {
+        let statm = Statm {
+            file: File::open("/proc/self/statm")?,
+            page_size: system_page_size()?,
+        };
+        statm.resident()?;
+        Ok(statm)
+    }
+
+    fn resident(&self) -> io::Result<u64> {
+        let mut text = [0; 128];
+        let len = self.file.read_at(&mut text, 0)?;
+        let pages = text[..len]
+            .split(|byte| *byte == b' ')
+            .nth(1)
+            .and_then(decimal);
+        pages
+            .map(|pages| pages * self.page_size)
+            .ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+}
+
+fn decimal(digits: &[u8]) -> Option<u64> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// The unit that statm counts in, from the auxiliary vector: pairs of words, kind 6.
+fn system_page_size() -> io::Result<u64> {
+    const AT_PAGESZ: u64 = 6;
+    let vector = fs::read("/proc/self/auxv")?;
+    let word = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().expect("eight bytes"));
+    let mut pairs = vector
+        .chunks_exact(16)
+        .map(|pair| (word(&pair[..8]), word(&pair[8..])));
+    let found = pairs.find(|(kind, _)| *kind == AT_PAGESZ);
+    found
+        .map(|(_, size)| size)
+        .ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_is_touched_shows() {
+        let Some(rss) = Rss::start() else { return };
+        let before = rss.mark();
+        let block = std::hint::black_box(vec![1_u8; 32 << 20]);
+        thread::sleep(Duration::from_millis(20));
+        let (max, samples) = rss.max();
+        assert!(max >= before + (block.len() / 2) as u64, "{before} {max}");
+        assert!(samples > 0);
+    }
+}

@@ -1,0 +1,191 @@
+//! The main job and the random loads.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use crate::support::{command, run, verified_json, write};
+
+fn number(value: &Value) -> u64 {
+    value
+        .as_u64()
+        .unwrap_or_else(|| panic!("{value} is not a count"))
+}
+
+fn sum(phases: &Value, field: &str) -> u64 {
+    phases
+        .as_array()
+        .expect("phases")
+        .iter()
+        .map(|phase| number(&phase[field]))
+        .sum()
+}
+
+/// Figures that say the same thing in two places say the same.
+fn assert_figures_agree(report: &Value) {
+    let phases = &report["phases"];
+    for field in ["ops", "verified_bytes", "violations", "slowpath_entries"] {
+        assert_eq!(number(&report[field]), sum(phases, field), "{field}");
+    }
+    for phase in phases.as_array().expect("phases") {
+        let [allocs, frees] = ["allocs", "frees"].map(|field| number(&phase[field]));
+        assert!(frees >= allocs, "all is freed, split blocks in parts");
+        let refused: u64 = phase["failures"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|f| number(&f["count"]))
+            .sum();
+        assert!(number(&phase["latency_ns"]["count"]) <= allocs + refused);
+        for zone in phase["nodes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|n| n["zones"].as_array().unwrap())
+        {
+            assert_eq!(zone["nr_free"].as_array().unwrap().len(), 11);
+            assert_eq!(zone["unusable_index"].as_array().unwrap().len(), 11);
+            let listed: u64 = zone["nr_free"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .enumerate()
+                .map(|(o, n)| number(n) << o)
+                .sum();
+            assert!(listed <= number(&zone["free"]), "{zone}");
+            assert!(number(&zone["free"]) <= number(&zone["managed"]));
+        }
+        let latency =
+            ["p50", "p99", "p999", "p9999", "max"].map(|p| number(&phase["latency_ns"][p]));
+        assert!(latency.is_sorted(), "{latency:?}");
+    }
+    if let Some(rss_max) = report["rss_max"].as_u64() {
+        assert!(rss_max <= number(&report["rss_start"]) + number(&report["budget_bytes"]));
+    }
+}
+
+#[test]
+fn the_main_job_ends_verified() {
+    let report = verified_json(["--duration", "1s", "--seed", "1", "--threads", "2"]);
+    assert_eq!(
+        (&report["command"], &report["seed"]),
+        (&"run".into(), &1.into())
+    );
+    assert_figures_agree(&report);
+    let pass = &report["phases"][0];
+    assert_eq!(pass["allocs"], 447_098);
+    assert_eq!(pass["splits"], 4);
+    assert_eq!(pass["managed_pages"], 39 * 512);
+    assert_eq!(
+        pass["facts"]["kernel"]["zones"][0]["unusable_index"][9],
+        1.0
+    );
+    assert_eq!(report["nodes"], pass["nodes"]);
+    assert_eq!(report["phases"][1]["players"], 2);
+}
+
+#[test]
+fn the_seed_comes_first_and_repeats_the_load() {
+    let args = [
+        "churn",
+        "--memory",
+        "8M",
+        "--generations",
+        "2",
+        "--seed",
+        "77",
+    ];
+    let text = run(args).stdout;
+    assert_eq!(text.lines().next(), Some("seed 77"));
+    let [one, two] = [0, 1].map(|_| verified_json(args));
+    for field in ["ops", "verified_bytes", "failures"] {
+        assert_eq!(one[field], two[field], "{field}");
+    }
+}
+
+#[test]
+fn churn_counts_large_blocks() {
+    let report = verified_json(["churn", "--memory", "32M", "--generations", "3"]);
+    assert_figures_agree(&report);
+    let churn = &report["churn"];
+    assert_eq!(churn["generations"].as_array().unwrap().len(), 4);
+    assert!(number(&churn["got"]) <= number(&churn["ideal"]));
+    let text = run([
+        "churn",
+        "--memory",
+        "8M",
+        "--generations",
+        "1",
+        "--order",
+        "2",
+    ])
+    .stdout;
+    assert!(text.contains("order 2, 50 % live, 1 generations"), "{text}");
+}
+
+#[test]
+fn every_kind_of_request_on_two_nodes() {
+    let report = verified_json([
+        "churn",
+        "--mixed",
+        "--ops",
+        "60K",
+        "--nodes",
+        "2",
+        "--threads",
+        "2",
+        "--memory",
+        "32M",
+    ]);
+    assert_figures_agree(&report);
+    assert!(number(&report["ops"]) > 50_000);
+    assert!(number(&report["phases"][0]["splits"]) > 0);
+}
+
+#[test]
+fn the_report_goes_to_a_file_and_nothing_shows_progress() {
+    let path = write("report.json", b"");
+    let run = run([
+        "churn",
+        "--memory",
+        "8M",
+        "--generations",
+        "1",
+        "--json",
+        path.to_str().unwrap(),
+    ]);
+    assert_eq!((run.status, run.stderr.as_str()), (0, ""));
+    assert!(run.stdout.ends_with("all verified\n"), "{}", run.stdout);
+    let report: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    assert_eq!(report["schema"], 1);
+}
+
+#[test]
+fn ctrl_c_ends_with_the_report_so_far() {
+    let mut child = command()
+        .args(["churn", "--mixed", "--duration", "60s", "--memory", "32M"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut seed = String::new();
+    stdout.read_line(&mut seed).unwrap();
+    assert!(seed.starts_with("seed "), "{seed}");
+    // The handler is set soon after the seed is printed; the load goes on for a minute.
+    thread::sleep(Duration::from_millis(1500));
+    let begin = Instant::now();
+    let kill = Command::new("sh")
+        .args(["-c", &format!("kill -INT {}", child.id())])
+        .status();
+    assert!(kill.expect("a shell").success());
+    let mut text = String::new();
+    stdout.read_to_string(&mut text).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{text}");
+    assert!(text.contains("interrupted"), "{text}");
+    assert!(begin.elapsed() < Duration::from_secs(30));
+}

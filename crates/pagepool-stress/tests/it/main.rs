@@ -1,0 +1,11 @@
+//! Runs the binary as a user does: what it prints, what it writes, how it ends.
+
+#![allow(
+    clippy::disallowed_types,
+    reason = "a test outside the model-checked library"
+)]
+
+mod bad_input; // exit status 2 and one line that says where
+mod loads; // run and churn
+mod replays; // every format
+mod support; // running the binary, writing traces

@@ -1,0 +1,54 @@
+//! Pageblocks that leave service and come back.
+//!
+//! *Kernel counterpart:* `offline_pages`, `online_pages` (v5.0), for pageblocks that are wholly free:
+//! emptying others is for compaction. An offline pageblock is an isolated one that nobody is emptying.
+
+use super::Buddy;
+use super::block::State;
+use crate::types::Pfn;
+
+impl Buddy {
+    /// Isolates pageblocks of which every page is free, from the highest down, as long as they fit
+    /// into `pages`. Passes each to `sink`, with the pages that it has.
+    pub(crate) fn isolate_free_blocks(
+        &mut self,
+        mut pages: usize,
+        mut sink: impl FnMut(Pfn, usize),
+    ) {
+        for block in (0..self.nr_blocks()).rev() {
+            let present = self.present_pages(block);
+            if present > pages || !self.is_wholly_free(block) {
+                continue;
+            }
+            let pfn = self.pfn(block);
+            self.isolate(pfn);
+            pages -= present;
+            sink(pfn, present);
+        }
+    }
+
+    /// Notes that no memory stands behind an isolated pageblock any more.
+    pub(crate) fn note_vacant(&mut self, pfn: Pfn) {
+        let block = self.block_of(pfn);
+        let word = self.word(block);
+        debug_assert!(word.is_isolated());
+        if word.state() == State::Head && word.is_resident() {
+            self.resident_free -= word.order().pages();
+            self.change(block, word.with_resident(false));
+        }
+    }
+
+    /// Pages of a pageblock that exist: fewer at the zone's end.
+    pub(super) fn present_pages(&self, block: usize) -> usize {
+        self.pages_from(block).min(self.block_order.pages())
+    }
+
+    fn is_wholly_free(&self, block: usize) -> bool {
+        let word = self.word(block);
+        let free = match word.state() {
+            State::Fresh | State::Head | State::Tail => true,
+            State::Parts => word.free() == self.present_pages(block),
+        };
+        free && !word.is_isolated()
+    }
+}

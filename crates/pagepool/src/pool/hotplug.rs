@@ -1,0 +1,89 @@
+//! Memory that leaves service and comes back while the pool runs.
+
+use super::{Inner, PagePool, pages};
+use crate::sync::MutexGuard;
+use crate::types::{NodeId, PAGE_SIZE, ZoneType};
+use crate::zone::Zone;
+use crate::zone::hotplug::OfflineBlock;
+
+/// A pageblock out of service, and where it belongs.
+#[derive(Debug)]
+pub(super) struct OfflineEntry {
+    node: NodeId,
+    zone: ZoneType,
+    block: OfflineBlock,
+}
+
+impl PagePool {
+    /// Takes up to `bytes` of a zone out of service and gives them back to the system; returns how
+    /// many bytes that were.
+    ///
+    /// Only pageblocks (2 MiB in zones of 8 MiB and more) of which nothing is in use can go, so the
+    /// result may be less than asked for, and 0 where the node does not exist. Marks, reserves and
+    /// cache sizes follow; a zone that has lost its last memory is not tried any more. Memory comes
+    /// back by [`online`](Self::online). The DMA zone's memory leaves service but stays locked.
+    ///
+    /// ```
+    /// # use pagepool::{NodeId, PagePool, ZoneType};
+    /// # let pool = PagePool::builder().managed(64 << 20).build()?;
+    /// let node = NodeId::new(0).unwrap();
+    /// assert_eq!(pool.offline(node, ZoneType::Normal, 16 << 20), 16 << 20);
+    /// assert_eq!(pool.stats().managed_pages, 48 << 8);
+    /// assert_eq!(pool.online(node, ZoneType::Normal, usize::MAX), 16 << 20);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn offline(&self, node: NodeId, zone: ZoneType, bytes: usize) -> usize {
+        let Some(home) = self.inner.nodes.get(node) else {
+            return 0;
+        };
+        let home = home.zone(zone);
+        let mut offline = self.inner.offline.lock();
+        let blocks = home.offline(bytes / PAGE_SIZE);
+        let pages: usize = blocks.iter().map(|block| block.pages).sum();
+        for block in blocks {
+            self.inner.vacate(home, &block);
+            offline.push(OfflineEntry { node, zone, block });
+        }
+        self.inner.renew(offline);
+        pages * PAGE_SIZE
+    }
+
+    /// Puts up to `bytes` of a zone back into service that were taken [out of it](Self::offline);
+    /// returns how many bytes that were.
+    pub fn online(&self, node: NodeId, zone: ZoneType, bytes: usize) -> usize {
+        let Some(home) = self.inner.nodes.get(node) else {
+            return 0;
+        };
+        let mut left = bytes / PAGE_SIZE;
+        let mut onlined = 0;
+        let mut offline = self.inner.offline.lock();
+        let chosen = offline.extract_if(.., |entry| {
+            let fits = (entry.node, entry.zone) == (node, zone) && entry.block.pages <= left;
+            left -= if fits { entry.block.pages } else { 0 };
+            fits
+        });
+        for entry in chosen {
+            onlined += entry.block.pages;
+            home.zone(zone).online(entry.block);
+        }
+        self.inner.renew(offline);
+        onlined * PAGE_SIZE
+    }
+}
+
+impl Inner {
+    /// Gives an offline pageblock's memory back; where the system will not, it stays, and is not used.
+    fn vacate(&self, zone: &Zone, block: &OfflineBlock) {
+        let locked = zone.zone_type() == ZoneType::Dma;
+        if !locked && pages::give_back(self.arena_of(block.pfn), block) {
+            zone.note_vacant(block);
+        }
+    }
+
+    /// Renews what is derived from the memory in service, before the next change can begin.
+    fn renew(&self, turn: MutexGuard<'_, Vec<OfflineEntry>>) {
+        self.nodes.apply(&self.settings.lock());
+        self.nodes.rebuild_zonelists();
+        drop(turn);
+    }
+}

@@ -1,0 +1,60 @@
+//! Memory that leaves service and comes back while the pool runs.
+//!
+//! *Kernel counterpart:* `mm/memory_hotplug.c: offline_pages`, `online_pages` (v5.0), in whole
+//! pageblocks that are free. `managed` follows; what is derived from it is the caller's to renew.
+
+use super::{Core, Zone};
+use crate::sync::atomic::Ordering;
+use crate::types::Pfn;
+
+/// A pageblock that was taken out of service: who has it owns its memory.
+#[derive(Debug)]
+pub(crate) struct OfflineBlock {
+    /// Its first frame.
+    pub(crate) pfn: Pfn,
+    /// The pages that it has.
+    pub(crate) pages: usize,
+}
+
+impl Zone {
+    /// Takes free pageblocks out of service, up to `pages`; returns them.
+    ///
+    /// Their memory is the caller's to give back, with [`note_vacant`](Self::note_vacant) after each:
+    /// nobody else can touch an offline pageblock.
+    pub(crate) fn offline(&self, pages: usize) -> Vec<OfflineBlock> {
+        self.drain();
+        // Room first: nothing allocates under the lock.
+        let mut taken = Vec::with_capacity(self.pages >> self.block_order().get());
+        let mut core = self.core.lock();
+        core.buddy
+            .isolate_free_blocks(pages, |pfn, pages| taken.push(OfflineBlock { pfn, pages }));
+        let nr_pages: usize = taken.iter().map(|block| block.pages).sum();
+        core.offline += nr_pages;
+        self.renew_managed(&core);
+        self.publish(&core);
+        taken
+    }
+
+    /// Notes that an offline pageblock's memory went back to the system.
+    pub(crate) fn note_vacant(&self, block: &OfflineBlock) {
+        let mut core = self.core.lock();
+        core.buddy.note_vacant(block.pfn);
+        self.publish(&core);
+    }
+
+    /// Puts a pageblock back into service.
+    pub(crate) fn online(&self, OfflineBlock { pfn, pages }: OfflineBlock) {
+        let mut core = self.core.lock();
+        let was_offline = core.buddy.unisolate(pfn);
+        debug_assert!(was_offline, "{pfn} is in service");
+        core.offline -= pages;
+        self.renew_managed(&core);
+        self.publish(&core);
+    }
+
+    fn renew_managed(&self, core: &Core) {
+        // Relaxed: written under the lock; readers take it as it comes.
+        self.managed
+            .store(self.pages - core.offline, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,153 @@
+//! A zone's marks, boost and lowmem reserves, and the check against them.
+//!
+//! *Kernel counterpart:* `zone_watermark_ok`, `zone_watermark_fast`, `boost_watermark` (v5.0). The
+//! arithmetic is in [`watermark`](super::watermark) and [`fragmentation`](super::fragmentation).
+
+use super::Zone;
+use super::fragmentation::{self, Suitability, SuitabilityMarks};
+use super::watermark::{self, AllocFlags, FreeView, Mark, Marks, Verdict};
+use crate::buddy::Availability;
+use crate::sync::atomic::Ordering;
+use crate::types::{NR_ZONES, Order, ZoneType};
+
+impl Zone {
+    /// A mark in pages, boost included.
+    pub(crate) fn mark(&self, mark: Mark) -> usize {
+        // Relaxed: a boost that was added or taken a moment ago may or may not be seen.
+        self.marks().get(mark) + self.boost.load(Ordering::Relaxed)
+    }
+
+    /// All marks, without boost, as they were set together.
+    pub(crate) fn marks(&self) -> Marks {
+        // Relaxed: one word, nothing else goes with it (W1).
+        Marks::from_raw(self.marks.load(Ordering::Relaxed))
+    }
+
+    /// Sets the marks. Other marks than before end any boost; a setting that leaves them as they are
+    /// does not.
+    pub(crate) fn set_marks(&self, marks: Marks) {
+        let _core = self.core.lock();
+        if marks == self.marks() {
+            return;
+        }
+        // Relaxed: written under the lock; readers take them as they come.
+        self.boost.store(0, Ordering::Relaxed);
+        self.marks.store(marks.raw(), Ordering::Relaxed);
+    }
+
+    /// Pages by which the marks are raised.
+    pub(crate) fn boost(&self) -> usize {
+        // Relaxed: as in `mark`.
+        self.boost.load(Ordering::Relaxed)
+    }
+
+    /// Sets how far fragmentation events may raise the marks, in ten-thousandths of the high mark.
+    pub(crate) fn set_boost_factor(&self, factor: u32) {
+        // Relaxed: read at the next event.
+        self.boost_factor.store(factor, Ordering::Relaxed);
+    }
+
+    /// Lowers the boost by what a reclaimer has answered (INV-8).
+    pub(crate) fn lower_boost(&self, answered: usize) {
+        let _core = self.core.lock();
+        // Relaxed: written under the lock.
+        let boost = self.boost.load(Ordering::Relaxed);
+        self.boost
+            .store(boost - boost.min(answered), Ordering::Relaxed);
+    }
+
+    /// Whether the background reclaimer is to be told about a boost; telling is then the caller's.
+    /// Asked only by requests that may wake it, so that no other swallows the news.
+    pub(crate) fn consume_boosted(&self) -> bool {
+        // Relaxed: test, then clear: a bit lost or seen twice is harmless, since the boost itself
+        // stands until a reclaimer has answered it. The test alone avoids a shared store.
+        if !self.boosted.load(Ordering::Relaxed) {
+            return false;
+        }
+        self.boosted.store(false, Ordering::Relaxed);
+        true
+    }
+
+    /// Pages kept back from requests of `class`.
+    pub(crate) fn reserve(&self, class: ZoneType) -> usize {
+        // Relaxed: a number by itself.
+        self.reserve[class.idx()].load(Ordering::Relaxed)
+    }
+
+    /// Sets what is kept back, by class.
+    pub(crate) fn set_reserves(&self, reserves: [usize; NR_ZONES]) {
+        for (reserve, pages) in self.reserve.iter().zip(reserves) {
+            // Relaxed: as in `reserve`.
+            reserve.store(pages, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a request of `class` may take a block of `order` here (spec 2.5).
+    pub(crate) fn check(&self, order: Order, class: ZoneType, flags: AllocFlags) -> Verdict {
+        self.check_against(self.check_mark(order, flags), order, class, flags)
+    }
+
+    /// As [`check`](Self::check), if `more` pages were free besides.
+    pub(crate) fn check_with(
+        &self,
+        more: usize,
+        order: Order,
+        class: ZoneType,
+        flags: AllocFlags,
+    ) -> Verdict {
+        let view = self.free_view();
+        let view = FreeView {
+            free: view.free.saturating_add(more),
+            ..view
+        };
+        let mark = self.check_mark(order, flags);
+        watermark::check(view, order, mark, self.reserve(class), flags)
+    }
+
+    /// As [`check`](Self::check), against a mark of the caller's choice.
+    pub(crate) fn check_against(
+        &self,
+        mark: usize,
+        order: Order,
+        class: ZoneType,
+        flags: AllocFlags,
+    ) -> Verdict {
+        watermark::check(self.free_view(), order, mark, self.reserve(class), flags)
+    }
+
+    /// The mark that applies. A single page that is asked for with high priority at the minimum need
+    /// not respect a boost (spec 9.3): the boost is against fragmentation, and a page cannot fragment.
+    fn check_mark(&self, order: Order, flags: AllocFlags) -> usize {
+        let urgent = order == Order::ZERO && flags.contains(AllocFlags::HIGH);
+        match flags.mark() {
+            Mark::Min if urgent => self.marks().get(Mark::Min),
+            mark => self.mark(mark),
+        }
+    }
+
+    fn free_view(&self) -> FreeView {
+        // Relaxed: exact counts, each by itself (N2); a mixture costs a vain attempt.
+        FreeView {
+            free: self.free.load(Ordering::Relaxed),
+            highatomic: self.free_highatomic.load(Ordering::Relaxed),
+            available: Availability::from_raw(self.available.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Pages free for requests, exactly, without what the caches hold.
+    pub(crate) fn free_pages(&self) -> usize {
+        // Relaxed: as in `free_view`.
+        self.free.load(Ordering::Relaxed)
+    }
+
+    /// Whether compacting this zone for `order` on behalf of `class` makes sense.
+    pub(crate) fn compaction_suitable(&self, order: Order, class: ZoneType) -> Suitability {
+        let marks = SuitabilityMarks {
+            min: self.mark(Mark::Min),
+            low: self.mark(Mark::Low),
+            reserve: self.reserve(class),
+        };
+        let counts = self.free_areas().by_order();
+        fragmentation::compaction_suitable(self.free_view(), &counts, order, marks)
+    }
+}

@@ -1,0 +1,259 @@
+//! Giving blocks back to a zone, and withholding them: drains, isolation, idle memory, closing.
+//!
+//! *Kernel counterpart:* `free_unref_page`, `free_one_page`, `free_pcppages_bulk`,
+//! `drain_pages_zone` (v5.0). Closing and memory for the system have none.
+
+use std::sync::Arc;
+
+use super::pcp::{self, Home, Pcp, PcpLists, Surplus};
+use super::sizing::PcpSizes;
+use super::{Contended, Core, Freed, Zone};
+use crate::buddy::IdleBlock;
+use crate::memmap::{FrameState, Special};
+use crate::sync::atomic::Ordering;
+use crate::sync::fence::mutated;
+use crate::sync::{WaitQueue, cpu};
+use crate::types::{Order, Pfn};
+
+impl Zone {
+    /// Takes back a block from its owner.
+    pub(crate) fn put(&self, pfn: Pfn, order: Order) -> Freed {
+        let sizes = self.pcp.sizes();
+        let mut contended = Contended(false);
+        if self.caches(order, sizes) {
+            match self.pcp.try_of(cpu::current()) {
+                Some(mut lists) if self.may_cache(&lists, pfn) => {
+                    return self.put_cached(&mut lists, pfn, order, sizes);
+                }
+                Some(_) => {}
+                None => contended = Contended(true),
+            }
+        }
+        self.map.set_state(pfn, FrameState::FREE);
+        let mut core = self.core.lock();
+        core.events.pages_freed += order.pages() as u64;
+        core.events.note(contended, order);
+        core.buddy.free(pfn, order);
+        self.settle(&mut core, order.pages())
+    }
+
+    /// Whether a freed block may go into a cache. Asked under the cache's lock: whoever isolates a
+    /// pageblock, or goes to sleep for want of memory, first says so and then empties each cache, so
+    /// either it finds the block there, or this look finds what it said.
+    fn may_cache(&self, lists: &PcpLists, pfn: Pfn) -> bool {
+        !lists.is_stopped()
+            && !self.blocks.is_isolated(pfn)
+            && !self.somebody_waits("freed.look_at_cache")
+    }
+
+    fn put_cached(&self, lists: &mut PcpLists, pfn: Pfn, order: Order, sizes: PcpSizes) -> Freed {
+        let home = Home {
+            mt: self.blocks.migratetype(pfn),
+            fullness: self.blocks.fullness(pfn),
+        };
+        lists.push(&self.map, pfn, order, home);
+        let returned = match lists.surplus(sizes) {
+            Surplus::None => return Freed::default(),
+            Surplus::Outgoing => lists.take_outgoing(&self.map),
+            Surplus::Pages(nr) => lists.take_pages(&self.map, nr),
+            Surplus::Blocks(nr) => lists.take_blocks(&self.map, nr),
+        };
+        self.return_blocks(&returned)
+    }
+
+    /// Gives blocks from a cache to the buddy under one hold of the lock.
+    fn return_blocks(&self, returned: &pcp::Returned) -> Freed {
+        let mut core = self.core.lock();
+        for (pfn, order) in returned {
+            core.buddy.free(*pfn, *order);
+        }
+        self.settle(&mut core, 0)
+    }
+
+    /// Publishes the counts after a free and says what the caller has to see to. `pages` are those
+    /// that came from an owner.
+    fn settle(&self, core: &mut Core, pages: usize) -> Freed {
+        // Relaxed: a limit by itself.
+        let keep = self.keep_resident.load(Ordering::Relaxed);
+        let too_much = core.buddy.resident_free_pages() > keep && !core.closing;
+        let idle = if too_much {
+            self.withdraw_locked(core)
+        } else {
+            None
+        };
+        self.publish(core);
+        Freed {
+            waiters: self.waiters("freed.look_at_zone"),
+            idle,
+            closing_pages: if core.closing { pages } else { 0 },
+        }
+    }
+
+    /// Whether a thread waits for memory. To be asked with the lock held that guards what the answer
+    /// decides on: see the head. `look` names the mutant without it.
+    pub(super) fn somebody_waits(&self, look: &'static str) -> bool {
+        self.freed.sleeper_hint() && !mutated(look)
+    }
+
+    /// The queue of those who wait for memory, if somebody does. Asked under the zone's lock.
+    fn waiters(&self, look: &'static str) -> Option<Arc<WaitQueue>> {
+        self.somebody_waits(look).then(|| Arc::clone(&self.freed))
+    }
+
+    /// Empties the caches of all CPUs into the buddy; returns how many pages that were.
+    ///
+    /// Who drains is about to look for memory itself, or does so on behalf of somebody who waits.
+    pub(crate) fn drain(&self) -> usize {
+        self.pcp
+            .each()
+            .map(|mut lists| self.drain_lists(&mut lists))
+            .sum()
+    }
+
+    fn drain_lists(&self, lists: &mut PcpLists) -> usize {
+        let before = lists.cached_pages();
+        while lists.cached_pages() > 0 {
+            let mut returned = lists.take_outgoing(&self.map);
+            if returned.is_empty() {
+                returned = lists.take_pages(&self.map, usize::MAX);
+            }
+            if returned.is_empty() {
+                returned = lists.take_blocks(&self.map, usize::MAX);
+            }
+            let mut core = self.core.lock();
+            for (pfn, order) in &returned {
+                core.buddy.free(*pfn, *order);
+            }
+            self.publish(&core);
+        }
+        before
+    }
+
+    /// The same on behalf of a thread that has published that it waits for memory. Whatever was freed
+    /// before is visible after; whoever frees later sees the waiter.
+    pub(crate) fn drain_for_waiter(&self) -> usize {
+        let drained = if mutated("freed.drain") {
+            0
+        } else {
+            self.drain()
+        };
+        if !mutated("freed.synchronize") {
+            self.synchronize();
+        }
+        drained
+    }
+
+    /// Waits until whoever holds the lock has let go of it. Without, a check of the marks may pass
+    /// over a free block, and a free over the waiter: a zone's counts are read without its lock, and
+    /// who finds them low does not take it.
+    fn synchronize(&self) {
+        drop(self.core.lock());
+    }
+
+    /// Withholds the pageblock of `pfn` from requests, and empties the caches of what they hold of
+    /// it. Returns whether it was not isolated before.
+    pub(crate) fn isolate(&self, pfn: Pfn) -> bool {
+        let isolated = {
+            let mut core = self.core.lock();
+            let isolated = core.buddy.isolate(pfn);
+            self.publish(&core);
+            isolated
+        };
+        if isolated {
+            self.drain();
+        }
+        isolated
+    }
+
+    /// Ends an isolation; returns whether there was one.
+    pub(crate) fn unisolate(&self, pfn: Pfn) -> bool {
+        let mut core = self.core.lock();
+        let ended = core.buddy.unisolate(pfn);
+        self.publish(&core);
+        ended
+    }
+
+    /// Pages of whole free blocks that have memory behind them.
+    pub(crate) fn resident_free_pages(&self) -> usize {
+        // Relaxed: as in `free_view`.
+        self.resident_free.load(Ordering::Relaxed)
+    }
+
+    /// Sets how many pages of whole free blocks may keep their memory.
+    pub(crate) fn set_keep_resident(&self, pages: usize) {
+        // Relaxed: a limit by itself.
+        self.keep_resident.store(pages, Ordering::Relaxed);
+    }
+
+    /// Withdraws a whole free block that has memory behind it.
+    pub(crate) fn withdraw_idle(&self) -> Option<IdleBlock> {
+        let mut core = self.core.lock();
+        let idle = self.withdraw_locked(&mut core);
+        self.publish(&core);
+        idle
+    }
+
+    fn withdraw_locked(&self, core: &mut Core) -> Option<IdleBlock> {
+        let idle = core.buddy.withdraw_idle()?;
+        core.withdrawn += idle.order.pages();
+        self.map
+            .set_state(idle.pfn, FrameState::special(Special::Isolated));
+        Some(idle)
+    }
+
+    /// Puts a withdrawn block back; `vacant` says whether its memory is gone.
+    pub(crate) fn return_idle(&self, idle: IdleBlock, vacant: bool) -> Freed {
+        let pages = idle.order.pages();
+        let mut core = self.core.lock();
+        self.map.set_state(idle.pfn, FrameState::FREE);
+        core.withdrawn -= pages;
+        core.buddy.return_idle(idle, vacant);
+        self.publish(&core);
+        Freed {
+            waiters: self.waiters("freed.look_at_return"),
+            idle: None,
+            closing_pages: if core.closing { pages } else { 0 },
+        }
+    }
+
+    /// Stops the caches and starts counting pages as they come back; returns how many are out,
+    /// withdrawn ones included.
+    pub(crate) fn begin_close(&self) -> usize {
+        for mut lists in self.pcp.each() {
+            self.drain_lists(&mut lists);
+            Pcp::stop(&mut lists);
+        }
+        let mut core = self.core.lock();
+        core.closing = true;
+        self.pages - core.buddy.free_pages() - core.buddy.isolated_free_pages()
+    }
+
+    /// Whether every page is in the buddy: none is out, and none in a cache either. Exact, as the sum
+    /// over caches and buddy in [`outstanding`](Self::outstanding) is not while a drain moves pages from
+    /// the one to the other and they are counted twice.
+    pub(crate) fn is_whole(&self) -> bool {
+        let core = self.core.lock();
+        core.buddy.free_pages() + core.buddy.isolated_free_pages() == self.pages
+    }
+
+    /// Pages that are out, withdrawn ones included; exact once the caches are empty.
+    pub(crate) fn outstanding(&self) -> usize {
+        let cached: usize = self.cached_by_cpu().iter().sum();
+        let core = self.core.lock();
+        let kept = core.buddy.free_pages() + core.buddy.isolated_free_pages() + cached;
+        self.pages.saturating_sub(kept)
+    }
+
+    /// Some of the blocks that are out.
+    pub(crate) fn blocks_out(&self, max: usize) -> Vec<(Pfn, Order)> {
+        let frames = (0..self.pages).map(|offset| self.start.add(offset));
+        let out = frames.filter_map(|pfn| {
+            let state = self.map.state(pfn);
+            state
+                .block()
+                .filter(|_| state.is_allocated())
+                .map(|(order, _)| (pfn, order))
+        });
+        out.take(max).collect()
+    }
+}

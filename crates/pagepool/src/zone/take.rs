@@ -1,0 +1,180 @@
+//! Taking blocks from a zone.
+//!
+//! *Kernel counterpart:* `rmqueue`, `rmqueue_pcplist`, `rmqueue_bulk`, `reserve_highatomic_pageblock`
+//! (v5.0).
+
+use super::pcp::{Home, PcpLists};
+use super::watermark::{self, AllocFlags, BoostInputs, Mark};
+use super::{Contended, Core, Taken, Zone, ZoneEvents, ZoneRequest};
+use crate::buddy::{FallbackEvent, Grant};
+use crate::sync::atomic::Ordering;
+use crate::sync::cpu;
+use crate::types::{Migratetype, Order, PAGEBLOCK_ORDER, Pfn, ZoneType};
+
+impl Zone {
+    /// Takes a block from the cache of `cpu`, and from nowhere else: the shortest path. No mark is
+    /// looked at: what a cache holds was taken above the marks, and refills look at them.
+    pub(crate) fn take_cached(&self, cpu: usize, request: ZoneRequest) -> Option<Taken> {
+        let mut lists = self.pcp.try_of(cpu)?;
+        let pfn = lists.pop(&self.map, request.order, request.want)?;
+        lists.count_local_hit();
+        self.map.set_state(pfn, request.state());
+        Some(Taken { pfn, vacant: false })
+    }
+
+    /// Takes a block, through the cache of this CPU where there is one.
+    pub(crate) fn take(&self, request: ZoneRequest) -> Option<Taken> {
+        if self.goes_through_cache(request) {
+            if let Some(mut lists) = self.pcp.try_of(cpu::current()) {
+                if !lists.is_stopped() {
+                    return self.take_refilling(&mut lists, request);
+                }
+            } else {
+                return self.take_direct(request, Contended(true));
+            }
+        }
+        self.take_direct(request, Contended(false))
+    }
+
+    fn goes_through_cache(&self, request: ZoneRequest) -> bool {
+        let reserved_first = request.order > Order::ZERO && request.flags.may_use_highatomic();
+        self.caches(request.order, self.pcp.sizes()) && !reserved_first
+    }
+
+    fn take_refilling(&self, lists: &mut PcpLists, request: ZoneRequest) -> Option<Taken> {
+        let ZoneRequest { order, want, .. } = request;
+        let pfn = match lists.pop(&self.map, order, want) {
+            Some(pfn) => pfn,
+            // A waiter that has emptied this cache already would not find the batch: see the head.
+            None if self.somebody_waits("freed.look_at_refill") => {
+                return self.take_direct(request, Contended(false));
+            }
+            None => {
+                self.refill(lists, request);
+                lists.pop(&self.map, order, want)?
+            }
+        };
+        self.map.set_state(pfn, request.state());
+        Some(Taken { pfn, vacant: false })
+    }
+
+    /// Moves a batch of blocks into a cache that has none of the kind.
+    fn refill(&self, lists: &mut PcpLists, request: ZoneRequest) {
+        let ZoneRequest { order, want, .. } = request;
+        let batch = usize::from(self.pcp.sizes().batch);
+        let count = if order == PAGEBLOCK_ORDER {
+            1
+        } else {
+            (batch >> order.get()).max(1)
+        };
+        let mut core = self.core.lock();
+        let Core { buddy, events, .. } = &mut *core;
+        let mut on_grant = |grant: Grant| {
+            debug_assert!(self.map.state(grant.pfn).is_free(), "N3: {}", grant.pfn);
+            self.note_fallback(events, grant.fallback, request.flags);
+            let fullness = self.blocks.fullness(grant.pfn);
+            lists.refill(&self.map, grant.pfn, order, Home { mt: want, fullness });
+        };
+        let census = |start, pages| self.map.movable_pages(start, pages);
+        buddy.alloc_bulk(request.demand(), count, &census, &mut on_grant);
+        self.publish(&core);
+    }
+
+    /// Takes a block from the buddy.
+    fn take_direct(&self, request: ZoneRequest, contended: Contended) -> Option<Taken> {
+        let mut core = self.core.lock();
+        core.events.note(contended, request.order);
+        let taken = self.take_locked(&mut core, request);
+        self.publish(&core);
+        taken
+    }
+
+    fn take_locked(&self, core: &mut Core, request: ZoneRequest) -> Option<Taken> {
+        let census = |start, pages| self.map.movable_pages(start, pages);
+        let grant = core.buddy.alloc(request.demand(), &census)?;
+        debug_assert!(self.map.state(grant.pfn).is_free(), "N3: {}", grant.pfn);
+        self.note_fallback(&mut core.events, grant.fallback, request.flags);
+        core.events.pages_allocated += request.order.pages() as u64;
+        self.map.set_state(grant.pfn, request.state());
+        Some(Taken {
+            pfn: grant.pfn,
+            vacant: grant.vacant,
+        })
+    }
+
+    /// Takes up to `count` blocks under one hold of the lock, while the marks allow it.
+    pub(crate) fn take_bulk(
+        &self,
+        request: ZoneRequest,
+        class: ZoneType,
+        count: usize,
+        sink: &mut dyn FnMut(Taken),
+    ) -> usize {
+        let mut core = self.core.lock();
+        for taken in 0..count {
+            if !self.check(request.order, class, request.flags).passes() {
+                return taken;
+            }
+            let Some(block) = self.take_locked(&mut core, request) else {
+                return taken;
+            };
+            self.publish(&core);
+            sink(block);
+        }
+        count
+    }
+
+    /// Answers a fragmentation event: the marks are raised (spec 2.4).
+    fn note_fallback(
+        &self,
+        events: &mut ZoneEvents,
+        event: Option<FallbackEvent>,
+        flags: AllocFlags,
+    ) {
+        let Some(FallbackEvent {
+            fragmenting: true, ..
+        }) = event
+        else {
+            return;
+        };
+        events.extfrag += 1;
+        // Relaxed: the boost is written under the lock, which the caller holds.
+        let boost = self.boost.load(Ordering::Relaxed);
+        let raised = watermark::boost_after_event(
+            boost,
+            BoostInputs {
+                high: self.marks().get(Mark::High),
+                managed: self.managed(),
+                block_pages: self.block_order().pages(),
+                factor: u64::from(self.boost_factor.load(Ordering::Relaxed)),
+            },
+        );
+        if raised == boost {
+            return;
+        }
+        self.boost.store(raised, Ordering::Relaxed);
+        if flags.contains(AllocFlags::KSWAPD) {
+            // Relaxed: see `consume_boosted`.
+            self.boosted.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Reserves the pageblock of an urgent request's block, if the reserve is short.
+    pub(crate) fn reserve_highatomic(&self, pfn: Pfn) {
+        let mut core = self.core.lock();
+        core.buddy.reserve_highatomic(pfn, self.managed());
+        self.publish(&core);
+    }
+
+    /// Opens a reserved pageblock to requests of type `want`; returns whether there was one.
+    pub(crate) fn unreserve_highatomic(&self, want: Migratetype, force: bool) -> bool {
+        // Relaxed: a zone without free reserved pages has nothing to open; checked again below.
+        if self.free_highatomic.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        let mut core = self.core.lock();
+        let opened = core.buddy.unreserve_highatomic(want, force);
+        self.publish(&core);
+        opened
+    }
+}
