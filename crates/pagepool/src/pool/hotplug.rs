@@ -85,5 +85,8 @@ impl Inner {
         self.nodes.apply(&self.settings.lock());
         self.nodes.rebuild_zonelists();
         drop(turn);
+        // Memory may have come into service, or the marks of what is left stand lower: that may let
+        // somebody pass who waits, and no free tells them.
+        self.nodes.freed().wake_all();
     }
 }
