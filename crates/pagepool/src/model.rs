@@ -2,6 +2,10 @@
 //! not public. Nothing here decides anything.
 
 #![forbid(unsafe_code)]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "who gives a page back has it no more"
+)]
 
 pub use crate::sync::parker::{CorePark, DaemonPark, Park};
 pub use crate::sync::{
@@ -107,8 +111,7 @@ impl Zone {
     /// Gives a page back and sees to what the zone says; `give_back` is what is done with the memory
     /// of an idle block. Returns the pages that came back to a closing zone.
     pub fn put(&self, page: Page, give_back: impl FnOnce()) -> usize {
-        let Page(pfn) = page;
-        let freed = self.zone.put(pfn, Order::ZERO);
+        let freed = self.zone.put(page.0, Order::ZERO);
         self.settle(freed, give_back)
     }
 

@@ -484,6 +484,13 @@ fn reserved_blocks_are_opened_before_a_refusal() {
     {}
     let (_, error) = exhaust(&allocator, Gfp::NOWAIT);
     assert_eq!(error, AllocError::BelowMin);
+    assert_eq!(
+        zone.free_areas().reserved_highatomic,
+        512,
+        "not for those who would do without"
+    );
+    let (_, error) = exhaust(&allocator, Gfp::KERNEL | Gfp::NORETRY);
+    assert_eq!(error, AllocError::BelowMin);
     assert_eq!(zone.free_areas().reserved_highatomic, 0);
     assert_eq!(free(&nodes), 64, "down to the minimum");
     assert!(nodes.counted(VmEvent::DrainRescues) >= 1);

@@ -8,7 +8,7 @@ use crate::types::{NR_MIGRATETYPES, NR_ZONES, PAGE_SIZE, ZoneType};
 use crate::zone::Zone;
 use crate::zone::lowmem;
 use crate::zone::sizing::PcpSizes;
-use crate::zone::watermark::{Mark, MarkInputs, compute_marks, default_min_free_kbytes};
+use crate::zone::watermark::{MarkInputs, compute_marks, default_min_free_kbytes};
 
 /// The lowmem reserve ratio of each zone.
 pub(crate) type Ratios = [u32; NR_ZONES];
@@ -22,6 +22,8 @@ pub(crate) struct MarkSettings {
     pub(crate) watermark_scale_factor: u32,
     /// `watermark_boost_factor`, in ten-thousandths.
     pub(crate) watermark_boost_factor: u32,
+    /// Whether a boost ends by itself, for want of a background reclaimer.
+    pub(crate) boost_lapses: bool,
     /// `lowmem_reserve_ratio`.
     pub(crate) lowmem_reserve_ratio: Ratios,
     /// `percpu_pagelist_fraction`.
@@ -64,6 +66,7 @@ impl Nodes {
                     scale_factor: u64::from(settings.watermark_scale_factor),
                 }));
                 zone.set_boost_factor(settings.watermark_boost_factor);
+                zone.set_boost_lapses(settings.boost_lapses);
                 zone.set_reserves(reserves);
                 let fraction = settings.percpu_pagelist_fraction;
                 zone.set_pcp_sizes(PcpSizes::new(zone.managed(), fraction, nr_cpus));
@@ -73,13 +76,12 @@ impl Nodes {
         self.set_grouping();
     }
 
-    /// Stops telling types apart where there are fewer pageblocks above the high marks than types:
-    /// grouping would only waste memory (spec 1.6).
+    /// Stops telling types apart where fewer pageblocks are in service than there are types: grouping
+    /// would only waste memory (spec 1.6). Since small zones have small pageblocks, that happens only
+    /// when most of a pool is taken out of service.
     fn set_grouping(&self) {
-        let usable = |zone: &Zone| {
-            zone.managed().saturating_sub(zone.marks().get(Mark::High)) >> zone.block_order().get()
-        };
-        let nr_blocks: usize = self.zones().map(usable).sum();
+        let in_service = |zone: &Zone| zone.managed() >> zone.block_order().get();
+        let nr_blocks: usize = self.zones().map(in_service).sum();
         for zone in self.zones() {
             zone.set_grouping(nr_blocks >= NR_MIGRATETYPES);
         }

@@ -297,6 +297,9 @@ impl Builder {
         match self.size {
             Size::Managed(bytes) => plans(bytes / PAGE_SIZE),
             Size::Budget(bytes) => {
+                check(self.dma < bytes, "dma", self.dma, || {
+                    format!("0 to {bytes} bytes less tables, part of the first node")
+                })?;
                 let least = self.nodes * (MIN_NODE_PAGES + self.dma.div_ceil(PAGE_SIZE));
                 let fixed = budget_of(&plans(least)?, nr_cpus);
                 check(bytes >= fixed, "memory", bytes, || {
@@ -431,6 +434,7 @@ impl Builder {
             min_free_kbytes: self.min_free_kbytes,
             watermark_scale_factor: self.watermark_scale_factor,
             watermark_boost_factor: self.watermark_boost_factor,
+            boost_lapses: true,
             lowmem_reserve_ratio: self.lowmem_reserve_ratio,
             percpu_pagelist_fraction: self.percpu_pagelist_fraction,
             keep_resident,

@@ -17,6 +17,10 @@
 //! ([`Zone::begin_close`](crate::zone::Zone::begin_close)), and the pool itself ([`lifetime`](super::lifetime)).
 
 #![forbid(unsafe_code)]
+#![allow(
+    unreachable_pub,
+    reason = "`pub` items are what models in loom-tests can reach through `pagepool::model`"
+)]
 
 use crate::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use crate::sync::fence::mutated;

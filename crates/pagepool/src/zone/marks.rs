@@ -47,6 +47,12 @@ impl Zone {
         self.boost_factor.store(factor, Ordering::Relaxed);
     }
 
+    /// Sets whether a boost ends by itself once the marks that it raised are met.
+    pub(crate) fn set_boost_lapses(&self, lapses: bool) {
+        // Relaxed: a setting.
+        self.boost_lapses.store(lapses, Ordering::Relaxed);
+    }
+
     /// Lowers the boost by what a reclaimer has answered (INV-8).
     pub(crate) fn lower_boost(&self, answered: usize) {
         let _core = self.core.lock();

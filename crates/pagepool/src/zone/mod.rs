@@ -186,6 +186,8 @@ pub(crate) struct Zone {
     /// Pages added to every mark; written under the lock.
     boost: AtomicUsize,
     boost_factor: AtomicU32,
+    /// Nobody answers a boost, so it ends by itself.
+    boost_lapses: AtomicBool,
     /// A boost was added for a request that may wake the background reclaimer.
     boosted: AtomicBool,
     reserve: [AtomicUsize; NR_ZONES],
@@ -230,6 +232,7 @@ impl Zone {
             marks: AtomicU64::new(Marks::default().raw()),
             boost: AtomicUsize::new(0),
             boost_factor: AtomicU32::new(0),
+            boost_lapses: AtomicBool::new(false),
             boosted: AtomicBool::new(false),
             reserve: std::array::from_fn(|_| AtomicUsize::new(0)),
             keep_resident: AtomicUsize::new(usize::MAX),

@@ -91,13 +91,14 @@ impl Zone {
         }
     }
 
-    /// Ends a boost that has got what it asked for: the marks that it raised are met. Where there is
-    /// a background reclaimer it lowers the boost by what it frees; where there is none, nobody else
-    /// would ever end it.
+    /// Ends a boost that has got what it asked for: the marks that it raised are met. Only where there
+    /// is no background reclaimer to lower it by what it frees: there nobody else would ever end it.
     fn lapse_boost(&self, core: &Core) {
         // Relaxed: the boost is written under the lock, which the caller holds.
         let boost = self.boost.load(Ordering::Relaxed);
-        if boost > 0 && core.buddy.free_pages() > self.marks().get(Mark::High) + boost {
+        // Relaxed: a setting.
+        let lapses = boost > 0 && self.boost_lapses.load(Ordering::Relaxed);
+        if lapses && core.buddy.free_pages() > self.marks().get(Mark::High) + boost {
             self.boost.store(0, Ordering::Relaxed);
         }
     }

@@ -993,6 +993,7 @@ fn a_boost_lapses_once_the_raised_marks_are_met() {
     let boost_after = |min| {
         let zone = mixed_zone(); // 2,016 pages free, in pieces
         zone.set_marks(marks(min, 25));
+        zone.set_boost_lapses(true);
         let stolen = take_with(&zone, UNMOVABLE, AllocFlags::NO_WATERMARKS).expect("it is stolen");
         assert!(zone.boost() > 0);
         drop(zone.put(stolen.pfn, Order::ZERO));
