@@ -3,6 +3,8 @@
 //! Errors of the allocation path are small `Copy` enums with one variant per thing a caller can do
 //! differently. Errors of set-up name the field, the value and the accepted range.
 
+#![forbid(unsafe_code)]
+
 use std::{fmt, io};
 
 use thiserror::Error;

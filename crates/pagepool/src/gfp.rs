@@ -8,6 +8,8 @@
 //! - G1: [`RECLAIMABLE`](Gfp::RECLAIMABLE) and [`MOVABLE`](Gfp::MOVABLE) exclude each other.
 //! - G2: at most one of [`DMA`](Gfp::DMA), [`DMA32`](Gfp::DMA32), [`HIGHMEM`](Gfp::HIGHMEM) is set.
 
+#![forbid(unsafe_code)]
+
 use bitflags::bitflags;
 
 use crate::types::{Migratetype, ZoneType};

@@ -7,6 +7,8 @@
 //! - T1: an [`Order`] is at most [`Order::MAX`].
 //! - T2: a [`Pfn`] names one frame of one node: the node in its top bits, the index below.
 
+#![forbid(unsafe_code)]
+
 use std::fmt;
 use std::ops::BitAnd;
 

@@ -280,7 +280,7 @@ fn a_fresh_pageblock_can_be_isolated() {
     assert!(b.unisolate(pfn));
     b.verify().unwrap();
     assert_eq!(
-        b.nr_free(MOVABLE, b.max_order()),
+        b.nr_free(MOVABLE, b.max_order),
         1,
         "merged back into one block"
     );
@@ -327,7 +327,7 @@ fn a_block_of_isolated_pageblocks_comes_back_in_pageblocks() {
     let mut b = buddy(4096);
     let pfn = b.take(10, MOVABLE);
     let halves = [pfn, pfn.add(512)];
-    halves.map(|half| assert!(b.isolate(half)));
+    assert!(halves.iter().all(|half| b.isolate(*half)));
     b.give(pfn, 10);
     assert_eq!(b.isolated_free_pages(), 1024);
     for half in halves {
@@ -475,7 +475,7 @@ fn run(pages: usize, managed: usize, ops: &[Op]) {
     while b.unreserve_highatomic(MOVABLE, true) {}
     b.verify().unwrap();
     assert_eq!(b.free_pages(), pages);
-    let largest = b.max_order();
+    let largest = b.max_order;
     let nr_largest: usize = Migratetype::ALL
         .iter()
         .map(|mt| b.nr_free(*mt, largest))

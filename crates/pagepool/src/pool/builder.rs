@@ -1,5 +1,7 @@
 //! Setting up a pool.
 
+#![forbid(unsafe_code)]
+
 use std::fmt;
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! What a pool is made of and how it stands, in numbers.
 
+#![forbid(unsafe_code)]
+
 use super::Inner;
 use crate::node::{DaemonState, Node};
 use crate::types::{NR_MIGRATETYPES, NR_ORDERS, NR_ZONES, NodeId, Order, ZoneType};

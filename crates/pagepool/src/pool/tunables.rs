@@ -1,5 +1,7 @@
 //! Settings that can be changed while the pool runs, by their kernel names.
 
+#![forbid(unsafe_code)]
+
 use super::Inner;
 use crate::error::RangeError;
 use crate::node::{MarkSettings, Ratios};

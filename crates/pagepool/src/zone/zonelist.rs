@@ -121,7 +121,7 @@ impl Zonelists {
     pub(crate) fn is_current(&self, cookie: u32) -> bool {
         // Acquire and a read-modify-write's newest value: an entry seen from a rebuild implies its
         // odd sequence is seen. Pairs with the swap in `rebuild`.
-        cookie % 2 == 0 && self.seq.fetch_add(0, Ordering::AcqRel) == cookie
+        cookie.is_multiple_of(2) && self.seq.fetch_add(0, Ordering::AcqRel) == cookie
     }
 }
 
