@@ -39,6 +39,10 @@ impl Buddy {
     }
 
     /// Puts a withdrawn block back; `vacant` says whether its memory is gone.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "who gives a block back has it no more"
+    )]
     pub(crate) fn return_idle(&mut self, idle: IdleBlock, vacant: bool) {
         let block = self.block_of(idle.pfn);
         for part in self.blocks_in(block, idle.order) {

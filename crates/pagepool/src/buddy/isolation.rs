@@ -36,6 +36,7 @@ impl Buddy {
     }
 
     /// Pageblocks that are isolated.
+    #[cfg_attr(not(test), expect(dead_code, reason = "compaction asks"))]
     pub(crate) fn nr_isolated_blocks(&self) -> usize {
         self.nr_isolated_blocks
     }

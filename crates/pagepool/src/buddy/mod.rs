@@ -265,10 +265,11 @@ impl Buddy {
         } else {
             Migratetype::Unmovable
         };
-        if highatomic && order > Order::ZERO {
-            if let Some(grant) = self.smallest(order, Migratetype::HighAtomic) {
-                return Some(grant);
-            }
+        if highatomic
+            && order > Order::ZERO
+            && let Some(grant) = self.smallest(order, Migratetype::HighAtomic)
+        {
+            return Some(grant);
         }
         self.smallest(order, want)
             .or_else(|| self.fall_back(order, want, fallback, census))
@@ -294,10 +295,10 @@ impl Buddy {
 
     /// Takes a block of type `mt`, splitting a larger one if need be.
     fn smallest(&mut self, order: Order, mt: Migratetype) -> Option<Grant> {
-        if order < self.block_order {
-            if let Some(block) = self.shelves.fullest(mt, order) {
-                return Some(self.take_part(block, order));
-            }
+        if order < self.block_order
+            && let Some(block) = self.shelves.fullest(mt, order)
+        {
+            return Some(self.take_part(block, order));
         }
         let (block, found) = self.smallest_whole(order.max(self.block_order), mt)?;
         Some(self.take_whole(block, found, order))
@@ -680,16 +681,6 @@ impl Buddy {
     /// The table of pageblock words, for reading without the lock.
     pub(crate) fn block_table(&self) -> BlockTable {
         self.blocks.clone()
-    }
-
-    /// The order of the zone's pageblocks.
-    pub(crate) fn block_order(&self) -> Order {
-        self.block_order
-    }
-
-    /// The largest order that can ever be free.
-    pub(crate) fn max_order(&self) -> Order {
-        self.max_order
     }
 
     /// Pages free for requests: exact.

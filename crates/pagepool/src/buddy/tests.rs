@@ -299,7 +299,7 @@ fn a_fresh_pageblock_can_be_isolated() {
     assert!(b.unisolate(pfn));
     b.verify().unwrap();
     assert_eq!(
-        b.nr_free(MOVABLE, b.max_order()),
+        b.nr_free(MOVABLE, b.max_order),
         1,
         "merged back into one block"
     );
@@ -476,7 +476,7 @@ fn run(pages: usize, managed: usize, ops: &[Op]) {
     while b.unreserve_highatomic(MOVABLE, true) {}
     b.verify().unwrap();
     assert_eq!(b.free_pages(), pages);
-    let largest = b.max_order();
+    let largest = b.max_order;
     let nr_largest: usize = Migratetype::ALL
         .iter()
         .map(|mt| b.nr_free(*mt, largest))

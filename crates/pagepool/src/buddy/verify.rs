@@ -149,7 +149,7 @@ impl Buddy {
     fn recount(&self, block: usize, word: BlockWord, tally: &mut Tally) {
         let row = self.row(word);
         match word.state() {
-            State::Fresh if block % self.nr_blocks_in(self.max_order) == 0 => {
+            State::Fresh if block.is_multiple_of(self.nr_blocks_in(self.max_order)) => {
                 tally.add(super::Row::Open(Migratetype::Movable), self.max_order, 1);
             }
             State::Parts => {

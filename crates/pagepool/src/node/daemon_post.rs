@@ -72,11 +72,16 @@ impl DaemonPost {
     }
 
     /// What is asked of the daemon.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the background daemons are its users")
+    )]
     pub(crate) fn request(&self) -> &RequestWord {
         &self.request
     }
 
     /// Where the daemon sleeps.
+    #[expect(dead_code, reason = "the background daemons are its users")]
     pub(crate) fn queue(&self) -> &WaitQueue {
         &self.queue
     }

@@ -12,6 +12,9 @@ use crate::zone::{Taken, Zone};
 
 use super::{Granted, Walk};
 
+/// Class and order of each request to a daemon.
+type Asked = Vec<(usize, u8)>;
+
 /// Settings with a minimum of so many pages for all zones together, and no reserves.
 pub(crate) fn settings(pages_min: u64) -> MarkSettings {
     MarkSettings {
@@ -98,7 +101,7 @@ impl Nodes {
     }
 
     /// What the node's daemons were asked for: reclaimer, compactor.
-    pub(crate) fn asked(&self, node: usize) -> (Vec<(usize, u8)>, Vec<(usize, u8)>) {
+    pub(crate) fn asked(&self, node: usize) -> (Asked, Asked) {
         let node = self.node(NodeId::at(node));
         let requests = |post: &super::DaemonPost| post.request().take().iter().collect();
         (requests(&node.kswapd), requests(&node.kcompactd))

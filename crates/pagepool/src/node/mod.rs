@@ -106,6 +106,10 @@ impl Node {
     }
 
     /// The CPUs that belong to it.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the background daemons are its users")
+    )]
     pub(crate) fn cpus(&self) -> &[usize] {
         &self.cpus
     }

@@ -55,7 +55,12 @@ impl<'a> AllocRequest<'a> {
     /// The node that the block should come from; that of the CPU by default. Others follow in the
     /// order of their distance from it. A node that the pool does not have counts as not given.
     pub fn prefer(mut self, node: NodeId) -> Self {
-        self.placement.preferred = self.pool.inner.nodes.get(node).map(|node| node.id());
+        self.placement.preferred = self
+            .pool
+            .inner
+            .nodes
+            .get(node)
+            .map(super::super::node::Node::id);
         self
     }
 

@@ -54,6 +54,10 @@ impl Zone {
     }
 
     /// Lowers the boost by what a reclaimer has answered (INV-8).
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the background daemons are its users")
+    )]
     pub(crate) fn lower_boost(&self, answered: usize) {
         let _core = self.core.lock();
         // Relaxed: written under the lock.

@@ -269,6 +269,10 @@ impl Zone {
     }
 
     /// Its first frame.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "what scans a zone begins there")
+    )]
     pub(crate) fn start(&self) -> Pfn {
         self.start
     }

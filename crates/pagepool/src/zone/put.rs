@@ -166,6 +166,10 @@ impl Zone {
 
     /// Withholds the pageblock of `pfn` from requests, and empties the caches of what they hold of
     /// it. Returns whether it was not isolated before.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "compaction empties pageblocks with it")
+    )]
     pub(crate) fn isolate(&self, pfn: Pfn) -> bool {
         let isolated = {
             let mut core = self.core.lock();
@@ -180,6 +184,10 @@ impl Zone {
     }
 
     /// Ends an isolation; returns whether there was one.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "compaction empties pageblocks with it")
+    )]
     pub(crate) fn unisolate(&self, pfn: Pfn) -> bool {
         let mut core = self.core.lock();
         let ended = core.buddy.unisolate(pfn);

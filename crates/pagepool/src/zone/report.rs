@@ -138,7 +138,7 @@ impl Zone {
                 }
                 // Withdrawn: counted by the zone; its length is that of its pageblocks.
                 (None, None) => {
-                    offset += self.block_order().pages() - offset % self.block_order().pages()
+                    offset += self.block_order().pages() - offset % self.block_order().pages();
                 }
             }
         }

@@ -25,10 +25,11 @@
 use bitflags::bitflags;
 
 use crate::buddy::Availability;
-use crate::types::{Migratetype, Order, PAGE_SIZE};
+use crate::types::{Migratetype, Order};
 
 /// KiB in a page.
-const PAGE_KIB: u64 = PAGE_SIZE as u64 / 1024;
+#[cfg(test)]
+const PAGE_KIB: u64 = crate::types::PAGE_SIZE as u64 / 1024;
 
 /// Limits of the default for `min_free_kbytes`, in KiB.
 #[derive(Clone, Copy, Debug)]

@@ -141,7 +141,7 @@ impl Zonelists {
         } else {
             self.seq.fetch_add(0, Ordering::AcqRel)
         };
-        cookie % 2 == 0 && now == cookie
+        cookie.is_multiple_of(2) && now == cookie
     }
 }
 
