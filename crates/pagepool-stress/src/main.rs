@@ -22,6 +22,7 @@ mod crew; // the threads
 mod phase; // one pool and its load
 mod player; // loads
 mod progress; // the line on the terminal
+mod rehearsal;
 mod report; // text and JSON
 mod rng; // random numbers
 mod rss; // resident memory

@@ -21,6 +21,7 @@ use crate::{
     crew::{Crew, Order, Seat},
     player::{Played, Stage},
     progress::{Goal, Progress},
+    rehearsal::rehearse,
     rss::Rss,
     tally::{Tally, Violations},
     units::wide,
@@ -142,6 +143,7 @@ pub(crate) fn perform(
         players.len() <= house.crew.size(),
         "each player has a thread"
     );
+    rehearse();
     let rss_start = house.rss.as_ref().map(Rss::mark);
     let pool = build(plan)?;
     let stage = Stage {

@@ -32,4 +32,4 @@ pub use types::{
 
 #[cfg(loom)]
 #[doc(hidden)]
-pub mod model; // what the models in the crate `loom-tests` are made of
+pub mod model; // 13  what the models in the crate `loom-tests` are made of

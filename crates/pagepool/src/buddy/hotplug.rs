@@ -27,15 +27,33 @@ impl Buddy {
         }
     }
 
+    /// Isolates the zone's last pageblock if it is a short one, wholly free, and memory may stand
+    /// behind it; returns its first frame and its pages. A short pageblock never becomes a whole free
+    /// block, so this is the only way for its memory to go back to the system.
+    pub(crate) fn isolate_idle_tail(&mut self) -> Option<(Pfn, usize)> {
+        let block = self.nr_blocks().checked_sub(1)?;
+        let pages = self.present_pages(block);
+        let is_short = pages < self.block_order.pages();
+        if !is_short || !self.word(block).is_resident() || !self.is_wholly_free(block) {
+            return None;
+        }
+        let pfn = self.pfn(block);
+        self.isolate(pfn);
+        Some((pfn, pages))
+    }
+
     /// Notes that no memory stands behind an isolated pageblock any more.
     pub(crate) fn note_vacant(&mut self, pfn: Pfn) {
         let block = self.block_of(pfn);
         let word = self.word(block);
         debug_assert!(word.is_isolated());
-        if word.state() == State::Head && word.is_resident() {
-            self.resident_free -= word.order().pages();
-            self.change(block, word.with_resident(false));
+        if !word.is_resident() {
+            return;
         }
+        if word.state() == State::Head {
+            self.resident_free -= word.order().pages();
+        }
+        self.change(block, word.with_resident(false));
     }
 
     /// Pages of a pageblock that exist: fewer at the zone's end.

@@ -339,10 +339,10 @@ impl Buddy {
             self.tally.add(self.row(word), split, 1);
         }
         let levels = self.levels_after(block, word, order.up_to(from));
+        let left = word.free() - order.pages();
         self.change(
             block,
-            word.with_free(word.free() - order.pages())
-                .with_levels(levels),
+            word.with_free(left).with_levels(levels).with_resident(true),
         );
 
         Grant {

@@ -19,7 +19,7 @@
 #![forbid(unsafe_code)]
 #![allow(
     unreachable_pub,
-    reason = "`pub` items are what models in loom-tests can reach through `pagepool::model`"
+    reason = "`pub` items are what models reach through `pagepool::model`"
 )]
 
 use crate::sync::atomic::{AtomicI64, AtomicUsize, Ordering};

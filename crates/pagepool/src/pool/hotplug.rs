@@ -7,6 +7,7 @@ use crate::sync::MutexGuard;
 use crate::types::{NodeId, PAGE_SIZE, ZoneType};
 use crate::zone::Zone;
 use crate::zone::hotplug::OfflineBlock;
+use crate::zone::vmstat::VmEvent;
 
 /// A pageblock out of service, and where it belongs.
 #[derive(Debug)]
@@ -75,9 +76,12 @@ impl PagePool {
 
 impl Inner {
     /// Gives an offline pageblock's memory back; where the system will not, it stays, and is not used.
-    fn vacate(&self, zone: &Zone, block: &OfflineBlock) {
+    pub(super) fn vacate(&self, zone: &Zone, block: &OfflineBlock) {
         let locked = zone.zone_type() == ZoneType::Dma;
         if !locked && pages::give_back(self.arena_of(block.pfn), block) {
+            self.nodes
+                .events()
+                .add(VmEvent::GivenBack, block.pages as u64);
             zone.note_vacant(block);
         }
     }

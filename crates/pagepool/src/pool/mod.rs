@@ -234,22 +234,32 @@ impl PagePool {
             .zones()
             .filter(|zone| zone.zone_type() != ZoneType::Dma)
         {
-            // A block that cannot be given back stays resident: then there is no end to look for.
-            for _ in 0..zone.managed() >> zone.block_order().get() {
-                let Some(idle) = zone.withdraw_idle() else {
-                    break;
-                };
-                lifetime::settle(
-                    self.inner.tether(),
-                    zone,
-                    Freed {
-                        idle: Some(idle),
-                        ..Freed::default()
-                    },
-                );
-            }
+            self.trim_zone(zone);
         }
         (self.inner.nodes.events().sum(VmEvent::GivenBack) - before) as usize * PAGE_SIZE
+    }
+
+    fn trim_zone(&self, zone: &Zone) {
+        // A block that cannot be given back stays resident: then there is no end to look for.
+        let mut rounds = zone.present() >> zone.block_order().get();
+        while let (Some(idle), 1..) = (zone.withdraw_idle(), rounds) {
+            rounds -= 1;
+            self.settle(
+                zone,
+                Freed {
+                    idle: Some(idle),
+                    ..Freed::default()
+                },
+            );
+        }
+        if let Some(tail) = zone.withdraw_tail() {
+            self.inner.vacate(zone, &tail);
+            self.settle(zone, zone.return_tail(tail));
+        }
+    }
+
+    fn settle(&self, zone: &Zone, freed: Freed) {
+        lifetime::settle(self.inner.tether(), zone, freed);
     }
 
     /// Empties the caches of all CPUs into the zones; returns how many bytes they held. If another

@@ -590,3 +590,23 @@ fn reclaimable_raw_pages_are_counted_while_they_are_out() {
     drop((parts, other));
     assert_eq!(count(), 0);
 }
+
+/// A pool that is no multiple of a pageblock ends in a short one, which never becomes a whole free
+/// block. Its memory stayed resident for ever.
+#[test]
+fn the_last_short_pageblock_is_trimmed_as_well() {
+    let pool = PagePool::builder()
+        .managed((32 << 20) - (64 << 10))
+        .build()
+        .unwrap();
+    let short = 512 - 16;
+    let mut pages = take_all(&pool, Order::ZERO);
+    pages.iter_mut().for_each(|page| page.fill(1));
+    drop(pages);
+    assert!(pool.trim() > (30 << 20) + short * PAGE_SIZE / 2);
+    assert_eq!(pool.trim(), 0);
+    pool.verify().unwrap();
+    let inner = &pool.inner;
+    let arena = inner.nodes.iter().next().unwrap().arena();
+    assert_eq!(arena.resident_pages(0, arena.pages()).unwrap(), 0);
+}

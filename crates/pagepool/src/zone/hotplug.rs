@@ -3,7 +3,7 @@
 //! *Kernel counterpart:* `mm/memory_hotplug.c: offline_pages`, `online_pages` (v5.0), in whole
 //! pageblocks that are free. `managed` follows; what is derived from it is the caller's to renew.
 
-use super::{Core, Zone};
+use super::{Core, Freed, Zone};
 use crate::sync::atomic::Ordering;
 use crate::types::Pfn;
 
@@ -40,6 +40,22 @@ impl Zone {
         let mut core = self.core.lock();
         core.buddy.note_vacant(block.pfn);
         self.publish(&core);
+    }
+
+    /// Withdraws the zone's last pageblock if it is a short one, wholly free, with memory behind it.
+    /// To be followed by [`return_tail`](Self::return_tail).
+    pub(crate) fn withdraw_tail(&self) -> Option<OfflineBlock> {
+        let mut core = self.core.lock();
+        let (pfn, pages) = core.buddy.isolate_idle_tail()?;
+        self.publish(&core);
+        Some(OfflineBlock { pfn, pages })
+    }
+
+    /// Puts a withdrawn tail back.
+    pub(crate) fn return_tail(&self, OfflineBlock { pfn, .. }: OfflineBlock) -> Freed {
+        let mut core = self.core.lock();
+        core.buddy.unisolate(pfn);
+        self.settle(&mut core, 0)
     }
 
     /// Puts a pageblock back into service.

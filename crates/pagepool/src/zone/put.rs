@@ -73,7 +73,7 @@ impl Zone {
 
     /// Publishes the counts after a free and says what the caller has to see to. `pages` are those
     /// that came from an owner.
-    fn settle(&self, core: &mut Core, pages: usize) -> Freed {
+    pub(super) fn settle(&self, core: &mut Core, pages: usize) -> Freed {
         // Relaxed: a limit by itself.
         let keep = self.keep_resident.load(Ordering::Relaxed);
         let too_much = core.buddy.resident_free_pages() > keep && !core.closing;
