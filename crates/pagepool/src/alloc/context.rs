@@ -98,10 +98,12 @@ impl Request {
     }
 
     fn check_that_it_fits(&self, nodes: &Nodes) -> Result<(), AllocError> {
+        // Every zone rather than the zonelist: that may be half written just now.
         let fits = |walk: &Walk| {
-            nodes
-                .eligible(walk)
-                .any(|zone| walk.order <= zone.max_order())
+            let allowed = nodes.iter().filter(|node| walk.mask.contains(node.id()));
+            allowed
+                .flat_map(|node| node.zones()[..=walk.class.idx()].iter())
+                .any(|zone| zone.is_managed() && walk.order <= zone.max_order())
         };
         if fits(&self.walk) {
             return Ok(());

@@ -10,6 +10,7 @@
 //!   repeated.
 
 use std::ops::ControlFlow::{self, Break, Continue};
+use std::time::Duration;
 
 use super::retry::Rounds;
 use super::{Allocator, CompactPriority, CompactResult, Request, scope};
@@ -19,6 +20,7 @@ use crate::node::{Granted, Shortage, Walk};
 use crate::sync::clock::{self, Instant};
 use crate::sync::thread;
 use crate::types::{NodeMask, Order, ZoneType};
+use crate::zone::Zone;
 use crate::zone::vmstat::VmEvent;
 use crate::zone::watermark::AllocFlags;
 
@@ -31,6 +33,10 @@ pub(super) struct SlowPath<'a> {
     rounds: Rounds,
     compact_result: CompactResult,
 }
+
+/// A request that must not fail waits at least so long before it looks around again and says that it
+/// waits: in a pool whose default deadline is shorter it would do nothing else.
+const MIN_NOFAIL_WAIT: Duration = Duration::from_millis(100);
 
 /// What to do after a step that found nothing.
 enum Next {
@@ -249,17 +255,24 @@ impl<'a> SlowPath<'a> {
             })
     }
 
+    /// Opens a reserved pageblock of a zone that the request may use; returns whether there was one.
     fn unreserve_highatomic(&self, force: bool) -> bool {
-        let Walk { want, .. } = self.request.walk;
-        self.allocator
-            .nodes
+        let Walk { want, order, .. } = self.request.walk;
+        let nodes = self.allocator.nodes;
+        let opened = nodes
             .eligible(&self.request.walk)
-            .any(|zone| zone.unreserve_highatomic(want, force))
+            .any(|zone| zone.unreserve_highatomic(want, order, force));
+        if opened {
+            // There may be more in it than we need.
+            nodes.freed().wake_all();
+        }
+        opened
     }
 
-    /// S18 to S21 and beyond: empties every cache, then waits for others if the request may.
+    /// S18 to S21 and beyond: puts back everything that is kept aside, then waits for others if the
+    /// request may.
     fn last_resort(&mut self) -> Option<Granted> {
-        if let Some(granted) = self.drain_and_walk() {
+        if let Some(granted) = self.gather_and_walk() {
             self.count(VmEvent::DrainRescues);
             return Some(granted);
         }
@@ -269,22 +282,36 @@ impl<'a> SlowPath<'a> {
         if self.request.has(Gfp::NOFAIL) {
             return Some(self.wait_without_deadline());
         }
-        if self.waits_for_others() {
-            self.wait_until(self.deadline)
+        let waited = if self.waits_for_others() {
+            self.wait_until(self.deadline, || false)
         } else {
-            None
-        }
+            self.wait_for_withdrawn()
+        };
+        // What was set aside while we slept counts as well.
+        waited.or_else(|| self.gather_and_walk())
     }
 
-    /// A3: looks once more after everything that is kept aside was put back.
-    fn drain_and_walk(&self) -> Option<Granted> {
+    /// A3: looks once more after everything that is kept aside was put back: the caches of all CPUs,
+    /// boosts that nobody answers, and, for those who need it badly, the urgent reserve.
+    fn gather_and_walk(&self) -> Option<Granted> {
+        let nodes = self.allocator.nodes;
         // After whoever drains already: at this point to be late is better than to miss a page.
-        self.allocator.nodes.drain_all_and_synchronize();
+        nodes.drain_all_and_synchronize();
+        nodes
+            .eligible(&self.request.walk)
+            .for_each(Zone::forgo_boost);
+        if let Some(granted) = self.walk() {
+            return Some(granted);
+        }
         // The urgent reserve is not for requests that would rather do without than wait.
         if self.request.gfp.intersects(Gfp::DIRECT_RECLAIM | Gfp::HIGH) {
-            self.unreserve_highatomic(true);
+            while self.unreserve_highatomic(true) {
+                if let Some(granted) = self.walk() {
+                    return Some(granted);
+                }
+            }
         }
-        self.walk()
+        None
     }
 
     /// Whether this is a request for which the kernel would kill (spec 3.15): then it waits here.
@@ -295,25 +322,44 @@ impl<'a> SlowPath<'a> {
             && self.request.walk.class >= ZoneType::Normal
     }
 
-    /// Waits on the queue of freed memory.
-    fn wait_until(&self, deadline: Option<Instant>) -> Option<Granted> {
+    /// Waits on the queue of freed memory, until there is a block, the deadline passes, or it is `vain`
+    /// to wait on.
+    fn wait_until(&self, deadline: Option<Instant>, vain: impl Fn() -> bool) -> Option<Granted> {
         self.count(VmEvent::FreedWaits);
         let mut granted = None;
+        let mut on_queue = false;
         self.allocator.nodes.freed().wait_until(deadline, || {
-            // On the queue by now: whoever frees next will see us, and we see what was freed before.
+            // The first look comes before we are on the queue, and we have just looked.
+            if !std::mem::replace(&mut on_queue, true) {
+                return false;
+            }
+            // Whoever frees next will see us, and we see what was freed before.
             self.allocator.nodes.drain_all_and_synchronize();
             granted = self.walk();
-            granted.is_some()
+            granted.is_some() || vain()
         });
         granted
+    }
+
+    /// Waits for blocks whose memory is just being given back to the system: they are free, and will
+    /// be there again in a moment.
+    fn wait_for_withdrawn(&self) -> Option<Granted> {
+        let nodes = self.allocator.nodes;
+        let on_their_way = || nodes.eligible(&self.request.walk).any(Zone::has_withdrawn);
+        if on_their_way() {
+            self.wait_until(self.deadline, || !on_their_way())
+        } else {
+            None
+        }
     }
 
     /// A request that must not fail: it may go deeper into the reserve, and says so when it is late.
     /// Each time it reclaims and compacts anew, since what could not be freed may have become so.
     fn wait_without_deadline(&mut self) -> Granted {
         self.flags |= AllocFlags::HARDER;
+        let patience = self.allocator.patience.max(MIN_NOFAIL_WAIT);
         loop {
-            if let Some(granted) = self.wait_until(clock::deadline_after(self.allocator.patience)) {
+            if let Some(granted) = self.wait_until(clock::deadline_after(patience), || false) {
                 return granted;
             }
             tracing::warn!(
@@ -324,7 +370,7 @@ impl<'a> SlowPath<'a> {
                 "a request that must not fail is still waiting for memory to be freed"
             );
             self.rounds = Rounds::START;
-            self.deadline = clock::deadline_after(self.allocator.patience);
+            self.deadline = clock::deadline_after(patience);
             if let Break(granted) = self.rounds() {
                 return granted;
             }
@@ -361,6 +407,7 @@ impl<'a> SlowPath<'a> {
             ..self.request.walk
         };
         let masked = self.request.walk.mask != NodeMask::ALL
+            && !self.request.has(Gfp::THISNODE)
             && nodes.shortage(&anywhere, self.flags).is_none();
         match nodes.shortage(&self.request.walk, self.flags) {
             _ if masked => AllocError::NodeMask,

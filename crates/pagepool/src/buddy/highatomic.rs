@@ -32,13 +32,22 @@ impl Buddy {
         self.nr_reserved_highatomic += self.block_order.pages();
     }
 
-    /// Gives a reserved pageblock with free pages to requests of type `want`; returns whether
-    /// there was one. Unless `force`d, the last pageblock stays reserved.
-    pub(crate) fn unreserve_highatomic(&mut self, want: Migratetype, force: bool) -> bool {
+    /// Gives a reserved pageblock with free pages to requests of type `want`, one that holds a block
+    /// of `order` if there is any; returns whether there was one. Unless `force`d, the last pageblock
+    /// stays reserved.
+    pub(crate) fn unreserve_highatomic(
+        &mut self,
+        want: Migratetype,
+        order: Order,
+        force: bool,
+    ) -> bool {
         if !force && self.nr_reserved_highatomic <= self.block_order.pages() {
             return false;
         }
-        let Some((block, nr_blocks)) = self.free_highatomic_block() else {
+        let found = self
+            .free_highatomic_block(order)
+            .or_else(|| self.free_highatomic_block(Order::ZERO));
+        let Some((block, nr_blocks)) = found else {
             return false;
         };
         self.retype(block, want);
@@ -51,14 +60,15 @@ impl Buddy {
         true
     }
 
-    /// A pageblock of the reserve that has something free, smallest blocks first.
-    fn free_highatomic_block(&self) -> Option<(usize, usize)> {
+    /// A pageblock of the reserve that has a block of `order` free, the smallest that does.
+    fn free_highatomic_block(&self, order: Order) -> Option<(usize, usize)> {
         let mt = Migratetype::HighAtomic;
-        let part = (0..self.block_order.idx())
+        let part = (order.idx()..self.block_order.idx())
             .find_map(|largest| self.shelves.emptiest(mt, Order::at(largest)))
             .map(|block| (block, 1));
         part.or_else(|| {
-            self.block_order
+            order
+                .max(self.block_order)
                 .up_to(self.max_order)
                 .find_map(|order| Some((self.shelves.whole(mt, order)?, self.nr_blocks_in(order))))
         })

@@ -50,9 +50,6 @@ impl Buddy {
         if !word.is_resident() {
             return;
         }
-        if word.state() == State::Head {
-            self.resident_free -= word.order().pages();
-        }
         self.change(block, word.with_resident(false));
     }
 

@@ -187,7 +187,7 @@ pub(crate) struct Buddy {
     /// Pageblocks that were never entered into the lists (B9).
     fresh: Range<usize>,
     tally: Tally,
-    /// Pages on whole free blocks with memory behind them.
+    /// Pages of whole free blocks with memory behind them, isolated ones left out.
     resident_free: usize,
     /// Pages in HighAtomic pageblocks (B8).
     nr_reserved_highatomic: usize,
@@ -405,7 +405,7 @@ impl Buddy {
         let word = self.word(block);
         debug_assert_eq!((word.state(), word.order()), (State::Head, order));
         self.tally.sub(self.row(word), order, 1);
-        if word.is_resident() {
+        if word.is_resident() && !word.is_isolated() {
             self.resident_free -= order.pages();
         }
         self.shelves
@@ -432,7 +432,7 @@ impl Buddy {
         }
         let head = self.word(block).with_state(State::Head).with_order(order);
         self.set_word(block, head);
-        if resident {
+        if resident && !head.is_isolated() {
             self.resident_free += order.pages();
         }
         self.shelves

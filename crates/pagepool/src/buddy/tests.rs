@@ -224,10 +224,10 @@ fn reserved_blocks_serve_urgent_requests_and_come_back() {
     );
 
     assert!(
-        !b.unreserve_highatomic(RECLAIMABLE, false),
+        !b.unreserve_highatomic(RECLAIMABLE, Order::ZERO, false),
         "the last pageblock stays"
     );
-    assert!(b.unreserve_highatomic(RECLAIMABLE, true));
+    assert!(b.unreserve_highatomic(RECLAIMABLE, Order::ZERO, true));
     assert_eq!(b.blocks.migratetype(pfn), RECLAIMABLE);
     assert_eq!(b.reserved_highatomic_pages(), 0);
     b.verify().unwrap();
@@ -454,7 +454,9 @@ fn run(pages: usize, managed: usize, ops: &[Op]) {
                     b.reserve_highatomic(start.add(offset), managed);
                 }
             }
-            Op::Unreserve { want, force } => drop(b.unreserve_highatomic(*want, *force)),
+            Op::Unreserve { want, force } => {
+                drop(b.unreserve_highatomic(*want, Order::ZERO, *force))
+            }
             Op::Idle { vacant } => {
                 if let Some(idle) = b.withdraw_idle() {
                     b.return_idle(idle, *vacant);
@@ -473,7 +475,7 @@ fn run(pages: usize, managed: usize, ops: &[Op]) {
     for page in 0..pages {
         b.unisolate(start.add(page));
     }
-    while b.unreserve_highatomic(MOVABLE, true) {}
+    while b.unreserve_highatomic(MOVABLE, Order::ZERO, true) {}
     b.verify().unwrap();
     assert_eq!(b.free_pages(), pages);
     let largest = b.max_order;

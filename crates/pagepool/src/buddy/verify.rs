@@ -19,7 +19,7 @@ impl Buddy {
             if word.shelf(self.block_order) != Shelf::None {
                 expected_on_shelves += 1;
             }
-            if word.state() == State::Head && word.is_resident() {
+            if word.state() == State::Head && word.is_resident() && !word.is_isolated() {
                 resident += word.order().pages();
             }
         }

@@ -70,7 +70,7 @@ impl NodePlan {
             .iter()
             .map(|pages| Zone::estimate(*pages, nr_cpus))
             .sum();
-        Memmap::estimate(self.zones.span()) + zones + size_of::<Node>()
+        Memmap::estimate(self.zones.span()) + zones + Node::fixed_bytes(nr_cpus)
     }
 
     pub(super) fn build(

@@ -30,7 +30,7 @@ use crate::arena::Arena;
 use crate::error::{BuildError, Violation};
 use crate::memmap::Memmap;
 use crate::sync::{CoreMutex, DeltaCounters, FenceNames, WaitQueue};
-use crate::types::{NR_ZONES, NodeId, Order, Pfn, ZoneType};
+use crate::types::{MAX_NODES, NR_ZONES, NodeId, Order, Pfn, ZoneType};
 use crate::zone::Zone;
 use crate::zone::vmstat::{NR_NODE_ITEMS, NodeItem, VmEvent, VmEvents};
 use crate::zone::watermark::Mark;
@@ -150,7 +150,15 @@ impl Node {
 
     fn metadata_bytes(&self) -> usize {
         let zones: usize = self.zones.iter().map(Zone::metadata_bytes).sum();
-        self.map.bytes() + zones + size_of::<Node>()
+        self.map.bytes() + zones + Node::fixed_bytes(self.counters.nr_cpus())
+    }
+
+    /// Bytes of a node that do not depend on its memory: itself with its zones, its counters, its
+    /// zonelist, and what it knows of CPUs and distances.
+    fn fixed_bytes(nr_cpus: usize) -> usize {
+        let counters = DeltaCounters::<NR_NODE_ITEMS>::bytes(nr_cpus);
+        let lists = Zonelists::bytes_per_node() + MAX_NODES + nr_cpus * size_of::<usize>();
+        size_of::<Node>() + counters + lists
     }
 }
 
@@ -310,7 +318,7 @@ impl Nodes {
 
     /// Bytes that do not depend on the memory there is.
     pub(crate) fn fixed_bytes(nr_cpus: usize) -> usize {
-        VmEvents::bytes(nr_cpus) + size_of::<Nodes>()
+        VmEvents::bytes(nr_cpus) + size_of::<Nodes>() + nr_cpus * size_of::<NodeId>()
     }
 
     /// Checks every invariant of every node.

@@ -161,7 +161,12 @@ impl Nodes {
             .filter(|zone| walk.order <= zone.max_order());
         let mut worst_case = Shortage::NoZone;
         for zone in verdicts {
-            let shortage = match zone.check(walk.order, walk.class, flags) {
+            let verdict = if flags.contains(AllocFlags::NO_WATERMARKS) {
+                zone.check_unmarked(walk.order)
+            } else {
+                zone.check(walk.order, walk.class, flags)
+            };
+            let shortage = match verdict {
                 Verdict::Pass => return None,
                 Verdict::BelowMark => Shortage::BelowMark,
                 Verdict::Reserved => Shortage::Reserved,

@@ -226,7 +226,7 @@ impl PagePool {
     /// Gives the memory of all free blocks of a pageblock (2 MiB) and more back to the system;
     /// returns how many bytes. They remain free, and are populated again on first use.
     pub fn trim(&self) -> usize {
-        self.drain();
+        self.inner.nodes.drain_all_and_synchronize();
         let before = self.inner.nodes.events().sum(VmEvent::GivenBack);
         for zone in self
             .inner

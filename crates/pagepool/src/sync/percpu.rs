@@ -110,6 +110,18 @@ impl<const N: usize> DeltaCounters<N> {
         counters
     }
 
+    /// How many CPUs the deltas are kept for.
+    #[must_use]
+    pub fn nr_cpus(&self) -> usize {
+        self.deltas.nr_slots()
+    }
+
+    /// Bytes of the counters of `nr_cpus` CPUs, beside the value itself.
+    #[must_use]
+    pub fn bytes(nr_cpus: usize) -> usize {
+        nr_cpus * size_of::<CachePadded<[AtomicI8; N]>>()
+    }
+
     /// Sets how far a CPU's delta may be from 0. Deltas beyond it move at their next update.
     ///
     /// # Panics

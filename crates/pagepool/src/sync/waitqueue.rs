@@ -39,7 +39,7 @@
 use std::mem::ManuallyDrop;
 
 use super::atomic::{AtomicU32, Ordering::Relaxed};
-use super::clock::Instant;
+use super::clock::{self, Instant};
 use super::fence::{fence_at, mutated};
 use super::lock_order::assert_none_held;
 use super::parker::{CorePark, Park, ParkState, Parked};
@@ -199,6 +199,10 @@ impl<P: Park> WaitQueue<P> {
         loop {
             match self.wait(deadline, &mut ready) {
                 WaitOutcome::Ready => return true,
+                // Somebody who wakes all the time must not hide the deadline.
+                WaitOutcome::Woken if deadline.is_some_and(|deadline| clock::now() >= deadline) => {
+                    return ready();
+                }
                 WaitOutcome::Woken => {}
                 WaitOutcome::TimedOut => return ready(),
             }

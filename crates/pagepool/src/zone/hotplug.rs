@@ -24,7 +24,7 @@ impl Zone {
     pub(crate) fn offline(&self, pages: usize) -> Vec<OfflineBlock> {
         self.drain();
         // Room first: nothing allocates under the lock.
-        let mut taken = Vec::with_capacity(self.pages >> self.block_order().get());
+        let mut taken = Vec::with_capacity(self.pages.div_ceil(self.block_order().pages()));
         let mut core = self.core.lock();
         core.buddy
             .isolate_free_blocks(pages, |pfn, pages| taken.push(OfflineBlock { pfn, pages }));

@@ -53,6 +53,15 @@ impl Zone {
         self.boost_lapses.store(lapses, Ordering::Relaxed);
     }
 
+    /// Ends a boost that nobody will answer, for a request that would be refused because of it.
+    pub(crate) fn forgo_boost(&self) {
+        // Relaxed: hints; a boost that is added meanwhile stands.
+        if self.boost_lapses.load(Ordering::Relaxed) && self.boost() > 0 {
+            let _core = self.core.lock();
+            self.boost.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// Lowers the boost by what a reclaimer has answered (INV-8).
     #[cfg_attr(
         not(test),
@@ -123,6 +132,11 @@ impl Zone {
         flags: AllocFlags,
     ) -> Verdict {
         watermark::check(self.free_view(), order, mark, self.reserve(class), flags)
+    }
+
+    /// Whether a request that ignores the marks would find a block of `order`.
+    pub(crate) fn check_unmarked(&self, order: Order) -> Verdict {
+        watermark::check(self.free_view(), order, 0, 0, AllocFlags::empty())
     }
 
     /// The mark that applies. A single page that is asked for with high priority at the minimum need

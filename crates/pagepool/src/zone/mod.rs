@@ -182,6 +182,7 @@ pub(crate) struct Zone {
     free_highatomic: AtomicUsize,
     available: AtomicU64,
     resident_free: AtomicUsize,
+    withdrawn: AtomicUsize,
     marks: AtomicU64,
     /// Pages added to every mark; written under the lock.
     boost: AtomicUsize,
@@ -219,6 +220,7 @@ impl Zone {
             free_highatomic: AtomicUsize::new(0),
             available: AtomicU64::new(buddy.availability().raw()),
             resident_free: AtomicUsize::new(0),
+            withdrawn: AtomicUsize::new(0),
             core: CoreMutex::ranked(
                 Rank::Zone,
                 Core {
@@ -282,6 +284,12 @@ impl Zone {
         pfn >= self.start && pfn.offset_from(self.start) < self.pages
     }
 
+    /// Whether free blocks are missing because their memory is being given back to the system.
+    pub(crate) fn has_withdrawn(&self) -> bool {
+        // Relaxed: published under the lock, which who looks here has taken since.
+        self.withdrawn.load(Ordering::Relaxed) > 0
+    }
+
     /// Puts other cache sizes in force.
     pub(crate) fn set_pcp_sizes(&self, sizes: PcpSizes) {
         self.pcp.set_sizes(sizes);
@@ -333,5 +341,6 @@ impl Zone {
             .store(core.buddy.availability().raw(), Ordering::Relaxed);
         self.resident_free
             .store(core.buddy.resident_free_pages(), Ordering::Relaxed);
+        self.withdrawn.store(core.withdrawn, Ordering::Relaxed);
     }
 }

@@ -161,10 +161,11 @@ impl PcpLists {
 
     /// Pages that should go back to the zone by now (P3).
     pub(crate) fn surplus(&self, sizes: PcpSizes) -> Surplus {
-        if self.blocks > usize::from(sizes.blocks) {
-            Surplus::Blocks(self.blocks - usize::from(sizes.blocks))
-        } else if self.outgoing_pages >= usize::from(sizes.batch) || self.outgoing.is_full() {
+        // The bundle first: it must never be full when the next block comes.
+        if self.outgoing_pages >= usize::from(sizes.batch) || self.outgoing.is_full() {
             Surplus::Outgoing
+        } else if self.blocks > usize::from(sizes.blocks) {
+            Surplus::Blocks(self.blocks - usize::from(sizes.blocks))
         } else if self.pages >= sizes.high as usize {
             Surplus::Pages(usize::from(sizes.batch).min(self.pages))
         } else {

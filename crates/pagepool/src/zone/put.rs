@@ -77,6 +77,10 @@ impl Zone {
         // Relaxed: a limit by itself.
         let keep = self.keep_resident.load(Ordering::Relaxed);
         let too_much = core.buddy.resident_free_pages() > keep && !core.closing;
+        // A block on its way to the system is missing until it is back: not while somebody waits, and
+        // only where its absence leaves the marks met.
+        let spare = core.buddy.free_pages() > self.mark(Mark::High) + Order::MAX.pages();
+        let too_much = too_much && spare && !self.freed.sleeper_hint();
         let idle = if too_much {
             self.withdraw_locked(core)
         } else {

@@ -54,14 +54,14 @@ impl Zone {
         self.blocks.count_by_type().map(|nr| nr as u64)
     }
 
-    /// Bytes of the zone's tables and caches.
+    /// Bytes of the zone's tables and caches, the zone itself not counted.
     pub(crate) fn metadata_bytes(&self) -> usize {
-        self.core.lock().buddy.bytes() + Pcp::bytes(self.pcp.nr_cpus()) + size_of::<Zone>()
+        self.core.lock().buddy.bytes() + Pcp::bytes(self.pcp.nr_cpus())
     }
 
     /// An upper bound of [`metadata_bytes`](Self::metadata_bytes) for a zone of `pages`.
     pub(crate) fn estimate(pages: usize, nr_cpus: usize) -> usize {
-        Buddy::estimate(pages) + Pcp::bytes(nr_cpus) + size_of::<Zone>()
+        Buddy::estimate(pages) + Pcp::bytes(nr_cpus)
     }
 
     /// Checks every invariant of the zone and what it is made of. Exact when nothing else runs; the

@@ -170,14 +170,20 @@ impl Zone {
         self.publish(&core);
     }
 
-    /// Opens a reserved pageblock to requests of type `want`; returns whether there was one.
-    pub(crate) fn unreserve_highatomic(&self, want: Migratetype, force: bool) -> bool {
+    /// Opens a reserved pageblock to requests of type `want`, one that holds a block of `order` if
+    /// there is any; returns whether there was one.
+    pub(crate) fn unreserve_highatomic(
+        &self,
+        want: Migratetype,
+        order: Order,
+        force: bool,
+    ) -> bool {
         // Relaxed: a zone without free reserved pages has nothing to open; checked again below.
         if self.free_highatomic.load(Ordering::Relaxed) == 0 {
             return false;
         }
         let mut core = self.core.lock();
-        let opened = core.buddy.unreserve_highatomic(want, force);
+        let opened = core.buddy.unreserve_highatomic(want, order, force);
         self.publish(&core);
         opened
     }

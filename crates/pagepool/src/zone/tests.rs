@@ -410,11 +410,11 @@ fn reserved_blocks_wait_among_the_movable_ones_and_drain_to_their_pageblock() {
     );
     assert_eq!(zone.cached(), 0, "and past the caches");
     assert!(
-        !zone.unreserve_highatomic(MOVABLE, false),
+        !zone.unreserve_highatomic(MOVABLE, Order::ZERO, false),
         "the last one stays"
     );
-    assert!(zone.unreserve_highatomic(MOVABLE, true));
-    assert!(!zone.unreserve_highatomic(MOVABLE, true));
+    assert!(zone.unreserve_highatomic(MOVABLE, Order::ZERO, true));
+    assert!(!zone.unreserve_highatomic(MOVABLE, Order::ZERO, true));
     assert_eq!(zone.free_highatomic.load(Ordering::Relaxed), 0);
     drop(zone.push(0, block, 1));
 }
@@ -898,7 +898,9 @@ fn step(zone: &Zone, model: &mut Model, op: &Op) {
                 zone.reserve_highatomic(zone.start().add(offset));
             }
         }
-        Op::Unreserve { want, force } => drop(zone.unreserve_highatomic(*want, *force)),
+        Op::Unreserve { want, force } => {
+            drop(zone.unreserve_highatomic(*want, Order::ZERO, *force))
+        }
         Op::Idle { vacant } => {
             if let Some(idle) = zone.withdraw_idle() {
                 zone.verify().unwrap();

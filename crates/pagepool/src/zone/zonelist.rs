@@ -85,6 +85,11 @@ impl Zonelists {
         }
     }
 
+    /// Bytes of one node's list.
+    pub(crate) fn bytes_per_node() -> usize {
+        size_of::<[AtomicU8; MAX_ENTRIES]>()
+    }
+
     /// Writes all lists anew.
     pub(crate) fn rebuild(&self, nodes: &[NodeShape]) {
         let _turn = self.turn.lock();
