@@ -287,6 +287,50 @@ fn trimmed_memory_leaves_and_comes_back_zeroed() {
     assert!(unsafe { block.assume_init() }.iter().all(|byte| *byte == 0));
 }
 
+/// `trim` withdrew a block and looked only then whether its rounds were used up: where the system
+/// refuses to take memory back, as it does for locked pages, the last block it withdrew was lost.
+#[test]
+fn a_trim_that_the_system_refuses_loses_nothing() {
+    let pool = small_pool(16);
+    let block = pool.alloc_pages(order(4), Gfp::NOWAIT).unwrap();
+    // SAFETY: locking memory that is ours changes nothing about it.
+    if unsafe { libc::mlock(block.as_ptr().cast(), block.len()) } != 0 {
+        return; // the host does not let us lock 64 KiB
+    }
+    drop(block);
+    assert_eq!(pool.trim(), 0);
+    assert_eq!(pool.stats().free_pages, 16);
+    pool.verify().unwrap();
+}
+
+#[test]
+fn a_bulk_request_for_everything_gets_what_there_is() {
+    let pool = small_pool(64);
+    let mut blocks = vec![];
+    let got = pool.alloc_bulk(order(1), Gfp::KERNEL, usize::MAX, &mut blocks);
+    assert_eq!((got.unwrap(), blocks.len()), (32, 32));
+    pool.verify().unwrap();
+}
+
+/// A setting that lets a waiting request pass did not wake it: it waited for somebody to free memory.
+#[test]
+fn a_lowered_minimum_wakes_who_waits_for_it() {
+    let builder = PagePool::builder().managed(1 << 20).min_free_kbytes(256);
+    let pool = builder.deadline(Duration::from_secs(20)).build().unwrap();
+    let _held = take_all(&pool, Order::ZERO);
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| pool.alloc_pages(Order::ZERO, Gfp::KERNEL).is_ok());
+        while !pool.inner.nodes.freed().has_sleeper() {
+            thread::yield_now();
+        }
+        let start = crate::sync::clock::now();
+        pool.tunables().set_min_free_kbytes(0).unwrap();
+        assert!(waiter.join().unwrap());
+        let took = crate::sync::clock::now().saturating_duration_since(start);
+        assert!(took < Duration::from_secs(2), "{took:?}");
+    });
+}
+
 #[test]
 fn freeing_beyond_the_threshold_gives_memory_back() {
     let pool = PagePool::builder()
