@@ -104,24 +104,24 @@ fn an_arena_lives_in_a_pool() {
 fn what_has_no_size_takes_no_memory() {
     let pool = pool();
     let layout = Layout::from_size_align(0, 1 << 12).unwrap();
-    let nothing = (&pool).allocate(layout).unwrap();
+    let nothing = pool.allocate(layout).unwrap();
     assert_eq!(nothing.len(), 0);
     assert_eq!(nothing.cast::<u8>().addr().get() % (1 << 12), 0);
     assert_eq!(out(&pool), 0);
     // SAFETY: it came from `allocate` with this layout.
-    unsafe { (&pool).deallocate(nothing.cast(), layout) };
+    unsafe { pool.deallocate(nothing.cast(), layout) };
 
     // Nothing grows to something and shrinks back to nothing.
     let page = Layout::from_size_align(100, 1).unwrap();
     let empty = Layout::from_size_align(0, 1).unwrap();
-    let nothing = (&pool).allocate(empty).unwrap();
+    let nothing = pool.allocate(empty).unwrap();
     // SAFETY: it came from `allocate` with this layout, which is no larger.
-    let grown = unsafe { (&pool).grow(nothing.cast(), empty, page) }.unwrap();
+    let grown = unsafe { pool.grow(nothing.cast(), empty, page) }.unwrap();
     assert_eq!(out(&pool), 1);
     // SAFETY: as above, the other way round.
-    let shrunk = unsafe { (&pool).shrink(grown.cast(), page, empty) }.unwrap();
+    let shrunk = unsafe { pool.shrink(grown.cast(), page, empty) }.unwrap();
     // SAFETY: as above.
-    unsafe { (&pool).deallocate(shrunk.cast(), empty) };
+    unsafe { pool.deallocate(shrunk.cast(), empty) };
     assert_all_back(&pool);
 
     let units: Vec<(), _> = std::iter::repeat_n((), 1000).collect_in(&pool);
@@ -143,12 +143,12 @@ fn over_aligned_layouts_are_served_up_to_the_largest_block() {
     let pool = pool();
     for shift in 0..=22 {
         let layout = Layout::from_size_align(24, 1 << shift).unwrap();
-        let block = (&pool).allocate_zeroed(layout).unwrap();
+        let block = pool.allocate_zeroed(layout).unwrap();
         assert_eq!(block.cast::<u8>().addr().get() % (1 << shift), 0);
         // SAFETY: just allocated, zeroed.
         assert!(unsafe { block.as_ref() }.iter().all(|byte| *byte == 0));
         // SAFETY: it came from `allocate` with this layout.
-        unsafe { (&pool).deallocate(block.cast(), layout) };
+        unsafe { pool.deallocate(block.cast(), layout) };
     }
     assert!(
         (&pool)
@@ -167,7 +167,7 @@ fn over_aligned_layouts_are_served_up_to_the_largest_block() {
 fn a_block_grows_and_shrinks_in_place_as_far_as_it_reaches() {
     let pool = pool();
     let layout = |bytes| Layout::from_size_align(bytes, 8).unwrap();
-    let mut block: NonNull<u8> = (&pool).allocate(layout(5000)).unwrap().cast();
+    let mut block: NonNull<u8> = pool.allocate(layout(5000)).unwrap().cast();
     // SAFETY: 5000 bytes were allocated.
     unsafe { block.write_bytes(7, 5000) };
     for (from, to, moves) in [
@@ -176,15 +176,15 @@ fn a_block_grows_and_shrinks_in_place_as_far_as_it_reaches() {
         (8193, 16_000, false),
     ] {
         // SAFETY: allocated with the first layout; the second is larger.
-        let grown = unsafe { (&pool).grow(block, layout(from), layout(to)) }.unwrap();
+        let grown = unsafe { pool.grow(block, layout(from), layout(to)) }.unwrap();
         assert_eq!(grown.cast() != block, moves, "{from} to {to}");
         block = grown.cast();
     }
     // SAFETY: allocated with the first layout; the second is smaller.
-    let shrunk = unsafe { (&pool).shrink(block, layout(16_000), layout(9000)) }.unwrap();
+    let shrunk = unsafe { pool.shrink(block, layout(16_000), layout(9000)) }.unwrap();
     assert_eq!(shrunk.cast(), block);
     // SAFETY: as above.
-    let shrunk = unsafe { (&pool).shrink(block, layout(9000), layout(4096)) }.unwrap();
+    let shrunk = unsafe { pool.shrink(block, layout(9000), layout(4096)) }.unwrap();
     assert_ne!(shrunk.cast(), block);
     // SAFETY: the first 5000 bytes were written, and moved along.
     assert!(
@@ -193,7 +193,7 @@ fn a_block_grows_and_shrinks_in_place_as_far_as_it_reaches() {
             .all(|byte| *byte == 7)
     );
     // SAFETY: it came from `shrink` with this layout.
-    unsafe { (&pool).deallocate(shrunk.cast(), layout(4096)) };
+    unsafe { pool.deallocate(shrunk.cast(), layout(4096)) };
     assert_all_back(&pool);
 }
 
