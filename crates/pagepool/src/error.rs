@@ -41,7 +41,7 @@ pub enum AllocError {
     #[error("the free memory is reserved for requests that need the lower zone")]
     LowmemReserve,
     /// Only nodes that the caller's mask forbids have memory.
-    #[error("the node mask excludes every node with memory")]
+    #[error("the node mask excludes every node with free memory")]
     NodeMask,
     /// The flags contradict each other.
     #[error("the request's flags contradict each other")]

@@ -85,7 +85,7 @@ impl Zone {
             want,
             flags: AllocFlags::KSWAPD,
         };
-        self.zone.take(request).map(|taken| Page(taken.pfn))
+        self.zone.take(request).map(|taken| Page(taken.pfn()))
     }
 
     /// Takes a page if the minimum allows it, as a walk over the zonelist does.

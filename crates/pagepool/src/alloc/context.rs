@@ -74,7 +74,7 @@ impl Request {
         let walk = Walk {
             order,
             want: super::grouping_of(gfp),
-            class: class_of_raw(order, gfp),
+            class: nodes.class_or_above(class_of_raw(order, gfp)),
             preferred,
             mask,
         };

@@ -124,12 +124,15 @@ impl Buddy {
                     continue;
                 };
                 if self.is_half_compatible(block, want, census) {
+                    // The pageblock that the zone ends in is in parts even when all of it is free.
+                    let all = self.block_order.pages().min(self.pages_from(block));
+                    let fragmenting = self.word(block).free() < all;
                     self.retype(block, want);
                     return Some(FallbackEvent {
                         found,
                         from: *from,
                         claimed: true,
-                        fragmenting: true,
+                        fragmenting,
                     });
                 }
             }

@@ -11,10 +11,20 @@ use crate::types::{Migratetype, Order, Pfn};
 #[derive(Debug)]
 #[must_use = "the block is lost unless it is given back with `return_idle`"]
 pub(crate) struct IdleBlock {
+    pfn: Pfn,
+    order: Order,
+}
+
+impl IdleBlock {
     /// Its first frame.
-    pub(crate) pfn: Pfn,
+    pub(crate) fn pfn(&self) -> Pfn {
+        self.pfn
+    }
+
     /// Its order, at least the zone's pageblock order.
-    pub(crate) order: Order,
+    pub(crate) fn order(&self) -> Order {
+        self.order
+    }
 }
 
 impl Buddy {

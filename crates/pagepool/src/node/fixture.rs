@@ -6,9 +6,9 @@ use crate::arena::{ArenaOptions, Source};
 use crate::gfp::Gfp;
 use crate::sync::CoreGuard;
 use crate::types::{Migratetype, NR_ZONES, NodeId, NodeMask, Order, Pfn, ZoneType};
+use crate::zone::Zone;
 use crate::zone::sizing::PcpSizes;
 use crate::zone::vmstat::VmEvent;
-use crate::zone::{Taken, Zone};
 
 use super::{Granted, Walk};
 
@@ -116,9 +116,6 @@ impl Nodes {
     pub(crate) fn plain_walk(&self, walk: &Walk) -> Option<Pfn> {
         let none = crate::zone::watermark::AllocFlags::empty();
         let granted: Option<Granted> = self.walk(walk, none, Gfp::empty());
-        granted.map(|Granted { taken, .. }: Granted| {
-            let Taken { pfn, .. } = taken;
-            pfn
-        })
+        granted.map(|granted| granted.taken.pfn())
     }
 }

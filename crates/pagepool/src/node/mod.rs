@@ -250,6 +250,19 @@ impl Nodes {
         &self.events
     }
 
+    /// The class itself; Normal for DMA in a pool that has no such zone (spec 1.7).
+    pub(crate) fn class_or_above(&self, class: ZoneType) -> ZoneType {
+        let has_dma = || {
+            self.zones()
+                .any(|zone| zone.zone_type() == ZoneType::Dma && zone.present() > 0)
+        };
+        if class == ZoneType::Dma && !has_dma() {
+            ZoneType::Normal
+        } else {
+            class
+        }
+    }
+
     /// The queue of those who wait for memory to be freed.
     pub(crate) fn freed(&self) -> &WaitQueue {
         &self.freed

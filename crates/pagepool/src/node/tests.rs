@@ -14,7 +14,7 @@ const LOW: AllocFlags = AllocFlags::WMARK_LOW;
 fn exhaust(nodes: &Nodes, walk: &Walk, flags: AllocFlags) -> Vec<Pfn> {
     let take = || nodes.walk(walk, flags, Gfp::empty());
     std::iter::from_fn(take)
-        .map(|granted| granted.taken.pfn)
+        .map(|granted| granted.taken.pfn())
         .collect()
 }
 
@@ -86,7 +86,7 @@ fn the_strict_attempt_respects_the_mask() {
     assert_eq!(nodes.nofragment(&walk), AllocFlags::empty());
     for flags in [nodes.nofragment(&walk), AllocFlags::NOFRAGMENT] {
         let granted = nodes.walk(&walk, LOW | flags, Gfp::KERNEL).unwrap();
-        assert_eq!(granted.taken.pfn.node().get(), 1);
+        assert_eq!(granted.taken.pfn().node().get(), 1);
     }
 }
 
@@ -347,7 +347,7 @@ fn balance_is_judged_by_order() {
 fn empty_zones_and_nodes_are_in_no_list() {
     let nodes = nodes(&[[0, 0, 0], [0, 64, 0]], 0);
     let granted = nodes.walk(&walk_at(0, 0), NONE, Gfp::empty()).unwrap();
-    assert_eq!(granted.taken.pfn.node().get(), 1);
+    assert_eq!(granted.taken.pfn().node().get(), 1);
     assert_eq!(
         nodes.counted(VmEvent::NumaHit),
         1,

@@ -7,7 +7,7 @@
 use super::Nodes;
 use crate::gfp::Gfp;
 use crate::sync::cpu;
-use crate::types::{Migratetype, NodeId, NodeMask, Order, ZoneType};
+use crate::types::{Migratetype, NodeId, NodeMask, Order, Pfn, ZoneType};
 use crate::zone::vmstat::VmEvent;
 use crate::zone::watermark::{AllocFlags, Verdict};
 use crate::zone::zonelist::ZoneRef;
@@ -39,7 +39,7 @@ impl Walk {
 }
 
 /// A block that was found.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Granted {
     /// The block.
     pub(crate) taken: Taken,
@@ -88,7 +88,7 @@ impl Nodes {
             };
             self.tell_of_boost(zone, flags, gfp);
             let taken = taken?;
-            self.after_take(zone, walk, taken, flags);
+            self.after_take(zone, walk, taken.pfn(), flags);
             Some(Granted {
                 taken,
                 from_reserve: flags.contains(AllocFlags::NO_WATERMARKS),
@@ -111,9 +111,9 @@ impl Nodes {
         }
     }
 
-    fn after_take(&self, zone: &Zone, walk: &Walk, taken: Taken, flags: AllocFlags) {
+    fn after_take(&self, zone: &Zone, walk: &Walk, pfn: Pfn, flags: AllocFlags) {
         if walk.order > Order::ZERO && flags.contains(AllocFlags::HARDER) {
-            zone.reserve_highatomic(taken.pfn);
+            zone.reserve_highatomic(pfn);
         }
         self.count_origin(zone, walk, 1);
     }

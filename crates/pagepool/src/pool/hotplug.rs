@@ -42,7 +42,7 @@ impl PagePool {
         let home = home.zone(zone);
         let mut offline = self.inner.offline.lock();
         let blocks = home.offline(bytes / PAGE_SIZE);
-        let pages: usize = blocks.iter().map(|block| block.pages).sum();
+        let pages: usize = blocks.iter().map(OfflineBlock::pages).sum();
         for block in blocks {
             self.inner.vacate(home, &block);
             offline.push(OfflineEntry { node, zone, block });
@@ -61,12 +61,12 @@ impl PagePool {
         let mut onlined = 0;
         let mut offline = self.inner.offline.lock();
         let chosen = offline.extract_if(.., |entry| {
-            let fits = (entry.node, entry.zone) == (node, zone) && entry.block.pages <= left;
-            left -= if fits { entry.block.pages } else { 0 };
+            let fits = (entry.node, entry.zone) == (node, zone) && entry.block.pages() <= left;
+            left -= if fits { entry.block.pages() } else { 0 };
             fits
         });
         for entry in chosen {
-            onlined += entry.block.pages;
+            onlined += entry.block.pages();
             home.zone(zone).online(entry.block);
         }
         self.inner.renew(offline);
@@ -78,10 +78,10 @@ impl Inner {
     /// Gives an offline pageblock's memory back; where the system will not, it stays, and is not used.
     pub(super) fn vacate(&self, zone: &Zone, block: &OfflineBlock) {
         let locked = zone.zone_type() == ZoneType::Dma;
-        if !locked && pages::give_back(self.arena_of(block.pfn), block) {
+        if !locked && pages::give_back(self.arena_of(block.pfn()), block) {
             self.nodes
                 .events()
-                .add(VmEvent::GivenBack, block.pages as u64);
+                .add(VmEvent::GivenBack, block.pages() as u64);
             zone.note_vacant(block);
         }
     }

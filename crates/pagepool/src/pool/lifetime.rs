@@ -57,6 +57,13 @@ impl PoolRef {
         unsafe { self.shared.as_ref() }
     }
 
+    /// Sees to what a zone of this pool has handed over.
+    pub(super) fn settle(&self, zone: &Zone, freed: Freed) {
+        // SAFETY: this handle keeps the pool alive, whatever is in `freed`; who has a `Freed` has it
+        // alone.
+        unsafe { settle(self.tether(), zone, freed) };
+    }
+
     /// The uncounted pointer that a block carries.
     pub(super) fn tether(&self) -> Tether {
         Tether {
@@ -149,13 +156,18 @@ impl Tether {
 pub(super) unsafe fn release(tether: Tether, zone: &Zone, pfn: Pfn, order: Order) {
     let freed = zone.put(pfn, order);
     if freed.is_something() {
-        settle(tether, zone, freed);
+        // SAFETY: `freed` came from a block of this pool just now.
+        unsafe { settle(tether, zone, freed) };
     }
 }
 
 /// Sees to what a zone has handed over with a free.
+///
+/// # Safety
+/// `freed` came from `zone`, a zone of this pool, and nobody else sees to it. If there is nothing in it
+/// that keeps the pool alive (see [`Freed`]), `tether` and `zone` are not used.
 #[cold]
-pub(super) fn settle(tether: Tether, zone: &Zone, freed: Freed) {
+unsafe fn settle(tether: Tether, zone: &Zone, freed: Freed) {
     let Freed {
         mut waiters,
         idle,

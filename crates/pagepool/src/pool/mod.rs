@@ -29,7 +29,7 @@ use crate::error::{AllocError, Violation};
 use crate::gfp::Gfp;
 use crate::node::{Granted, MarkSettings, Nodes};
 use crate::sync::Mutex;
-use crate::types::{Migratetype, Order, PAGE_SIZE, Pfn, ZoneType};
+use crate::types::{Order, PAGE_SIZE, Pfn, ZoneType};
 use crate::zone::vmstat::{NodeItem, VmEvent};
 use crate::zone::{Freed, Zone};
 
@@ -81,8 +81,8 @@ impl Inner {
 
     /// Gives the memory of a withdrawn block to the system and puts the block back.
     fn give_back(&self, zone: &Zone, idle: IdleBlock) -> Freed {
-        let pages = idle.order.pages();
-        let vacant = pages::give_back(self.arena_of(idle.pfn), &idle);
+        let pages = idle.order().pages();
+        let vacant = pages::give_back(self.arena_of(idle.pfn()), &idle);
         if vacant {
             self.nodes.events().add(VmEvent::GivenBack, pages as u64);
         }
@@ -143,7 +143,7 @@ impl PagePool {
     /// As [`alloc_pages`](Self::alloc_pages).
     pub fn alloc_pages_uninit(&self, order: Order, gfp: Gfp) -> Result<PagesUninit, AllocError> {
         let granted = self.inner.allocator().alloc(order, gfp)?;
-        Ok(self.hand_out(granted, order, gfp))
+        Ok(self.hand_out(self.adopt(granted), gfp))
     }
 
     fn alloc_placed(
@@ -153,15 +153,21 @@ impl PagePool {
         placement: Placement,
     ) -> Result<PagesUninit, AllocError> {
         let granted = self.inner.allocator().alloc_placed(order, gfp, placement)?;
-        Ok(self.hand_out(granted, order, gfp))
+        Ok(self.hand_out(self.adopt(granted), gfp))
     }
 
-    fn hand_out(&self, granted: Granted, order: Order, gfp: Gfp) -> PagesUninit {
-        if gfp.migratetype() == Migratetype::Reclaimable {
+    /// Puts a block into the hands of its owner: from here on it is freed whatever happens.
+    fn adopt(&self, granted: Granted) -> PagesUninit {
+        PagesUninit::new(&self.inner, granted)
+    }
+
+    /// Makes an adopted block ready for use.
+    fn hand_out(&self, pages: PagesUninit, gfp: Gfp) -> PagesUninit {
+        if gfp.contains(Gfp::RECLAIMABLE) {
             self.inner
-                .count_reclaimable(granted.taken.pfn, order.pages() as i64);
+                .count_reclaimable(pages.pfn(), pages.order().pages() as i64);
         }
-        let pages = PagesUninit::new(self.inner.tether(), granted, order);
+        pages.check_poison();
         if gfp.contains(Gfp::ZERO) {
             pages.zero_in_place()
         } else {
@@ -192,7 +198,7 @@ impl PagePool {
         let most = self.inner.nodes.zones().map(Zone::managed).sum::<usize>() >> order.get();
         let count = count.min(most);
         out.reserve(count);
-        let mut blocks = arrayvec::ArrayVec::<_, 64>::new();
+        let mut blocks = arrayvec::ArrayVec::<PagesUninit, 64>::new();
         let mut got = 0;
         while got < count {
             let batch = (count - got).min(blocks.capacity());
@@ -200,15 +206,15 @@ impl PagePool {
                 .inner
                 .allocator()
                 .alloc_bulk(order, gfp, batch, &mut |taken| {
-                    blocks.push(Granted {
+                    blocks.push(self.adopt(Granted {
                         taken,
                         from_reserve: false,
-                    });
+                    }));
                 })?;
             out.extend(
                 blocks
                     .drain(..)
-                    .map(|granted| self.hand_out(granted, order, gfp).zeroed()),
+                    .map(|pages| self.hand_out(pages, gfp).zeroed()),
             );
             got += n;
             if n < batch {
@@ -241,9 +247,10 @@ impl PagePool {
 
     fn trim_zone(&self, zone: &Zone) {
         // A block that cannot be given back stays resident: then there is no end to look for.
-        let mut rounds = zone.present() >> zone.block_order().get();
-        while let (Some(idle), 1..) = (zone.withdraw_idle(), rounds) {
-            rounds -= 1;
+        for _ in 0..zone.present() >> zone.block_order().get() {
+            let Some(idle) = zone.withdraw_idle() else {
+                break;
+            };
             self.settle(
                 zone,
                 Freed {
@@ -259,7 +266,7 @@ impl PagePool {
     }
 
     fn settle(&self, zone: &Zone, freed: Freed) {
-        lifetime::settle(self.inner.tether(), zone, freed);
+        self.inner.settle(zone, freed);
     }
 
     /// Empties the caches of all CPUs into the zones; returns how many bytes they held. If another

@@ -10,7 +10,7 @@ use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
-use super::lifetime::{self, Tether};
+use super::lifetime::{self, PoolRef, Tether};
 use super::{Inner, PagePool};
 use crate::arena::Arena;
 use crate::buddy::IdleBlock;
@@ -184,13 +184,13 @@ impl Pages {
     /// If `order` is larger than the block's.
     #[must_use = "what is not taken out of the iterator is freed"]
     pub fn split(self, order: Order) -> Split {
+        let own = self.order();
+        assert!(
+            order <= own,
+            "a block at {own:?} cannot be split into {order:?}"
+        );
         let whole = ManuallyDrop::new(self);
         let block = &whole.block;
-        assert!(
-            order <= block.order,
-            "a block at {:?} cannot be split into {order:?}",
-            block.order
-        );
         let count = block.order.pages() >> order.get();
         let (_, mobility) = block
             .map()
@@ -262,30 +262,40 @@ pub struct PagesUninit {
 block_api!(PagesUninit);
 
 impl PagesUninit {
-    pub(super) fn new(tether: Tether, granted: Granted, order: Order) -> PagesUninit {
+    /// Makes the handle of a block that was taken from this pool. A [`Taken`](crate::zone::Taken) is
+    /// made by a zone alone, for each block that leaves it, and cannot be copied: who has it owns the
+    /// block (O1).
+    pub(super) fn new(pool: &PoolRef, granted: Granted) -> PagesUninit {
         let Granted {
             taken,
             from_reserve,
         } = granted;
-        // SAFETY: the block was just taken: it is out.
-        let pool = unsafe { tether.pool() };
-        let arena = pool.arena_of(taken.pfn);
-        let ptr = arena.ptr(taken.pfn.index());
+        let (pfn, order) = (taken.pfn(), taken.order());
+        let arena = pool.arena_of(pfn);
+        arena.asan_unpoison(pfn.index(), order.pages());
+        let ptr = arena.ptr(pfn.index());
+        let tether = pool.tether();
         let block = Block {
             tether,
             ptr,
-            pfn: taken.pfn,
+            pfn,
             order,
             from_reserve,
             was_raw: false,
         };
-        arena.asan_unpoison(taken.pfn.index(), order.pages());
-        if pool.hardened {
-            check_poison(&block);
-        }
         PagesUninit {
             block,
-            vacant: taken.vacant,
+            vacant: taken.is_vacant(),
+        }
+    }
+
+    /// In a hardened pool, sees whether the memory is as it was left when it was freed.
+    ///
+    /// # Panics
+    /// If it was written meanwhile. The block is freed like any other then.
+    pub(super) fn check_poison(&self) {
+        if self.block.pool().hardened {
+            check_poison(&self.block);
         }
     }
 
@@ -318,7 +328,6 @@ impl PagesUninit {
 }
 
 /// Memory that is poisoned while it is free must come back as it was left.
-#[cold]
 fn check_poison(block: &Block) {
     let Block { pfn, order, .. } = *block;
     // SAFETY: (O1) the block is ours.
@@ -386,14 +395,23 @@ impl PagePool {
     /// Takes back a block that was given up by [`Pages::into_raw`].
     ///
     /// # Safety
-    /// `ptr` came from [`Pages::into_raw`] or [`alloc_raw`](Self::alloc_raw) of this pool, has not
-    /// come back since, and nobody else uses the memory.
+    /// 1. `ptr` came from [`Pages::into_raw`] or [`alloc_raw`](Self::alloc_raw) of this pool, has not
+    ///    come back since, and nobody else uses the memory.
+    /// 2. Every byte of the block is initialised.
     ///
     /// # Panics
     /// If `ptr` is not the first byte of a block of this pool that is out; the message names the frame
     /// and its state. Of two that come back with the same block, the second to drop it panics.
     #[must_use]
     pub unsafe fn from_raw(&self, ptr: NonNull<u8>) -> Pages {
+        // SAFETY: the caller's first promise.
+        let block = unsafe { self.claim_raw(ptr) };
+        Pages { block }
+    }
+
+    /// # Safety
+    /// As the first of [`from_raw`](Self::from_raw).
+    unsafe fn claim_raw(&self, ptr: NonNull<u8>) -> Block {
         let nodes = &self.inner.nodes;
         let Some(pfn) = nodes.locate(ptr.as_ptr()) else {
             panic!("{ptr:p} does not belong to this pool");
@@ -408,15 +426,13 @@ impl PagePool {
             panic!("{pfn} comes back from a raw pointer, but it is {state}");
         };
         let tether = self.inner.tether();
-        Pages {
-            block: Block {
-                tether,
-                ptr,
-                pfn,
-                order,
-                from_reserve: false,
-                was_raw: true,
-            },
+        Block {
+            tether,
+            ptr,
+            pfn,
+            order,
+            from_reserve: false,
+            was_raw: true,
         }
     }
 
@@ -431,16 +447,16 @@ impl PagePool {
         Ok(ManuallyDrop::new(pages).block.ptr)
     }
 
-    /// Frees a block by its pointer. The same as dropping what [`from_raw`](Self::from_raw) returns.
+    /// Frees a block by its pointer.
     ///
     /// # Safety
-    /// As [`from_raw`](Self::from_raw).
+    /// As the first of [`from_raw`](Self::from_raw).
     ///
     /// # Panics
     /// As [`from_raw`](Self::from_raw).
     pub unsafe fn free_raw(&self, ptr: NonNull<u8>) {
         // SAFETY: the caller's promise.
-        drop(unsafe { self.from_raw(ptr) });
+        drop(unsafe { self.claim_raw(ptr) });
     }
 
     /// Whether the block belongs to this pool.
@@ -458,13 +474,13 @@ pub(super) trait Withdrawn {
 
 impl Withdrawn for IdleBlock {
     fn frames(&self) -> (Pfn, usize) {
-        (self.pfn, self.order.pages())
+        (self.pfn(), self.order().pages())
     }
 }
 
 impl Withdrawn for OfflineBlock {
     fn frames(&self) -> (Pfn, usize) {
-        (self.pfn, self.pages)
+        (self.pfn(), self.pages())
     }
 }
 

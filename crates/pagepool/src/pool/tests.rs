@@ -287,6 +287,50 @@ fn trimmed_memory_leaves_and_comes_back_zeroed() {
     assert!(unsafe { block.assume_init() }.iter().all(|byte| *byte == 0));
 }
 
+/// `trim` withdrew a block and looked only then whether its rounds were used up: where the system
+/// refuses to take memory back, as it does for locked pages, the last block it withdrew was lost.
+#[test]
+fn a_trim_that_the_system_refuses_loses_nothing() {
+    let pool = small_pool(16);
+    let block = pool.alloc_pages(order(4), Gfp::NOWAIT).unwrap();
+    // SAFETY: locking memory that is ours changes nothing about it.
+    if unsafe { libc::mlock(block.as_ptr().cast(), block.len()) } != 0 {
+        return; // the host does not let us lock 64 KiB
+    }
+    drop(block);
+    assert_eq!(pool.trim(), 0);
+    assert_eq!(pool.stats().free_pages, 16);
+    pool.verify().unwrap();
+}
+
+#[test]
+fn a_bulk_request_for_everything_gets_what_there_is() {
+    let pool = small_pool(64);
+    let mut blocks = vec![];
+    let got = pool.alloc_bulk(order(1), Gfp::KERNEL, usize::MAX, &mut blocks);
+    assert_eq!((got.unwrap(), blocks.len()), (32, 32));
+    pool.verify().unwrap();
+}
+
+/// A setting that lets a waiting request pass did not wake it: it waited for somebody to free memory.
+#[test]
+fn a_lowered_minimum_wakes_who_waits_for_it() {
+    let builder = PagePool::builder().managed(1 << 20).min_free_kbytes(256);
+    let pool = builder.deadline(Duration::from_secs(20)).build().unwrap();
+    let _held = take_all(&pool, Order::ZERO);
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| pool.alloc_pages(Order::ZERO, Gfp::KERNEL).is_ok());
+        while !pool.inner.nodes.freed().has_sleeper() {
+            thread::yield_now();
+        }
+        let start = crate::sync::clock::now();
+        pool.tunables().set_min_free_kbytes(0).unwrap();
+        assert!(waiter.join().unwrap());
+        let took = crate::sync::clock::now().saturating_duration_since(start);
+        assert!(took < Duration::from_secs(2), "{took:?}");
+    });
+}
+
 #[test]
 fn freeing_beyond_the_threshold_gives_memory_back() {
     let pool = PagePool::builder()
@@ -609,4 +653,134 @@ fn the_last_short_pageblock_is_trimmed_as_well() {
     let inner = &pool.inner;
     let arena = inner.nodes.iter().next().unwrap().arena();
     assert_eq!(arena.resident_pages(0, arena.pages()).unwrap(), 0);
+}
+
+/// In a full pool without a reclaimer a boost could never end, and withheld what nobody could free.
+#[test]
+fn a_boost_that_nobody_answers_refuses_nothing() {
+    let pages_until_refused = |factor| {
+        let pool = PagePool::builder()
+            .memory(64 << 20)
+            .movable_share(0)
+            .watermark_boost_factor(factor)
+            .build()
+            .unwrap();
+        // Short of whole pageblocks, types are mixed, and each time the marks are raised.
+        let kinds = [
+            Gfp::NOWAIT,
+            Gfp::NOWAIT | Gfp::MOVABLE,
+            Gfp::NOWAIT | Gfp::RECLAIMABLE,
+        ];
+        let mut blocks = vec![];
+        for gfp in kinds.into_iter().cycle() {
+            match pool.alloc_pages_uninit(order(3), gfp) {
+                Ok(block) => blocks.push(block),
+                Err(_) => break,
+            }
+        }
+        blocks.len()
+    };
+    assert_eq!(pages_until_refused(15_000), pages_until_refused(0));
+}
+
+/// An order that is too large was noticed only when the handle was given up already.
+#[test]
+fn a_refused_split_frees_the_block() {
+    let pool = small_pool(64);
+    let block = pool.alloc_pages(order(1), Gfp::KERNEL).unwrap();
+    let split = std::panic::AssertUnwindSafe(|| drop(block.split(order(2))));
+    assert_panics("cannot be split", split);
+    pool.close(Duration::ZERO).unwrap();
+}
+
+/// The check of one block's poison panicked while others were in nobody's hands.
+#[test]
+fn a_poisoned_block_in_a_bulk_request_loses_no_other() {
+    let pool = PagePool::builder()
+        .managed(64 * PAGE_SIZE)
+        .hardened(true)
+        .build()
+        .unwrap();
+    let block = pool.alloc_pages(order(0), Gfp::KERNEL).unwrap();
+    let ptr = block.as_ptr().cast_mut();
+    drop(block);
+    // SAFETY: the page is mapped as long as the pool lives; that it is not ours is what is tested.
+    unsafe { ptr.write(1) };
+    let mut blocks = vec![];
+    let take = std::panic::AssertUnwindSafe(|| {
+        let _ = pool.alloc_bulk(Order::ZERO, Gfp::KERNEL, 32, &mut blocks);
+    });
+    assert_panics("was written while it was free", take);
+    drop(blocks);
+    pool.close(Duration::ZERO).unwrap();
+}
+
+/// Memory on its way to the system was missing for a request that was refused meanwhile.
+#[test]
+fn a_trim_makes_no_waiting_request_fail() {
+    let pool = PagePool::builder()
+        .managed(16 << 20)
+        .deadline(Duration::from_secs(20))
+        .build()
+        .unwrap();
+    let held: Vec<_> = (0..3)
+        .map(|_| pool.alloc_pages(order(10), Gfp::KERNEL).unwrap())
+        .collect();
+    let done = crate::sync::atomic::AtomicBool::new(false);
+    let relaxed = crate::sync::atomic::Ordering::Relaxed;
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(relaxed) {
+                pool.trim();
+            }
+        });
+        for _ in 0..200 {
+            for flags in [Gfp::KERNEL, Gfp::KERNEL | Gfp::NORETRY] {
+                pool.alloc_pages(order(0), flags).unwrap().fill(1);
+            }
+        }
+        done.store(true, relaxed);
+    });
+    drop(held);
+    pool.verify().unwrap();
+}
+
+/// Only one pageblock of the urgent reserve was opened before a refusal, and that the one with least
+/// to give: the same request succeeded when it was made again.
+#[test]
+fn every_reserved_block_is_opened_before_a_refusal() {
+    let pool = PagePool::builder()
+        .managed(400 << 20)
+        .movable_share(0)
+        .watermark_boost_factor(0)
+        .build()
+        .unwrap();
+    let zone = || pool.stats().nodes[0].zones[0].clone();
+    // Below the minimum, so that urgent requests are urgent.
+    pool.tunables().set_min_free_kbytes(200 << 10).unwrap();
+    let mut held = vec![];
+    while zone().free > 40_000 {
+        held.push(
+            pool.alloc_pages_uninit(order(9), Gfp::NOWAIT | Gfp::MEMALLOC)
+                .unwrap(),
+        );
+    }
+    let mut urgent = vec![];
+    while zone().reserved_highatomic < 1024 {
+        urgent.push(pool.alloc_pages_uninit(order(1), Gfp::ATOMIC).unwrap());
+    }
+    // Now nothing is free but two pages in the first reserved pageblock, and most of the second.
+    pool.tunables().set_min_free_kbytes(0).unwrap();
+    for n in [9, 0] {
+        held.extend(std::iter::from_fn(|| {
+            pool.alloc_pages_uninit(order(n), Gfp::NOWAIT).ok()
+        }));
+    }
+    drop(urgent.remove(0));
+    pool.drain();
+    assert!(
+        pool.alloc_pages_uninit(order(4), Gfp::KERNEL | Gfp::NORETRY)
+            .is_ok()
+    );
+    pool.verify().unwrap();
 }

@@ -10,10 +10,20 @@ use crate::types::Pfn;
 /// A pageblock that was taken out of service: who has it owns its memory.
 #[derive(Debug)]
 pub(crate) struct OfflineBlock {
+    pfn: Pfn,
+    pages: usize,
+}
+
+impl OfflineBlock {
     /// Its first frame.
-    pub(crate) pfn: Pfn,
+    pub(crate) fn pfn(&self) -> Pfn {
+        self.pfn
+    }
+
     /// The pages that it has.
-    pub(crate) pages: usize,
+    pub(crate) fn pages(&self) -> usize {
+        self.pages
+    }
 }
 
 impl Zone {

@@ -94,13 +94,30 @@ impl ZoneRequest {
     }
 }
 
-/// A block taken from a zone.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// A block taken from a zone: who has it owns the block, and has to see that it comes back.
+#[derive(PartialEq, Eq, Debug)]
+#[must_use = "the block is lost unless it is put back"]
 pub(crate) struct Taken {
+    pfn: Pfn,
+    order: Order,
+    vacant: bool,
+}
+
+impl Taken {
     /// Its first frame.
-    pub(crate) pfn: Pfn,
+    pub(crate) fn pfn(&self) -> Pfn {
+        self.pfn
+    }
+
+    /// Its order.
+    pub(crate) fn order(&self) -> Order {
+        self.order
+    }
+
     /// Whether it is known to read as zeros.
-    pub(crate) vacant: bool,
+    pub(crate) fn is_vacant(&self) -> bool {
+        self.vacant
+    }
 }
 
 /// What the caller of a zone has to see to, once no lock is held.

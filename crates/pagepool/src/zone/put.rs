@@ -221,7 +221,7 @@ impl Zone {
 
     fn withdraw_locked(&self, core: &mut Core) -> Option<IdleBlock> {
         let idle = core.buddy.withdraw_idle()?;
-        core.withdrawn += idle.order.pages();
+        core.withdrawn += idle.order().pages();
         self.mark_pageblocks(&idle, FrameState::special(Special::Isolated));
         Some(idle)
     }
@@ -229,14 +229,14 @@ impl Zone {
     /// Sets the state of the first frame of each pageblock of a withdrawn block: such a state says no
     /// length.
     fn mark_pageblocks(&self, idle: &IdleBlock, state: FrameState) {
-        for offset in (0..idle.order.pages()).step_by(self.block_order().pages()) {
-            self.map.set_state(idle.pfn.add(offset), state);
+        for offset in (0..idle.order().pages()).step_by(self.block_order().pages()) {
+            self.map.set_state(idle.pfn().add(offset), state);
         }
     }
 
     /// Puts a withdrawn block back; `vacant` says whether its memory is gone.
     pub(crate) fn return_idle(&self, idle: IdleBlock, vacant: bool) -> Freed {
-        let pages = idle.order.pages();
+        let pages = idle.order().pages();
         let mut core = self.core.lock();
         self.mark_pageblocks(&idle, FrameState::FREE);
         core.withdrawn -= pages;

@@ -19,7 +19,11 @@ impl Zone {
         let pfn = lists.pop(&self.map, request.order, request.want)?;
         lists.count_local_hit();
         self.map.set_state(pfn, request.state());
-        Some(Taken { pfn, vacant: false })
+        Some(Taken {
+            pfn,
+            order: request.order,
+            vacant: false,
+        })
     }
 
     /// Takes a block, through the cache of this CPU where there is one.
@@ -59,7 +63,11 @@ impl Zone {
             }
         };
         self.map.set_state(pfn, request.state());
-        Some(Taken { pfn, vacant: false })
+        Some(Taken {
+            pfn,
+            order: request.order,
+            vacant: false,
+        })
     }
 
     /// Moves a batch of blocks into a cache that has none of the kind.
@@ -102,6 +110,7 @@ impl Zone {
         self.map.set_state(grant.pfn, request.state());
         Some(Taken {
             pfn: grant.pfn,
+            order: request.order,
             vacant: grant.vacant,
         })
     }

@@ -1,3 +1,8 @@
+#![allow(
+    unused_must_use,
+    reason = "zones are thrown away with what was taken from them"
+)]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
@@ -629,7 +634,7 @@ fn whole_blocks_beyond_the_threshold_are_handed_to_who_frees() {
         "at the threshold"
     );
     let idle = zone.push(0, taken[2], 10).idle.unwrap();
-    assert_eq!(idle.order, Order::at(10));
+    assert_eq!(idle.order(), Order::at(10));
     assert_eq!(
         (zone.free_pages(), zone.resident_free_pages()),
         (2048, 2048)
@@ -899,7 +904,7 @@ fn step(zone: &Zone, model: &mut Model, op: &Op) {
             }
         }
         Op::Unreserve { want, force } => {
-            drop(zone.unreserve_highatomic(*want, Order::ZERO, *force))
+            let _ = zone.unreserve_highatomic(*want, Order::ZERO, *force);
         }
         Op::Idle { vacant } => {
             if let Some(idle) = zone.withdraw_idle() {

@@ -203,3 +203,16 @@ fn sleeping_under_a_zone_lock_panics() {
     let _held = zone.lock();
     queue::<CorePark>().wait(deadline_after(SOON), || false);
 }
+
+/// A waiter that was woken between its look and its sleep each time never came to look at the clock:
+/// somebody who frees all the time hid the deadline.
+#[test]
+fn a_steady_waker_does_not_hide_the_deadline() {
+    let queue = queue::<CorePark>();
+    let start = now();
+    let made = queue.wait_until(deadline_after(Duration::from_millis(20)), || {
+        queue.wake_all();
+        now().saturating_duration_since(start) > Duration::from_secs(10)
+    });
+    assert!(!made);
+}
