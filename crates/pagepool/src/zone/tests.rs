@@ -371,14 +371,17 @@ fn no_page_enters_a_cache_after_its_pageblock_was_isolated() {
                 }
             });
         });
-        for n in 0..3000 {
+        let mut nr_late = 0;
+        for n in 0..20_000 {
             let pfn = zone.start().add(n % 4 * 16);
             assert!(zone.isolate(pfn));
-            assert_eq!(zone.cached_in_block_of(pfn), 0, "after {n} isolations");
+            // Looks for a while: a free that is late arrives after the caches were emptied.
+            nr_late += (0..20).map(|_| zone.cached_in_block_of(pfn)).sum::<usize>();
             assert!(zone.unisolate(pfn));
         }
         stop.store(true, Ordering::Relaxed);
         freeing.join().unwrap();
+        assert_eq!(nr_late, 0);
     });
     zone.drain();
     assert_eq!(zone.free_pages(), 64);
