@@ -57,8 +57,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     assert_eq!(refused, Some(AllocError::Fragmented));
 
     // Some requests cannot be met at all, and say so at once.
-    let refused = pool.alloc_pages(page, Gfp::DMA).err();
-    explain("a page of the DMA zone", refused.as_ref());
+    let tiny = PagePool::builder().managed(64 << 10).build()?;
+    let refused = tiny.alloc_pages(Order::MAX, Gfp::KERNEL).err();
+    explain("4 MiB of a pool of 64 KiB", refused.as_ref());
     assert_eq!(refused, Some(AllocError::NeverFits));
     pool.verify()?;
     Ok(())

@@ -29,7 +29,7 @@ bitflags! {
     /// ```
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
     pub struct Gfp: u32 {
-        /// From the DMA zone: low in the arena and locked in memory.
+        /// From the DMA zone: low in the arena and locked in memory; from Normal in a pool without one.
         const DMA = 1 << 0;
         /// Accepted for completeness; there is no such zone, so it means Normal.
         const DMA32 = 1 << 1;

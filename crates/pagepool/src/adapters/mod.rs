@@ -79,16 +79,8 @@ unsafe impl Allocator for PagePool {
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        if let Some(same) = same_block(ptr, old, new)? {
-            return Ok(same);
-        }
-        let grown = allocate(self, new, FLAGS)?;
-        // SAFETY: the caller's promise: `old.size()` bytes at `ptr` are valid; the new block is
-        // larger and another.
-        unsafe { ptr.copy_to_nonoverlapping(grown.cast(), old.size()) };
-        // SAFETY: the caller's promise; its contents were copied.
-        unsafe { deallocate(self, ptr, old) };
-        Ok(grown)
+        // SAFETY: the caller's promise.
+        unsafe { relocate(self, ptr, old, new) }
     }
 
     unsafe fn shrink(
@@ -97,17 +89,31 @@ unsafe impl Allocator for PagePool {
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        if let Some(same) = same_block(ptr, old, new)? {
-            return Ok(same);
-        }
-        let shrunk = allocate(self, new, FLAGS)?;
-        // SAFETY: the caller's promise: `old.size()` bytes at `ptr` are valid; the new block is
-        // another, and `new.size()` is less.
-        unsafe { ptr.copy_to_nonoverlapping(shrunk.cast(), new.size()) };
-        // SAFETY: the caller's promise; what stays was copied.
-        unsafe { deallocate(self, ptr, old) };
-        Ok(shrunk)
+        // SAFETY: the caller's promise.
+        unsafe { relocate(self, ptr, old, new) }
     }
+}
+
+/// Makes an allocation fit another layout: in place, or in another block with what fits of its contents.
+///
+/// # Safety
+/// As [`Allocator::grow`] or [`Allocator::shrink`], whichever the layouts ask for.
+unsafe fn relocate(
+    pool: &PagePool,
+    ptr: NonNull<u8>,
+    old: Layout,
+    new: Layout,
+) -> Result<NonNull<[u8]>, AllocError> {
+    if let Some(same) = same_block(ptr, old, new)? {
+        return Ok(same);
+    }
+    let other = allocate(pool, new, FLAGS)?;
+    // SAFETY: by the caller's promise `old.size()` bytes at `ptr` are valid; the other block holds
+    // `new.size()`, and is another.
+    unsafe { ptr.copy_to_nonoverlapping(other.cast(), old.size().min(new.size())) };
+    // SAFETY: the caller's promise; what stays was copied.
+    unsafe { deallocate(pool, ptr, old) };
+    Ok(other)
 }
 
 /// The block itself, if the new layout fits the one it is in.

@@ -30,14 +30,17 @@
 
 mod block;
 mod fallback;
+mod give;
 mod highatomic;
 mod hotplug;
 mod idle;
 mod isolation;
 mod shelves;
+mod take;
 mod tally;
 mod tree;
 mod verify;
+mod whole;
 
 #[cfg(test)]
 mod tests;
@@ -51,10 +54,10 @@ use crate::error::BuildError;
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::types::{Migratetype, NR_MIGRATETYPES, Order, PAGEBLOCK_ORDER, Pfn};
 
-use block::{BlockWord, Shelf, State};
+use block::{BlockWord, State};
 use shelves::Shelves;
 use tally::{Row, Tally};
-use tree::{Tree, Words};
+use tree::Words;
 
 pub(crate) use fallback::{FallbackEvent, MovableCensus};
 pub(crate) use idle::IdleBlock;
@@ -247,311 +250,6 @@ impl Buddy {
             }
         }
         debug_assert_eq!(offset, self.pages);
-    }
-
-    /// Takes a block, or nothing when the demand cannot be met.
-    pub(crate) fn alloc(&mut self, demand: Demand, census: &dyn MovableCensus) -> Option<Grant> {
-        let Demand {
-            order,
-            highatomic,
-            fallback,
-            ..
-        } = demand;
-        if order > self.max_order {
-            return None;
-        }
-        let want = if self.grouping {
-            demand.want
-        } else {
-            Migratetype::Unmovable
-        };
-        if highatomic
-            && order > Order::ZERO
-            && let Some(grant) = self.smallest(order, Migratetype::HighAtomic)
-        {
-            return Some(grant);
-        }
-        self.smallest(order, want)
-            .or_else(|| self.fall_back(order, want, fallback, census))
-    }
-
-    /// Takes up to `count` blocks, passing each to `sink`, and returns how many. What had to be
-    /// done to other types is reported by `sink`'s grants.
-    pub(crate) fn alloc_bulk(
-        &mut self,
-        demand: Demand,
-        count: usize,
-        census: &dyn MovableCensus,
-        sink: &mut dyn FnMut(Grant),
-    ) -> usize {
-        for taken in 0..count {
-            let Some(grant) = self.alloc(demand, census) else {
-                return taken;
-            };
-            sink(grant);
-        }
-        count
-    }
-
-    /// Takes a block of type `mt`, splitting a larger one if need be.
-    fn smallest(&mut self, order: Order, mt: Migratetype) -> Option<Grant> {
-        if order < self.block_order
-            && let Some(block) = self.shelves.fullest(mt, order)
-        {
-            return Some(self.take_part(block, order));
-        }
-        let (block, found) = self.smallest_whole(order.max(self.block_order), mt)?;
-        Some(self.take_whole(block, found, order))
-    }
-
-    /// The smallest wholly free block of type `mt` that holds one of `order`.
-    fn smallest_whole(&mut self, order: Order, mt: Migratetype) -> Option<(usize, Order)> {
-        let shelved = order
-            .up_to(self.max_order)
-            .find_map(|order| self.shelves.whole(mt, order).map(|block| (block, order)));
-        match shelved {
-            None if mt == Migratetype::Movable => self.enter_fresh(),
-            found => found,
-        }
-    }
-
-    /// Enters the lowest fresh block of the largest order into the lists (B9).
-    fn enter_fresh(&mut self) -> Option<(usize, Order)> {
-        if self.fresh.is_empty() {
-            return None;
-        }
-        let block = self.fresh.start;
-        self.fresh.start += self.nr_blocks_in(self.max_order);
-        self.mark_whole(block, self.max_order, Migratetype::Movable, false);
-        Some((block, self.max_order))
-    }
-
-    /// Takes a block out of a partly free pageblock that is known to hold one.
-    fn take_part(&mut self, block: usize, order: Order) -> Grant {
-        let word = self.word(block);
-        let from = word
-            .best_fit(order)
-            .expect("B4: the shelf says that the pageblock holds one");
-        let mut tree = Tree::new(&mut self.trees[block], self.block_order);
-        let taken = tree.take(order, from).expect("B6: the level is not empty");
-        self.tally.sub(self.row(word), from, 1);
-        for split in order.up_to(from).take(from.idx() - order.idx()) {
-            self.tally.add(self.row(word), split, 1);
-        }
-        let levels = self.levels_after(block, word, order.up_to(from));
-        let left = word.free() - order.pages();
-        self.change(
-            block,
-            word.with_free(left).with_levels(levels).with_resident(true),
-        );
-
-        Grant {
-            pfn: self.pfn(block).add(taken.offset),
-            vacant: false,
-            fallback: None,
-        }
-    }
-
-    /// Takes the lowest block of `order` out of the wholly free block at `block`, of order `found`.
-    fn take_whole(&mut self, block: usize, found: Order, order: Order) -> Grant {
-        let vacant = !self.word(block).is_resident();
-        let keep = order.max(self.block_order);
-        self.split_whole(block, found, keep);
-        self.unmark_whole(block, keep);
-        if order < self.block_order {
-            self.open_block(block, order);
-        }
-        Grant {
-            pfn: self.pfn(block),
-            vacant,
-            fallback: None,
-        }
-    }
-
-    /// Splits a wholly free block down to order `to`; `block` remains the head of the lowest part.
-    fn split_whole(&mut self, block: usize, from: Order, to: Order) {
-        if from == to {
-            return;
-        }
-        let word = self.word(block);
-        self.withdraw_whole(block, from);
-        for half in to.up_to(from).take(from.idx() - to.idx()) {
-            let upper = block + self.nr_blocks_in(half);
-            self.mark_whole(upper, half, word.migratetype(), word.is_resident());
-            self.tally.add(self.row(word), half, 1);
-        }
-        self.mark_whole(block, to, word.migratetype(), word.is_resident());
-        self.tally.add(self.row(word), to, 1);
-    }
-
-    /// Takes a wholly free block off its shelf and out of the tally, for being handed out: its
-    /// pageblocks hold nothing free, and memory is about to stand behind them.
-    fn unmark_whole(&mut self, block: usize, order: Order) {
-        self.withdraw_whole(block, order);
-        for part in self.blocks_in(block, order) {
-            let word = self.word(part);
-            self.set_word(
-                part,
-                word.with_state(State::Parts)
-                    .with_free(0)
-                    .with_levels(0)
-                    .with_resident(true),
-            );
-        }
-    }
-
-    /// Takes a wholly free block off its shelf and out of the tally; its words are the caller's.
-    fn withdraw_whole(&mut self, block: usize, order: Order) {
-        let word = self.word(block);
-        debug_assert_eq!((word.state(), word.order()), (State::Head, order));
-        self.tally.sub(self.row(word), order, 1);
-        if word.is_resident() && !word.is_isolated() {
-            self.resident_free -= order.pages();
-        }
-        self.shelves
-            .reshelve(block, word.shelf(self.block_order), Shelf::None);
-        // No longer a head: what it becomes is written next.
-        self.set_word(block, word.with_state(State::Tail));
-    }
-
-    /// Makes the pageblocks from `block` on one wholly free block and shelves it. The tally is the
-    /// caller's.
-    fn mark_whole(&mut self, block: usize, order: Order, mt: Migratetype, resident: bool) {
-        for part in self.blocks_in(block, order) {
-            let word = self.word(part);
-            debug_assert!(word.levels() == 0, "B3: no part of it is in the tree");
-            self.set_word(
-                part,
-                word.with_state(State::Tail)
-                    .with_free(self.block_order.pages())
-                    .with_levels(0)
-                    .with_migratetype(mt)
-                    .with_resident(resident)
-                    .with_order(Order::ZERO),
-            );
-        }
-        let head = self.word(block).with_state(State::Head).with_order(order);
-        self.set_word(block, head);
-        if resident && !head.is_isolated() {
-            self.resident_free += order.pages();
-        }
-        self.shelves
-            .reshelve(block, Shelf::None, head.shelf(self.block_order));
-    }
-
-    /// Turns a handed-out pageblock into a partly free one of which the lowest block of `order`
-    /// is taken.
-    fn open_block(&mut self, block: usize, order: Order) {
-        let word = self.word(block);
-        Tree::new(&mut self.trees[block], self.block_order).take_first(order);
-        let mut levels = 0;
-        for split in (order.idx()..self.block_order.idx()).map(Order::at) {
-            self.tally.add(self.row(word), split, 1);
-            levels |= 1 << split.get();
-        }
-        let free = self.block_order.pages() - order.pages();
-        self.change(block, word.with_free(free).with_levels(levels));
-    }
-
-    /// Gives a block back and merges it with its free buddies.
-    ///
-    /// # Panics
-    /// In debug builds, if any of it is free already. In others the frame's state, which its owner's
-    /// handle checks, is what keeps a block from being freed twice.
-    pub(crate) fn free(&mut self, pfn: Pfn, order: Order) {
-        debug_assert!(
-            self.free_order(pfn).is_none(),
-            "B1: {pfn} is given back at {order:?}, but is free at {:?} already",
-            self.free_order(pfn)
-        );
-        self.free_at(pfn.offset_from(self.start), order);
-    }
-
-    fn free_at(&mut self, offset: usize, order: Order) {
-        debug_assert!(offset + order.pages() <= self.pages);
-        let block = offset >> self.block_order.get();
-        if order >= self.block_order {
-            return self.free_blocks(block, order);
-        }
-        let word = self.word(block);
-        let within = offset & (self.block_order.pages() - 1);
-        let merged = Tree::new(&mut self.trees[block], self.block_order)
-            .put(within, order)
-            .order;
-        for buddy in order.up_to(merged).take(merged.idx() - order.idx()) {
-            self.tally.sub(self.row(word), buddy, 1);
-        }
-        if merged == self.block_order {
-            self.change(block, word.with_free(0).with_levels(0));
-            return self.free_whole(block, merged);
-        }
-        self.tally.add(self.row(word), merged, 1);
-        let levels = self.levels_after(block, word, order.up_to(merged));
-        self.change(
-            block,
-            word.with_free(word.free() + order.pages())
-                .with_levels(levels),
-        );
-    }
-
-    /// Gives back one or more pageblocks. If some of them were isolated or reserved while they were
-    /// handed out together, each goes its own way: an isolated one stands alone, so that its
-    /// isolation can end by itself.
-    fn free_blocks(&mut self, block: usize, order: Order) {
-        let is_reserved = |part| self.word(part).migratetype() == Migratetype::HighAtomic;
-        let first = is_reserved(block);
-        let alike = |part| !self.word(part).is_isolated() && is_reserved(part) == first;
-        if self.blocks_in(block, order).all(alike) {
-            return self.free_whole(block, order);
-        }
-        for part in self.blocks_in(block, order) {
-            self.free_whole(part, self.block_order);
-        }
-    }
-
-    /// Lets a wholly free block merge again after its type or isolation has changed.
-    fn remerge(&mut self, block: usize) {
-        let order = self.word(block).order();
-        self.withdraw_whole(block, order);
-        self.free_whole(block, order);
-    }
-
-    /// Gives back one or more whole pageblocks, of which nothing is free or shelved.
-    fn free_whole(&mut self, block: usize, order: Order) {
-        let word = self.word(block);
-        let (mut head, mut grown) = (block, order);
-        let mut resident = self
-            .blocks_in(block, order)
-            .any(|b| self.word(b).is_resident());
-        while grown < self.max_order {
-            let buddy = head ^ self.nr_blocks_in(grown);
-            if !self.may_merge(word, buddy, grown) {
-                break;
-            }
-            resident |= self.word(buddy).is_resident();
-            self.withdraw_whole(buddy, grown);
-            head = head.min(buddy);
-            grown = Order::at(grown.idx() + 1);
-        }
-        self.mark_whole(head, grown, word.migratetype(), resident);
-        self.tally.add(self.row(word), grown, 1);
-    }
-
-    /// Whether the wholly free block `buddy` may become one with a block like `word`. Regular
-    /// types merge, the merged block taking the type of the one that was freed; reserved and
-    /// isolated pageblocks stay by themselves.
-    fn may_merge(&self, word: BlockWord, buddy: usize, order: Order) -> bool {
-        if buddy + self.nr_blocks_in(order) > self.nr_blocks() {
-            return false;
-        }
-        let buddy = self.word(buddy);
-        let (mt, other) = (word.migratetype(), buddy.migratetype());
-        let regular = |mt| mt != Migratetype::HighAtomic;
-        buddy.state() == State::Head
-            && buddy.order() == order
-            && !buddy.is_isolated()
-            && !word.is_isolated()
-            && (mt == other || (regular(mt) && regular(other)))
     }
 
     /// The word's levels once the tree has changed at the given orders.

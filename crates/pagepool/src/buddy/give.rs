@@ -1,0 +1,111 @@
+//! Giving blocks back: merged with their buddies, inside a pageblock and among whole ones.
+//!
+//! *Kernel counterpart:* `__free_one_page` (v5.0).
+
+use super::Buddy;
+use super::block::{BlockWord, State};
+use super::tree::Tree;
+use crate::types::{Migratetype, Order, Pfn};
+
+impl Buddy {
+    /// Gives a block back and merges it with its free buddies.
+    ///
+    /// # Panics
+    /// In debug builds, if any of it is free already. In others the frame's state, which its owner's
+    /// handle checks, is what keeps a block from being freed twice.
+    pub(crate) fn free(&mut self, pfn: Pfn, order: Order) {
+        debug_assert!(
+            self.free_order(pfn).is_none(),
+            "B1: {pfn} is given back at {order:?}, but is free at {:?} already",
+            self.free_order(pfn)
+        );
+        self.free_at(pfn.offset_from(self.start), order);
+    }
+
+    pub(super) fn free_at(&mut self, offset: usize, order: Order) {
+        debug_assert!(offset + order.pages() <= self.pages);
+        let block = offset >> self.block_order.get();
+        if order >= self.block_order {
+            return self.free_blocks(block, order);
+        }
+        let word = self.word(block);
+        let within = offset & (self.block_order.pages() - 1);
+        let merged = Tree::new(&mut self.trees[block], self.block_order)
+            .put(within, order)
+            .order;
+        for buddy in order.up_to(merged).take(merged.idx() - order.idx()) {
+            self.tally.sub(self.row(word), buddy, 1);
+        }
+        if merged == self.block_order {
+            self.change(block, word.with_free(0).with_levels(0));
+            return self.free_whole(block, merged);
+        }
+        self.tally.add(self.row(word), merged, 1);
+        let levels = self.levels_after(block, word, order.up_to(merged));
+        self.change(
+            block,
+            word.with_free(word.free() + order.pages())
+                .with_levels(levels),
+        );
+    }
+
+    /// Gives back one or more pageblocks. If some of them were isolated or reserved while they were
+    /// handed out together, each goes its own way: an isolated one stands alone, so that its
+    /// isolation can end by itself.
+    pub(super) fn free_blocks(&mut self, block: usize, order: Order) {
+        let is_reserved = |part| self.word(part).migratetype() == Migratetype::HighAtomic;
+        let first = is_reserved(block);
+        let alike = |part| !self.word(part).is_isolated() && is_reserved(part) == first;
+        if self.blocks_in(block, order).all(alike) {
+            return self.free_whole(block, order);
+        }
+        for part in self.blocks_in(block, order) {
+            self.free_whole(part, self.block_order);
+        }
+    }
+
+    /// Lets a wholly free block merge again after its type or isolation has changed.
+    pub(super) fn remerge(&mut self, block: usize) {
+        let order = self.word(block).order();
+        self.withdraw_whole(block, order);
+        self.free_whole(block, order);
+    }
+
+    /// Gives back one or more whole pageblocks, of which nothing is free or shelved.
+    pub(super) fn free_whole(&mut self, block: usize, order: Order) {
+        let word = self.word(block);
+        let (mut head, mut grown) = (block, order);
+        let mut resident = self
+            .blocks_in(block, order)
+            .any(|b| self.word(b).is_resident());
+        while grown < self.max_order {
+            let buddy = head ^ self.nr_blocks_in(grown);
+            if !self.may_merge(word, buddy, grown) {
+                break;
+            }
+            resident |= self.word(buddy).is_resident();
+            self.withdraw_whole(buddy, grown);
+            head = head.min(buddy);
+            grown = Order::at(grown.idx() + 1);
+        }
+        self.mark_whole(head, grown, word.migratetype(), resident);
+        self.tally.add(self.row(word), grown, 1);
+    }
+
+    /// Whether the wholly free block `buddy` may become one with a block like `word`. Regular
+    /// types merge, the merged block taking the type of the one that was freed; reserved and
+    /// isolated pageblocks stay by themselves.
+    pub(super) fn may_merge(&self, word: BlockWord, buddy: usize, order: Order) -> bool {
+        if buddy + self.nr_blocks_in(order) > self.nr_blocks() {
+            return false;
+        }
+        let buddy = self.word(buddy);
+        let (mt, other) = (word.migratetype(), buddy.migratetype());
+        let regular = |mt| mt != Migratetype::HighAtomic;
+        buddy.state() == State::Head
+            && buddy.order() == order
+            && !buddy.is_isolated()
+            && !word.is_isolated()
+            && (mt == other || (regular(mt) && regular(other)))
+    }
+}

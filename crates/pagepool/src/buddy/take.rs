@@ -1,0 +1,146 @@
+//! Taking blocks: from the fullest pageblock of the type, then from a whole one, then from other types.
+//!
+//! *Kernel counterpart:* `__rmqueue`, `__rmqueue_smallest`, `expand` (v5.0).
+
+use super::tree::Tree;
+use super::{Buddy, Demand, Grant, MovableCensus};
+use crate::types::{Migratetype, Order};
+
+impl Buddy {
+    /// Takes a block, or nothing when the demand cannot be met.
+    pub(crate) fn alloc(&mut self, demand: Demand, census: &dyn MovableCensus) -> Option<Grant> {
+        let Demand {
+            order,
+            highatomic,
+            fallback,
+            ..
+        } = demand;
+        if order > self.max_order {
+            return None;
+        }
+        let want = if self.grouping {
+            demand.want
+        } else {
+            Migratetype::Unmovable
+        };
+        if highatomic
+            && order > Order::ZERO
+            && let Some(grant) = self.smallest(order, Migratetype::HighAtomic)
+        {
+            return Some(grant);
+        }
+        self.smallest(order, want)
+            .or_else(|| self.fall_back(order, want, fallback, census))
+    }
+
+    /// Takes up to `count` blocks, passing each to `sink`, and returns how many. What had to be
+    /// done to other types is reported by `sink`'s grants.
+    pub(crate) fn alloc_bulk(
+        &mut self,
+        demand: Demand,
+        count: usize,
+        census: &dyn MovableCensus,
+        sink: &mut dyn FnMut(Grant),
+    ) -> usize {
+        for taken in 0..count {
+            let Some(grant) = self.alloc(demand, census) else {
+                return taken;
+            };
+            sink(grant);
+        }
+        count
+    }
+
+    /// Takes a block of type `mt`, splitting a larger one if need be.
+    pub(super) fn smallest(&mut self, order: Order, mt: Migratetype) -> Option<Grant> {
+        if order < self.block_order
+            && let Some(block) = self.shelves.fullest(mt, order)
+        {
+            return Some(self.take_part(block, order));
+        }
+        let (block, found) = self.smallest_whole(order.max(self.block_order), mt)?;
+        Some(self.take_whole(block, found, order))
+    }
+
+    /// The smallest wholly free block of type `mt` that holds one of `order`.
+    pub(super) fn smallest_whole(
+        &mut self,
+        order: Order,
+        mt: Migratetype,
+    ) -> Option<(usize, Order)> {
+        let shelved = order
+            .up_to(self.max_order)
+            .find_map(|order| self.shelves.whole(mt, order).map(|block| (block, order)));
+        match shelved {
+            None if mt == Migratetype::Movable => self.enter_fresh(),
+            found => found,
+        }
+    }
+
+    /// Enters the lowest fresh block of the largest order into the lists (B9).
+    pub(super) fn enter_fresh(&mut self) -> Option<(usize, Order)> {
+        if self.fresh.is_empty() {
+            return None;
+        }
+        let block = self.fresh.start;
+        self.fresh.start += self.nr_blocks_in(self.max_order);
+        self.mark_whole(block, self.max_order, Migratetype::Movable, false);
+        Some((block, self.max_order))
+    }
+
+    /// Takes a block out of a partly free pageblock that is known to hold one.
+    pub(super) fn take_part(&mut self, block: usize, order: Order) -> Grant {
+        let word = self.word(block);
+        let from = word
+            .best_fit(order)
+            .expect("B4: the shelf says that the pageblock holds one");
+        let mut tree = Tree::new(&mut self.trees[block], self.block_order);
+        let taken = tree.take(order, from).expect("B6: the level is not empty");
+        self.tally.sub(self.row(word), from, 1);
+        for split in order.up_to(from).take(from.idx() - order.idx()) {
+            self.tally.add(self.row(word), split, 1);
+        }
+        let levels = self.levels_after(block, word, order.up_to(from));
+        let left = word.free() - order.pages();
+        self.change(
+            block,
+            word.with_free(left).with_levels(levels).with_resident(true),
+        );
+
+        Grant {
+            pfn: self.pfn(block).add(taken.offset),
+            vacant: false,
+            fallback: None,
+        }
+    }
+
+    /// Takes the lowest block of `order` out of the wholly free block at `block`, of order `found`.
+    pub(super) fn take_whole(&mut self, block: usize, found: Order, order: Order) -> Grant {
+        let vacant = !self.word(block).is_resident();
+        let keep = order.max(self.block_order);
+        self.split_whole(block, found, keep);
+        self.unmark_whole(block, keep);
+        if order < self.block_order {
+            self.open_block(block, order);
+        }
+        Grant {
+            pfn: self.pfn(block),
+            vacant,
+            fallback: None,
+        }
+    }
+
+    /// Turns a handed-out pageblock into a partly free one of which the lowest block of `order`
+    /// is taken.
+    pub(super) fn open_block(&mut self, block: usize, order: Order) {
+        let word = self.word(block);
+        Tree::new(&mut self.trees[block], self.block_order).take_first(order);
+        let mut levels = 0;
+        for split in (order.idx()..self.block_order.idx()).map(Order::at) {
+            self.tally.add(self.row(word), split, 1);
+            levels |= 1 << split.get();
+        }
+        let free = self.block_order.pages() - order.pages();
+        self.change(block, word.with_free(free).with_levels(levels));
+    }
+}
