@@ -219,14 +219,7 @@ impl<'a> SlowPath<'a> {
         if self.rounds.after_reclaim(order, progress) && self.would_pass_if_reclaimed() {
             return Next::Retry;
         }
-        let request = self.request;
-        let compactor = self.allocator.compactor.filter(|_| request.has(Gfp::IO));
-        let would_help = || compactor.is_some_and(|compactor| compactor.would_help(&request));
-        if progress
-            && self
-                .rounds
-                .after_compaction(order, self.compact_result, would_help)
-        {
+        if progress && self.compaction_may_help() {
             return Next::Retry;
         }
         // One more round if that opens reserved blocks.
@@ -234,6 +227,26 @@ impl<'a> SlowPath<'a> {
             Next::Retry
         } else {
             Next::GiveUp
+        }
+    }
+
+    /// S17: whether to compact again, or, where nobody compacts, to reclaim until neighbours are free:
+    /// worth it for small orders as long as single pages could be had (spec 3.14).
+    fn compaction_may_help(&mut self) -> bool {
+        let (request, order) = (self.request, self.request.order());
+        match self.allocator.compactor.filter(|_| request.has(Gfp::IO)) {
+            Some(compactor) => {
+                let would_help = || compactor.would_help(&request);
+                self.rounds
+                    .after_compaction(order, self.compact_result, would_help)
+            }
+            None => {
+                let Walk { class, .. } = request.walk;
+                let has_pages = |zone: &Zone| zone.check(Order::ZERO, class, self.flags).passes();
+                order > Order::ZERO
+                    && !order.is_costly()
+                    && self.allocator.nodes.eligible(&request.walk).any(has_pages)
+            }
         }
     }
 

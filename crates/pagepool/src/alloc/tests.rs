@@ -821,3 +821,26 @@ fn bulk_stops_at_the_low_mark_and_counts_its_blocks() {
     assert_eq!(nodes.counted(VmEvent::NumaMiss), 54);
     nodes.verify().unwrap();
 }
+
+/// Without a compactor a request of a small order gave up, or slept, after the first round of reclaim,
+/// though the next page freed might have been the neighbour that it needed.
+#[test]
+fn without_a_compactor_small_orders_reclaim_until_neighbours_are_free() {
+    let nodes = nodes(&[[0, 64, 0]], 4);
+    let pages = exhaust(&bare(&nodes, Duration::ZERO), Gfp::MEMALLOC).0;
+    let (even, odd): (Vec<_>, Vec<_>) = pages.into_iter().partition(|pfn| pfn.index() % 2 == 0);
+    even.iter().for_each(|pfn| nodes.give(*pfn, 0));
+    let reclaimer = FakeReclaim {
+        claims: 1,
+        frees: Mutex::new(odd),
+        at_call: 3,
+        nodes: Some(&nodes),
+        ..FakeReclaim::default()
+    };
+    let allocator = Allocator {
+        reclaimer: Some(&reclaimer),
+        ..bare(&nodes, AGES)
+    };
+    let granted = allocator.alloc(order(1), Gfp::KERNEL | Gfp::RETRY_MAYFAIL);
+    assert_eq!((granted.is_ok(), reclaimer.calls()), (true, 3));
+}

@@ -1012,3 +1012,55 @@ fn a_boost_lapses_once_the_raised_marks_are_met() {
     assert_eq!(boost_after(100), 0);
     assert!(boost_after(1900) > 0, "the raised marks are not met");
 }
+
+/// A cache that handed out whatever was freed last kept pages where they were: after ten generations
+/// of churn not one pageblock had emptied.
+#[test]
+fn a_page_of_a_sparse_pageblock_is_not_reused_but_returned() {
+    let zone = zone(4096);
+    let mut lists = PcpLists::default();
+    let home = |fullness| Home {
+        mt: MOVABLE,
+        fullness,
+    };
+    let page = |n: usize| zone.start().add(n);
+    lists.refill(&zone.map, page(0), Order::ZERO, home(40));
+    lists.push(&zone.map, page(1), Order::ZERO, home(39)); // sparser than what is being filled
+    lists.push(&zone.map, page(2), Order::ZERO, home(40));
+    assert_eq!(lists.cached_pages(), 3);
+    lists.verify(&zone.map).unwrap();
+
+    let mut pop = || lists.pop(&zone.map, Order::ZERO, MOVABLE);
+    assert_eq!([pop(), pop(), pop()], [Some(page(2)), Some(page(0)), None]);
+    assert_eq!(lists.surplus(sizes(2, 10)), Surplus::None);
+    assert_eq!(lists.surplus(sizes(1, 10)), Surplus::Outgoing);
+    let returned: Vec<_> = lists.take_outgoing(&zone.map).into_iter().collect();
+    assert_eq!(returned, [(page(1), Order::ZERO)]);
+    assert_eq!(lists.cached_pages(), 0);
+    lists.verify(&zone.map).unwrap();
+}
+
+/// With a batch beyond what the bundle holds, a cached pageblock too many was returned first, and the
+/// next page found the bundle full.
+#[test]
+fn a_full_bundle_goes_before_anything_else() {
+    let zone = zone(1 << 16);
+    let mut lists = PcpLists::default();
+    let home = |fullness| Home {
+        mt: MOVABLE,
+        fullness,
+    };
+    lists.refill(&zone.map, zone.start(), Order::ZERO, home(40));
+    lists.push(&zone.map, zone.start().add(512), PAGEBLOCK_ORDER, home(0));
+    for n in 0..pcp::RETURN_BATCH {
+        lists.push(&zone.map, zone.start().add(2048 + n), Order::ZERO, home(1));
+    }
+    let sizes = PcpSizes {
+        batch: 96,
+        high: 1000,
+        blocks: 0,
+    };
+    assert_eq!(lists.surplus(sizes), Surplus::Outgoing);
+    assert_eq!(lists.take_outgoing(&zone.map).len(), pcp::RETURN_BATCH);
+    assert_eq!(lists.surplus(sizes), Surplus::Blocks(1));
+}
