@@ -38,6 +38,11 @@ impl Buddy {
         })
     }
 
+    /// The order of the block that [`withdraw_idle`](Self::withdraw_idle) would withdraw.
+    pub(crate) fn idle_order(&self) -> Option<Order> {
+        self.resident_block().map(|(_, order)| order)
+    }
+
     fn resident_block(&self) -> Option<(usize, Order)> {
         let orders = self.block_order.idx()..self.max_order.idx() + 1;
         orders.rev().map(Order::at).find_map(|order| {

@@ -77,11 +77,7 @@ impl Zone {
         // Relaxed: a limit by itself.
         let keep = self.keep_resident.load(Ordering::Relaxed);
         let too_much = core.buddy.resident_free_pages() > keep && !core.closing;
-        // A block on its way to the system is missing until it is back: not while somebody waits, and
-        // only where its absence leaves the marks met.
-        let spare = core.buddy.free_pages() > self.mark(Mark::High) + Order::MAX.pages();
-        let too_much = too_much && spare && !self.freed.sleeper_hint();
-        let idle = if too_much {
+        let idle = if too_much && self.can_spare_idle(core) {
             self.withdraw_locked(core)
         } else {
             None
@@ -93,6 +89,14 @@ impl Zone {
             idle,
             closing_pages: if core.closing { pages } else { 0 },
         }
+    }
+
+    /// Whether a block may be on its way to the system for a while: not when somebody waits, and only
+    /// where its absence leaves the high mark met.
+    fn can_spare_idle(&self, core: &Core) -> bool {
+        let high = self.mark(Mark::High);
+        let spare = |order: Order| core.buddy.free_pages() >= high + order.pages();
+        !self.freed.sleeper_hint() && core.buddy.idle_order().is_some_and(spare)
     }
 
     /// Ends a boost that has got what it asked for: the marks that it raised are met. Only where there
