@@ -34,9 +34,6 @@
 //!
 //! Not here: which frame is free (`memmap`, `buddy`), and when to give memory back (`zone`).
 
-#![allow(dead_code, reason = "the layers above are yet to come")]
-#![allow(unused_imports, reason = "the layers above are yet to come")]
-
 mod asan;
 mod heap;
 mod poison;
@@ -56,10 +53,7 @@ use crate::{
 
 use self::{heap::HeapBlock, reservation::Reservation};
 
-pub(crate) use self::{
-    table::{Zeroable, ZeroedTable},
-    topology::{HostNode, Topology},
-};
+pub(crate) use self::{table::ZeroedTable, topology::Topology};
 
 /// Where an arena's memory comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -120,7 +114,7 @@ pub(crate) struct Arena {
 #[derive(Debug)]
 enum Memory {
     System(Reservation),
-    Heap(HeapBlock),
+    Heap(#[expect(dead_code, reason = "held for its end, when it frees the memory")] HeapBlock),
 }
 
 // SAFETY: an arena owns its memory, whichever thread drops it; `mmap`, `munmap` and the global
@@ -174,11 +168,13 @@ impl Arena {
     }
 
     /// Number of pages.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for tests"))]
     pub(crate) fn pages(&self) -> usize {
         self.pages
     }
 
     /// The address of the first page.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for tests"))]
     pub(crate) fn base(&self) -> NonNull<u8> {
         self.base
     }
@@ -235,6 +231,10 @@ impl Arena {
     ///
     /// # Safety
     /// The caller owns the frames: where the system cannot populate, they are read and written.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "until pools can be populated ahead")
+    )]
     pub(crate) unsafe fn populate(&self, index: usize, pages: usize) -> io::Result<()> {
         let (start, bytes) = self.span(index, pages);
         let Memory::System(reservation) = &self.memory else {
@@ -256,6 +256,7 @@ impl Arena {
     ///
     /// # Errors
     /// What the system says.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for tests"))]
     pub(crate) fn resident_pages(&self, index: usize, pages: usize) -> io::Result<usize> {
         let (_, bytes) = self.span(index, pages);
         match &self.memory {

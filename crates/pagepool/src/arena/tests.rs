@@ -499,7 +499,7 @@ fn host_of_two_nodes_is_read_from_its_directory() {
     dir.file("node/node0/distance", "10 21\n");
 
     let topology = Topology::read(&dir.0.join("node"));
-    let node = |id, cpus: &[usize], distances: &[u8]| HostNode {
+    let node = |id, cpus: &[usize], distances: &[u8]| topology::HostNode {
         id,
         cpus: cpus.to_vec(),
         distances: distances.to_vec(),

@@ -64,6 +64,7 @@ impl PfnList {
     /// Number of frames on the list.
     #[inline]
     #[must_use]
+    #[cfg_attr(not(test), expect(dead_code, reason = "for tests"))]
     pub(crate) const fn len(&self) -> usize {
         self.len as usize
     }
@@ -151,6 +152,10 @@ impl PfnList {
     }
 
     /// Moves all frames of `other`, a list of the same node, after the last, in constant time.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "until lists of folios are joined")
+    )]
     pub(crate) fn splice_back(&mut self, map: &Memmap, other: &mut PfnList) {
         let other = mem::take(other);
         if other.is_empty() {

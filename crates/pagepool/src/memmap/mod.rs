@@ -32,8 +32,6 @@
 //! (`arena`).
 
 #![forbid(unsafe_code)]
-#![allow(dead_code, reason = "the layers above are yet to come")]
-#![allow(unused_imports, reason = "the layers above are yet to come")]
 
 mod frame;
 mod list;

@@ -7,8 +7,9 @@
 use std::fmt;
 
 use crate::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use crate::sync::request::NR_CLASSES;
 use crate::sync::{FenceNames, RequestWord, WaitQueue};
-use crate::types::{Order, ZoneType};
+use crate::types::{NR_ZONES, Order, ZoneType};
 
 /// What a daemon is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -41,6 +42,9 @@ impl fmt::Display for DaemonState {
 
 /// After this many fruitless runs in a row a reclaimer is taken for hopeless.
 pub(crate) const MAX_RECLAIM_RETRIES: u32 = 16;
+
+// A request word has a lane for each class of zone.
+const _: () = assert!(NR_CLASSES == NR_ZONES);
 
 /// One daemon's post.
 #[derive(Debug)]

@@ -336,6 +336,7 @@ impl Nodes {
 
     /// Checks every invariant of every node.
     pub(crate) fn verify(&self) -> Result<(), Violation> {
+        self.nodes.iter().try_for_each(|node| node.map.verify())?;
         self.zones().try_for_each(Zone::verify)
     }
 }

@@ -28,8 +28,6 @@ mod imp {
     pub type AtomicI64 = std::sync::atomic::AtomicI64;
     /// A `u8` that threads share.
     pub type AtomicU8 = std::sync::atomic::AtomicU8;
-    /// A `u16` that threads share.
-    pub type AtomicU16 = std::sync::atomic::AtomicU16;
     /// A `u32` that threads share.
     pub type AtomicU32 = std::sync::atomic::AtomicU32;
     /// A `u64` that threads share.
@@ -182,7 +180,6 @@ mod probed {
     probed_int!(AtomicI8, i8);
     probed_int!(AtomicI64, i64);
     probed_int!(AtomicU8, u8);
-    probed_int!(AtomicU16, u16);
     probed_int!(AtomicU32, u32);
     probed_int!(AtomicU64, u64);
     probed_int!(AtomicUsize, usize);

@@ -91,11 +91,6 @@ impl<T> CoreMutex<T> {
             held: self.rank.record(),
         })
     }
-
-    /// Returns what the lock protects, which the exclusive borrow protects as well.
-    pub fn get_mut(&mut self) -> &mut T {
-        self.inner.get_mut().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl<T: fmt::Debug> fmt::Debug for CoreMutex<T> {

@@ -39,7 +39,13 @@
 //! wake.
 
 #![expect(clippy::disallowed_types, reason = "this is the facade")]
-#![allow(dead_code, unused_imports)] // TODO(every item has its user in zone/, node/ or daemon/): remove.
+#![cfg_attr(
+    not(any(test, loom)),
+    allow(
+        dead_code,
+        reason = "the daemons' half of the protocols has tests and models for users until there are daemons"
+    )
+)]
 #![allow(
     unreachable_pub,
     reason = "`pub` items are what models in loom-tests can reach through `pagepool::model`"
@@ -58,8 +64,13 @@ pub mod rng;
 pub mod thread;
 pub mod waitqueue;
 
-pub use lock::{Condvar, CoreGuard, CoreMutex, Mutex, MutexGuard};
+pub use lock::{CoreGuard, CoreMutex, Mutex, MutexGuard};
 pub use lock_order::Rank;
 pub use percpu::{DeltaCounters, PerCpu};
-pub use request::{RequestWord, Requests};
-pub use waitqueue::{FenceNames, SleepOutcome, WaitOutcome, WaitQueue};
+pub use request::RequestWord;
+pub use waitqueue::{FenceNames, WaitQueue};
+
+#[cfg(loom)]
+pub use request::Requests;
+#[cfg(loom)]
+pub use waitqueue::{SleepOutcome, WaitOutcome};
