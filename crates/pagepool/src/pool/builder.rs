@@ -64,6 +64,7 @@ pub struct Builder {
     cpus: Option<Vec<Vec<usize>>>,
     distances: Option<Vec<Vec<u8>>>,
     patience: Duration,
+    daemons: bool,
     hardened: bool,
     huge_pages: HugePages,
     min_free_kbytes: Option<u64>,
@@ -84,6 +85,7 @@ impl Builder {
             cpus: None,
             distances: None,
             patience: Duration::from_secs(1),
+            daemons: false,
             hardened: false,
             huge_pages: HugePages::AsHost,
             min_free_kbytes: None,
@@ -151,6 +153,14 @@ impl Builder {
     /// How long a request may wait that does not say otherwise. Default 1 s.
     pub fn deadline(mut self, patience: Duration) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// Whether the pool runs background threads that reclaim and compact. Default false, and `true` is
+    /// refused for now: there are none yet. A pool without them is a supported configuration and stays
+    /// one: requests that wait then wait for others to free memory.
+    pub fn daemons(mut self, wanted: bool) -> Self {
+        self.daemons = wanted;
         self
     }
 
@@ -250,6 +260,9 @@ impl Builder {
                 "0 to 100 percent".into()
             })?;
         }
+        check(!self.daemons, "daemons", self.daemons, || {
+            "false: this version has no background threads".into()
+        })?;
         check_scale_factor(self.watermark_scale_factor)?;
         check_fraction(self.percpu_pagelist_fraction)?;
         self.check_cpus()?;

@@ -392,6 +392,8 @@ fn settings_out_of_range_name_field_value_and_range() {
     assert!(error(b().managed(usize::MAX)).starts_with("memory = "));
     assert!(error(b().memory(usize::MAX)).starts_with("memory = "));
     assert!(error(b().movable_share(101)).contains("movable_share = 101"));
+    assert!(error(b().daemons(true)).starts_with("daemons = true is out of range"));
+    assert!(b().daemons(false).build().is_ok());
     assert!(error(b().dma(1 << 40)).contains("dma = 1099511627776"));
     assert!(error(b().watermark_scale_factor(0)).contains("accepted is 1 to 1000"));
     assert!(error(b().percpu_pagelist_fraction(7)).contains("accepted is 0, or 8 and above"));
