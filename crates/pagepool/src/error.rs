@@ -68,8 +68,12 @@ impl AllocError {
         match self {
             AllocError::NeverFits => "ask for a smaller order, or build the pool with more memory",
             AllocError::BelowMin => "free memory, or build the pool with more of it",
-            AllocError::Fragmented => "ask for a smaller order, or use movable memory",
-            AllocError::LowmemReserve => "lower lowmem_reserve_ratio, or request the higher zone",
+            AllocError::Fragmented => {
+                "ask for a smaller order, or keep long-lived blocks in a pool of their own"
+            }
+            AllocError::LowmemReserve => {
+                "raise lowmem_reserve_ratio (0 keeps nothing back), or request the higher zone"
+            }
             AllocError::NodeMask => "widen the node mask, or free memory on its nodes",
             AllocError::InvalidFlags => {
                 "set at most one of MOVABLE and RECLAIMABLE, and one of DMA, DMA32 and HIGHMEM"
@@ -127,7 +131,9 @@ pub enum BuildError {
     #[error(transparent)]
     OutOfRange(#[from] RangeError),
     /// The system refused to map the memory.
-    #[error("cannot map {bytes} bytes for {what}")]
+    #[error(
+        "cannot map {bytes} bytes for {what}; lower `memory`, or raise the limit on address space (`ulimit -v`)"
+    )]
     Map {
         /// What the memory was for.
         what: &'static str,

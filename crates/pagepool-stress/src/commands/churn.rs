@@ -104,7 +104,7 @@ impl Generations {
     fn new() -> Generations {
         // The rows are part of the program's memory before the pool is built.
         Generations {
-            seen: Vec::with_capacity(1024),
+            seen: Vec::with_capacity(1 << 16),
             got: 0,
             ideal: 0,
         }

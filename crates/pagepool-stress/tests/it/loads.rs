@@ -26,6 +26,16 @@ fn sum(phases: &Value, field: &str) -> u64 {
         .sum()
 }
 
+/// Each request that was refused waited for a deadline that nobody could meet: in a pool smaller than
+/// the trace the main job took minutes.
+#[test]
+fn the_main_job_ends_in_a_pool_that_is_too_small() {
+    let start = Instant::now();
+    let report = verified_json(["run", "--memory", "30M", "--duration", "1s"]);
+    assert!(start.elapsed() < Duration::from_secs(60));
+    assert!(!report["failures"].as_array().expect("a list").is_empty());
+}
+
 /// Figures that say the same thing in two places say the same.
 fn assert_figures_agree(report: &Value) {
     let phases = &report["phases"];

@@ -137,7 +137,7 @@ impl Builder {
     ///
     /// In the Movable zone only memory that can be moved is allocated, and blocks of 2 MiB and more,
     /// so that large blocks can always be had there. A pool that serves small raw blocks only is best
-    /// off with 0.
+    /// off with 0; with 100 it has none for them.
     pub fn movable_share(mut self, percent: u8) -> Self {
         self.movable_percent = Some(percent);
         self
@@ -261,7 +261,7 @@ impl Builder {
             })?;
         }
         check(!self.daemons, "daemons", self.daemons, || {
-            "false: this version has no background threads".into()
+            "false, since this version has no background threads".into()
         })?;
         check_scale_factor(self.watermark_scale_factor)?;
         check_fraction(self.percpu_pagelist_fraction)?;
@@ -273,12 +273,20 @@ impl Builder {
         let Some(cpus) = &self.cpus else {
             return Ok(());
         };
-        check(
-            cpus.len() == self.nodes,
-            "cpus",
-            format_args!("{cpus:?}"),
-            || format!("one set for each of the {} nodes", self.nodes),
-        )
+        let nr_cpus = cpu::possible();
+        let mut named = vec![0; nr_cpus];
+        let known = cpus
+            .iter()
+            .flatten()
+            .all(|cpu| named.get_mut(*cpu).map(|times| *times += 1).is_some());
+        let fits = cpus.len() == self.nodes && known && named.iter().all(|times| *times <= 1);
+        check(fits, "cpus", format_args!("{cpus:?}"), || {
+            format!(
+                "one set for each of the {} nodes, of CPUs 0 to {}, each in one set at most",
+                self.nodes,
+                nr_cpus - 1
+            )
+        })
     }
 
     fn check_distances(&self) -> Result<(), RangeError> {
@@ -308,7 +316,10 @@ impl Builder {
     fn plan(&self, host: &Topology, nr_cpus: usize) -> Result<Vec<NodePlan>, RangeError> {
         let plans = |pages| self.plan_pages(pages, host, nr_cpus);
         match self.size {
-            Size::Managed(bytes) => plans(bytes / PAGE_SIZE),
+            Size::Managed(bytes) => {
+                self.check_pages(bytes / PAGE_SIZE, "managed", bytes)?;
+                plans(bytes / PAGE_SIZE)
+            }
             Size::Budget(bytes) => {
                 check(self.dma < bytes, "dma", self.dma, || {
                     format!("0 to {bytes} bytes less tables, part of the first node")
@@ -317,10 +328,11 @@ impl Builder {
                 let fixed = budget_of(&plans(least)?, nr_cpus);
                 check(bytes >= fixed, "memory", bytes, || {
                     format!(
-                        "at least {fixed} bytes for {} nodes and their tables",
+                        "at least {fixed} bytes, for {} node(s) and their tables",
                         self.nodes
                     )
                 })?;
+                self.check_pages(bytes / PAGE_SIZE, "memory", bytes)?;
                 // The tables grow with the memory: too much first, then as much as fits.
                 let mut pages = bytes / PAGE_SIZE;
                 loop {
@@ -335,28 +347,30 @@ impl Builder {
         }
     }
 
+    /// Whether every node gets as many pages as it needs and can have.
+    fn check_pages(
+        &self,
+        pages: usize,
+        field: &'static str,
+        bytes: usize,
+    ) -> Result<(), RangeError> {
+        let (least, most) = (MIN_NODE_PAGES, Pfn::MAX_NODE_PAGES / 2);
+        let range = self.nodes * least..=self.nodes * most;
+        check(range.contains(&pages), field, bytes, || {
+            format!(
+                "{} to {} bytes",
+                range.start() * PAGE_SIZE,
+                range.end() * PAGE_SIZE
+            )
+        })
+    }
+
     fn plan_pages(
         &self,
         pages: usize,
         host: &Topology,
         nr_cpus: usize,
     ) -> Result<Vec<NodePlan>, RangeError> {
-        let (least, most) = (
-            self.nodes * MIN_NODE_PAGES,
-            self.nodes * Pfn::MAX_NODE_PAGES / 2,
-        );
-        check(
-            (least..=most).contains(&pages),
-            "memory",
-            pages * PAGE_SIZE,
-            || {
-                format!(
-                    "{} to {} bytes to hand out",
-                    least * PAGE_SIZE,
-                    most * PAGE_SIZE
-                )
-            },
-        )?;
         let dma = self.dma.div_ceil(PAGE_SIZE);
         let first = node_pages(pages, self.nodes, 0);
         check(

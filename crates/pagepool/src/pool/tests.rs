@@ -388,9 +388,12 @@ fn settings_out_of_range_name_field_value_and_range() {
         "nodes = 0 is out of range: accepted is 1 to 16"
     );
     assert!(error(b().memory(5)).starts_with("memory = 5 is out of range: accepted is at least "));
-    assert!(error(b().managed(4096)).contains("accepted is 65536 to"));
-    assert!(error(b().managed(usize::MAX)).starts_with("memory = "));
-    assert!(error(b().memory(usize::MAX)).starts_with("memory = "));
+    assert!(
+        error(b().managed(4096))
+            .starts_with("managed = 4096 is out of range: accepted is 65536 to")
+    );
+    assert!(error(b().managed(usize::MAX)).starts_with("managed = 18446744073709551615 is"));
+    assert!(error(b().memory(usize::MAX)).starts_with("memory = 18446744073709551615 is"));
     assert!(error(b().movable_share(101)).contains("movable_share = 101"));
     assert!(error(b().daemons(true)).starts_with("daemons = true is out of range"));
     assert!(b().daemons(false).build().is_ok());
@@ -400,6 +403,8 @@ fn settings_out_of_range_name_field_value_and_range() {
     assert!(error(b().min_free_kbytes(1 << 40)).contains("min_free_kbytes = 1099511627776"));
     assert!(error(b().nodes(2).distances(vec![vec![10]])).contains("2 rows of 2"));
     assert!(error(b().nodes(2).cpus(vec![vec![0]])).contains("one set for each of the 2 nodes"));
+    assert!(error(b().cpus(vec![vec![0, 0]])).contains("each in one set at most"));
+    assert!(error(b().cpus(vec![vec![1 << 20]])).contains("cpus = [[1048576]]"));
 }
 
 #[test]

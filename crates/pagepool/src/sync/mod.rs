@@ -24,8 +24,14 @@
 //! it holds:
 //!
 //! ```text
-//! per-CPU slot  →  zone  →  wait queue (a leaf, taken with nothing else held)
+//! offline → settings ─┐
+//! offline → turns ────┼→  per-CPU slot  →  zone
+//!           settings ─┘
+//!           wait queue: a leaf, taken with nothing else held
 //! ```
+//!
+//! The first three are taken to change settings and to take memory out of service; a turn is that of
+//! those who drain all caches, or who rebuild the zonelists.
 //!
 //! The locks of two zones are never held together. The node's LRU lock, once there is one, comes
 //! before the per-CPU slot. Whoever finds that somebody should be woken collects that fact,

@@ -1,4 +1,4 @@
-//! R25: who finds nothing on a zonelist that is being rewritten finds that out.
+//! who finds nothing on a zonelist that is being rewritten finds that out.
 //!
 //! *Threads:* one that rewrites the lists, once or twice; a request that takes a cookie, reads its
 //! list, and asks whether the cookie is current. *Property:* if it is, the list was read whole: as
@@ -37,7 +37,7 @@ fn read_during(steps: &'static [[bool; 3]]) -> (Vec<ZoneType>, bool) {
 fn a_list_that_is_current_was_read_whole() {
     let outcomes = Outcomes::new();
     let seen = outcomes.clone();
-    check("r25_zonelist_rebuild", 1_900, move || {
+    check("zonelist_rebuild", 1_900, move || {
         let (zones, is_current) = read_during(&[AFTER]);
         if is_current {
             seen.record(zones);
@@ -50,7 +50,7 @@ fn a_list_that_is_current_was_read_whole() {
 fn a_list_that_was_rewritten_twice_was_read_whole() {
     let outcomes = Outcomes::new();
     let seen = outcomes.clone();
-    check("r25_zonelist_two_rebuilds", 17_000, move || {
+    check("zonelist_two_rebuilds", 17_000, move || {
         let (zones, is_current) = read_during(&[AFTER, BEFORE]);
         if is_current {
             seen.record(zones);
