@@ -102,7 +102,7 @@ pub(crate) struct PcpLists {
     /// Blocks of sparse pageblocks, on their way back.
     outgoing: Returned,
     outgoing_pages: usize,
-    /// For each list, how full the pageblock was that it was last refilled from.
+    /// For each list, how full the emptiest pageblock was that it was last refilled from.
     fill_levels: [u8; NR_LISTS],
     stopped: bool,
     events: PcpEvents,
@@ -143,14 +143,19 @@ impl PcpLists {
         }
     }
 
-    /// Caches a block that comes from the zone, behind those that are there. It may belong to a
-    /// pageblock of another type; `home.mt` is the type that was asked for.
-    pub(crate) fn refill(&mut self, map: &Memmap, pfn: Pfn, order: Order, home: Home) {
+    /// Sets the level of a list after a refill: how full the emptiest pageblock was that served it,
+    /// before it served. Were it how full that is afterwards, the first page to go back to the
+    /// pageblock would send all others after it.
+    pub(crate) fn set_fill_level(&mut self, order: Order, mt: Migratetype, fullness: u8) {
+        self.fill_levels[list_idx(order, mt)] = fullness;
+    }
+
+    /// Caches a block that comes from the zone, behind those that are there, for requests of type
+    /// `mt`; its pageblock may be of another.
+    pub(crate) fn refill(&mut self, map: &Memmap, pfn: Pfn, order: Order, mt: Migratetype) {
         debug_assert!(!self.stopped, "P4");
-        map.set_state(pfn, FrameState::cached(order, home.mt));
-        let idx = list_idx(order, home.mt);
-        self.lists[idx].push_back(map, pfn);
-        self.fill_levels[idx] = home.fullness;
+        map.set_state(pfn, FrameState::cached(order, mt));
+        self.lists[list_idx(order, mt)].push_back(map, pfn);
         self.count_in(order);
     }
 

@@ -3,7 +3,7 @@
 //! *Kernel counterpart:* `rmqueue`, `rmqueue_pcplist`, `rmqueue_bulk`, `reserve_highatomic_pageblock`
 //! (v5.0).
 
-use super::pcp::{Home, PcpLists};
+use super::pcp::PcpLists;
 use super::watermark::{self, AllocFlags, BoostInputs, Mark};
 use super::{Contended, Core, Taken, Zone, ZoneEvents, ZoneRequest};
 use crate::buddy::{FallbackEvent, Grant};
@@ -79,16 +79,20 @@ impl Zone {
         } else {
             (batch >> order.get()).max(1)
         };
+        let mut level = u8::MAX;
         let mut core = self.core.lock();
         let Core { buddy, events, .. } = &mut *core;
         let mut on_grant = |grant: Grant| {
             debug_assert!(self.map.state(grant.pfn).is_free(), "N3: {}", grant.pfn);
             self.note_fallback(events, grant.fallback, request.flags);
             let fullness = self.blocks.fullness(grant.pfn);
-            lists.refill(&self.map, grant.pfn, order, Home { mt: want, fullness });
+            level = level.min(fullness);
+            lists.refill(&self.map, grant.pfn, order, want);
         };
         let census = |start, pages| self.map.movable_pages(start, pages);
-        buddy.alloc_bulk(request.demand(), count, &census, &mut on_grant);
+        if buddy.alloc_bulk(request.demand(), count, &census, &mut on_grant) > 0 {
+            lists.set_fill_level(order, want, level);
+        }
         self.publish(&core);
     }
 

@@ -1024,7 +1024,8 @@ fn a_page_of_a_sparse_pageblock_is_not_reused_but_returned() {
         fullness,
     };
     let page = |n: usize| zone.start().add(n);
-    lists.refill(&zone.map, page(0), Order::ZERO, home(40));
+    lists.refill(&zone.map, page(0), Order::ZERO, MOVABLE);
+    lists.set_fill_level(Order::ZERO, MOVABLE, 40);
     lists.push(&zone.map, page(1), Order::ZERO, home(39)); // sparser than what is being filled
     lists.push(&zone.map, page(2), Order::ZERO, home(40));
     assert_eq!(lists.cached_pages(), 3);
@@ -1050,7 +1051,8 @@ fn a_full_bundle_goes_before_anything_else() {
         mt: MOVABLE,
         fullness,
     };
-    lists.refill(&zone.map, zone.start(), Order::ZERO, home(40));
+    lists.refill(&zone.map, zone.start(), Order::ZERO, MOVABLE);
+    lists.set_fill_level(Order::ZERO, MOVABLE, 40);
     lists.push(&zone.map, zone.start().add(512), PAGEBLOCK_ORDER, home(0));
     for n in 0..pcp::RETURN_BATCH {
         lists.push(&zone.map, zone.start().add(2048 + n), Order::ZERO, home(1));
