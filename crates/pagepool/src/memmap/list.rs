@@ -310,11 +310,11 @@ impl Memmap {
 /// One link of a frame.
 fn get(map: &Memmap, index: u32, way: usize) -> u32 {
     // Relaxed: the list's lock orders the links of the frames on it.
-    map.links[index as usize][way].load(Relaxed)
+    map.link(index)[way].load(Relaxed)
 }
 
 /// Sets one link of a frame.
 fn set(map: &Memmap, index: u32, way: usize, to: u32) {
     // Relaxed: the list's lock orders the links of the frames on it.
-    map.links[index as usize][way].store(to, Relaxed);
+    map.link(index)[way].store(to, Relaxed);
 }

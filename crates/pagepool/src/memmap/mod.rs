@@ -2,8 +2,9 @@
 //!
 //! *Kernel counterpart:* `struct page` and `mem_map` (v5.0). Here it is columns and not a struct of
 //! 64 bytes: each user touches only what it reads. The column of states is dense, so the check
-//! for a double free costs one byte, and 64 frames share a cache line of it; links are touched by
-//! lists only, and of the frames that are on one. Nine bytes a frame, of which a column that is
+//! for a double free costs one byte; 64 frames share a cache line of it, but never neighbours, which
+//! tend to have different owners. Links are touched by lists only, and of the frames that are on
+//! one. Nine bytes a frame, of which a column that is
 //! never written costs no memory.
 //!
 //! Key types: [`Memmap`], the table of one node; [`FrameState`], a frame's byte; [`PfnList`], an
@@ -43,7 +44,7 @@ use crate::{
     arena::ZeroedTable,
     error::{BuildError, Violation, ensure},
     sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed},
-    types::{Migratetype, NodeId, Pfn},
+    types::{Migratetype, NodeId, PAGE_SIZE, Pfn},
 };
 
 pub(crate) use self::{
@@ -63,6 +64,7 @@ const PREV: usize = 1;
 #[derive(Debug)]
 pub(crate) struct Memmap {
     node: NodeId,
+    pages: usize,
     states: ZeroedTable<AtomicU8>,
     links: ZeroedTable<Link>,
 }
@@ -82,8 +84,9 @@ impl Memmap {
         );
         Ok(Memmap {
             node,
-            states: ZeroedTable::new(pages, "the frame table")?,
-            links: ZeroedTable::new(pages, "the frame table")?,
+            pages,
+            states: ZeroedTable::new(cells::<STATES>(pages), "the frame table")?,
+            links: ZeroedTable::new(cells::<LINKS>(pages), "the frame table")?,
         })
     }
 
@@ -96,7 +99,7 @@ impl Memmap {
     /// Number of frames.
     #[inline]
     pub(crate) fn frames(&self) -> usize {
-        self.states.len()
+        self.pages
     }
 
     /// Whether the frame is in this table.
@@ -107,7 +110,8 @@ impl Memmap {
 
     /// Bytes that the table of `pages` frames may come to take.
     pub(crate) fn estimate(pages: usize) -> usize {
-        ZeroedTable::<AtomicU8>::bytes_for(pages) + ZeroedTable::<Link>::bytes_for(pages)
+        ZeroedTable::<AtomicU8>::bytes_for(cells::<STATES>(pages))
+            + ZeroedTable::<Link>::bytes_for(cells::<LINKS>(pages))
     }
 
     /// Bytes that the table may come to take.
@@ -216,6 +220,52 @@ impl Memmap {
             "{pfn} is not in the table of {:?}",
             self.node
         );
-        &self.states[pfn.index()]
+        &self.states[scattered::<STATES>(pfn.index())]
+    }
+
+    /// The links of a frame, by their index.
+    #[inline]
+    fn link(&self, index: u32) -> &Link {
+        &self.links[scattered::<LINKS>(index as usize)]
+    }
+}
+
+/// Cache lines in a page of a column.
+const LINES: usize = 64;
+
+/// States in a cache line.
+const STATES: usize = 64;
+
+/// Links in a cache line.
+const LINKS: usize = 8;
+
+#[cfg(not(loom))]
+const _: () =
+    assert!(LINES * STATES == PAGE_SIZE && LINES * LINKS * size_of::<Link>() == PAGE_SIZE);
+
+/// Where the entry of the frame `index` is in a column with so many entries a cache line.
+///
+/// Frames near each other, and frames a round number apart, are lines apart: CPUs take from the same
+/// pageblock, so such frames have different owners, who would wait for each other at every allocation
+/// and free. Which page of the column an entry is in does not change. A model's memory has no lines.
+#[inline]
+fn scattered<const PER_LINE: usize>(index: usize) -> usize {
+    if cfg!(loom) {
+        return index;
+    }
+    let (low, high) = (index % LINES, index / LINES % PER_LINE);
+    // For each `high` a rotation of `low`: no two frames of a group meet. 37 is odd and far from the
+    // powers of two, so that no alignment brings back what was apart.
+    let line = (low + 37 * high) % LINES;
+    let group = LINES * PER_LINE;
+    index / group * group + line * PER_LINE + high
+}
+
+/// Entries in a column for `pages` frames: whole groups, which [`scattered`] maps to themselves.
+fn cells<const PER_LINE: usize>(pages: usize) -> usize {
+    if cfg!(loom) {
+        pages
+    } else {
+        pages.next_multiple_of(LINES * PER_LINE)
     }
 }

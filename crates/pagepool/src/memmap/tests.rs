@@ -200,10 +200,10 @@ fn broken_links_violate_the_lists_invariants() {
     };
     // Relaxed: nobody else is looking.
     let breaks: [(&str, Damage); 4] = [
-        ("L1", |map| map.links[1][NEXT].store(u32::MAX, Relaxed)),
-        ("L1", |map| map.links[1][NEXT].store(16, Relaxed)),
-        ("L2", |map| map.links[2][PREV].store(0, Relaxed)),
-        ("L1", |map| map.links[2][NEXT].store(1, Relaxed)),
+        ("L1", |map| map.link(1)[NEXT].store(u32::MAX, Relaxed)),
+        ("L1", |map| map.link(1)[NEXT].store(16, Relaxed)),
+        ("L2", |map| map.link(2)[PREV].store(0, Relaxed)),
+        ("L1", |map| map.link(2)[NEXT].store(1, Relaxed)),
     ];
     for (place, (invariant, damage)) in breaks.into_iter().enumerate() {
         let map = map(16);
@@ -297,4 +297,26 @@ proptest! {
             }
         }
     }
+}
+
+/// Frames of two CPUs that fill one pageblock shared cache lines of the columns, and each allocation
+/// and free waited for the other CPU.
+#[test]
+fn entries_of_neighbours_are_lines_apart_and_never_meet() {
+    fn check<const PER_LINE: usize>() {
+        let group = LINES * PER_LINE;
+        let at: Vec<_> = (0..2 * group).map(scattered::<PER_LINE>).collect();
+        let mut places = at.clone();
+        places.sort_unstable();
+        assert!(
+            places.into_iter().eq(0..2 * group),
+            "each has a place of its own"
+        );
+        for apart in [1, 2, 3, 63, 64, 128, 256] {
+            let meet = |n: &usize| at[*n] / PER_LINE == at[n + apart] / PER_LINE;
+            assert_eq!((0..group - apart).filter(meet).count(), 0, "{apart} apart");
+        }
+    }
+    check::<STATES>();
+    check::<LINKS>();
 }
