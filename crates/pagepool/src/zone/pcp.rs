@@ -144,8 +144,8 @@ impl PcpLists {
     }
 
     /// Sets the level of a list after a refill: how full the emptiest pageblock was that served it,
-    /// before it served. Were it how full that is afterwards, the first page to go back to the
-    /// pageblock would send all others after it.
+    /// when its first block was out. Were it how full that is after the last, the first block to go
+    /// back to the pageblock would send all others after it.
     pub(crate) fn set_fill_level(&mut self, order: Order, mt: Migratetype, fullness: u8) {
         self.fill_levels[list_idx(order, mt)] = fullness;
     }
