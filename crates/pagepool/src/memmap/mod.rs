@@ -4,8 +4,8 @@
 //! 64 bytes: each user touches only what it reads. The column of states is dense, so the check
 //! for a double free costs one byte; 64 frames share a cache line of it, but never neighbours, which
 //! tend to have different owners. Links are touched by lists only, and of the frames that are on
-//! one. Nine bytes a frame, of which a column that is
-//! never written costs no memory.
+//! one; the last three columns only of frames that hold a folio. 18 bytes a frame, of which a column
+//! that is never written costs no memory.
 //!
 //! Key types: [`Memmap`], the table of one node; [`FrameState`], a frame's byte; [`PfnList`], an
 //! intrusive list.
@@ -14,6 +14,9 @@
 //!  frame          0     1     2     3     4     5     6     7     8
 //!  states       [A o2]  -     -     -   [C o0] free  free  free [A o0]     a byte each
 //!  links          .     .     .     .     .    n p    .     .     .        next and prev
+//!  owners        f12    .     .     .     .     .     .     .    f3        the folio in the block
+//!  copies        s7     .     .     .     .     .     .     .     .        where it has a copy
+//!  lru          [lists] .     .     .     .     .     .     .  [lists]      which list it is on
 //! ```
 //!
 //! **Invariants**
@@ -27,7 +30,9 @@
 //! one owner to the next by their locks or by the application's own synchronisation, and that orders
 //! the state, too; so states are plain (`Relaxed`) loads and stores, and nothing is published by
 //! them. The one exception, [`transition`](Memmap::transition), needs to be atomic but orders
-//! nothing either. Links are guarded by the lock of the list (see `list.rs`).
+//! nothing either. Links are guarded by the lock of the list (see `list.rs`), the byte of the LRU
+//! lists by theirs. Owner and copy of a frame are written by whoever owns the folio's transition; to
+//! others the owner is a hint, which they check against the folio itself.
 //!
 //! Not here: which free blocks there are (`buddy`), the type of a pageblock (`buddy`), bytes
 //! (`arena`).
@@ -67,6 +72,12 @@ pub(crate) struct Memmap {
     pages: usize,
     states: ZeroedTable<AtomicU8>,
     links: ZeroedTable<Link>,
+    /// Of a block that holds a folio: the folio's number and 1.
+    owners: ZeroedTable<AtomicU32>,
+    /// Of a block that holds a folio: where a copy of its contents is kept, 0 if nowhere.
+    copies: ZeroedTable<AtomicU32>,
+    /// What the LRU lists know of a block.
+    lru: ZeroedTable<AtomicU8>,
 }
 
 impl Memmap {
@@ -87,6 +98,9 @@ impl Memmap {
             pages,
             states: ZeroedTable::new(cells::<STATES>(pages), "the frame table")?,
             links: ZeroedTable::new(cells::<LINKS>(pages), "the frame table")?,
+            owners: ZeroedTable::new(cells::<NUMBERS>(pages), "the frame table")?,
+            copies: ZeroedTable::new(cells::<NUMBERS>(pages), "the frame table")?,
+            lru: ZeroedTable::new(cells::<STATES>(pages), "the frame table")?,
         })
     }
 
@@ -110,13 +124,15 @@ impl Memmap {
 
     /// Bytes that the table of `pages` frames may come to take.
     pub(crate) fn estimate(pages: usize) -> usize {
-        ZeroedTable::<AtomicU8>::bytes_for(cells::<STATES>(pages))
+        2 * ZeroedTable::<AtomicU8>::bytes_for(cells::<STATES>(pages))
             + ZeroedTable::<Link>::bytes_for(cells::<LINKS>(pages))
+            + 2 * ZeroedTable::<AtomicU32>::bytes_for(cells::<NUMBERS>(pages))
     }
 
     /// Bytes that the table may come to take.
     pub(crate) fn bytes(&self) -> usize {
-        self.states.bytes() + self.links.bytes()
+        let numbers = self.owners.bytes() + self.copies.bytes();
+        self.states.bytes() + self.links.bytes() + numbers + self.lru.bytes()
     }
 
     /// The state of a frame. Of a frame that the caller does not own, what it was a moment ago.
@@ -223,6 +239,49 @@ impl Memmap {
         &self.states[scattered::<STATES>(pfn.index())]
     }
 
+    /// The number of the folio in a block, if it holds one. A hint to all but the folio's owner.
+    #[inline]
+    pub(crate) fn owner(&self, pfn: Pfn) -> Option<u32> {
+        // Relaxed: a hint; whoever acts on it checks the folio's own word.
+        self.number(&self.owners, pfn).load(Relaxed).checked_sub(1)
+    }
+
+    /// Sets the folio in a block, or that it holds none any more.
+    #[inline]
+    pub(crate) fn set_owner(&self, pfn: Pfn, owner: Option<u32>) {
+        let number = owner.map_or(0, |owner| owner + 1);
+        // Relaxed: as in `owner`.
+        self.number(&self.owners, pfn).store(number, Relaxed);
+    }
+
+    /// Where a copy of a folio's contents is kept, as a number that whoever keeps it understands; 0 is
+    /// nowhere. For whoever owns the folio's transition.
+    #[inline]
+    pub(crate) fn copy(&self, pfn: Pfn) -> u32 {
+        // Relaxed: ordered by the folio's word, whose transitions are exclusive.
+        self.number(&self.copies, pfn).load(Relaxed)
+    }
+
+    /// Sets where a copy is kept.
+    #[inline]
+    pub(crate) fn set_copy(&self, pfn: Pfn, copy: u32) {
+        // Relaxed: as in `copy`.
+        self.number(&self.copies, pfn).store(copy, Relaxed);
+    }
+
+    /// What the LRU lists know of a block, as a cell that they interpret.
+    #[inline]
+    pub(crate) fn lru_cell(&self, pfn: Pfn) -> &AtomicU8 {
+        debug_assert!(self.contains(pfn), "{pfn} is not in the table");
+        &self.lru[scattered::<STATES>(pfn.index())]
+    }
+
+    #[inline]
+    fn number<'a>(&self, column: &'a ZeroedTable<AtomicU32>, pfn: Pfn) -> &'a AtomicU32 {
+        debug_assert!(self.contains(pfn), "{pfn} is not in the table");
+        &column[scattered::<NUMBERS>(pfn.index())]
+    }
+
     /// The links of a frame, by their index.
     #[inline]
     fn link(&self, index: u32) -> &Link {
@@ -239,9 +298,14 @@ const STATES: usize = 64;
 /// Links in a cache line.
 const LINKS: usize = 8;
 
+/// Numbers in a cache line.
+const NUMBERS: usize = 16;
+
 #[cfg(not(loom))]
 const _: () =
     assert!(LINES * STATES == PAGE_SIZE && LINES * LINKS * size_of::<Link>() == PAGE_SIZE);
+#[cfg(not(loom))]
+const _: () = assert!(LINES * NUMBERS * size_of::<AtomicU32>() == PAGE_SIZE);
 
 /// Where the entry of the frame `index` is in a column with so many entries a cache line.
 ///

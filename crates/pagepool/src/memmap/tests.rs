@@ -50,9 +50,9 @@ fn table_contains_the_frames_of_its_node_only() {
 }
 
 #[test]
-fn table_takes_nine_bytes_a_frame() {
+fn table_takes_eighteen_bytes_a_frame() {
     let pages = 1 << 20;
-    assert_eq!(map(pages).bytes(), 9 * pages);
+    assert_eq!(map(pages).bytes(), 18 * pages);
 }
 
 #[test]

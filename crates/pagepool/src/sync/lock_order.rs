@@ -9,6 +9,8 @@
 /// A lock's place in the lock order; a thread takes locks in ascending rank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rank {
+    /// The lock of a node's LRU lists.
+    Lru,
     /// The lock of one CPU's list of free frames.
     PcpSlot,
     /// The lock around a zone's buddy.

@@ -25,7 +25,7 @@
 //!
 //! ```text
 //! offline → settings ─┐
-//! offline → turns ────┼→  per-CPU slot  →  zone
+//! offline → turns ────┼→  LRU lists  →  per-CPU slot  →  zone
 //!           settings ─┘
 //!           wait queue: a leaf, taken with nothing else held
 //! ```
@@ -33,9 +33,8 @@
 //! The first three are taken to change settings and to take memory out of service; a turn is that of
 //! those who drain all caches, or who rebuild the zonelists.
 //!
-//! The locks of two zones are never held together. The node's LRU lock, once there is one, comes
-//! before the per-CPU slot. Whoever finds that somebody should be woken collects that fact,
-//! unlocks, then wakes.
+//! The locks of two zones, or of the LRU lists of two nodes, are never held together. Whoever finds
+//! that somebody should be woken collects that fact, unlocks, then wakes.
 //!
 //! **Ordering.** SeqCst accesses are not used: where two threads store one word and load the
 //! other's, both put a [`fence::fence_at`] between the two, and its name is the name of the mutant

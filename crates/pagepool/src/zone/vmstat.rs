@@ -49,6 +49,56 @@ events! {
     AllocstallNormal = "allocstall_normal",
     /// Direct reclaim entered for the Movable zone.
     AllocstallMovable = "allocstall_movable",
+    /// Pages passed over by reclaim since they lie above the zone it works for, here DMA.
+    PgskipDma = "pgskip_dma",
+    /// The same in the Normal zone.
+    PgskipNormal = "pgskip_normal",
+    /// The same in the Movable zone.
+    PgskipMovable = "pgskip_movable",
+    /// Pages moved to an active list since they were used.
+    Pgactivate = "pgactivate",
+    /// Pages moved to an inactive list.
+    Pgdeactivate = "pgdeactivate",
+    /// Folios brought back to memory or given their first memory by an access.
+    Pgfault = "pgfault",
+    /// Of these, those that had to be read.
+    Pgmajfault = "pgmajfault",
+    /// Pages of active lists looked at.
+    Pgrefill = "pgrefill",
+    /// Pages moved to the tail of an inactive list, next to be reclaimed.
+    Pgrotated = "pgrotated",
+    /// Pages reclaimed by kswapd.
+    PgstealKswapd = "pgsteal_kswapd",
+    /// Pages reclaimed by threads that allocate.
+    PgstealDirect = "pgsteal_direct",
+    /// Pages of inactive lists looked at by kswapd.
+    PgscanKswapd = "pgscan_kswapd",
+    /// Pages of inactive lists looked at by threads that allocate.
+    PgscanDirect = "pgscan_direct",
+    /// Times that a thread was made to wait for kswapd before it might reclaim.
+    PgscanDirectThrottle = "pgscan_direct_throttle",
+    /// Times that kswapd set out to balance its node.
+    Pageoutrun = "pageoutrun",
+    /// Times that kswapd was woken in its first short sleep.
+    KswapdLowWmarkHitQuickly = "kswapd_low_wmark_hit_quickly",
+    /// Times that kswapd did not go to sleep since the high mark no longer held, or never did.
+    KswapdHighWmarkHitQuickly = "kswapd_high_wmark_hit_quickly",
+    /// Pages read back from swap.
+    Pswpin = "pswpin",
+    /// Pages written to swap.
+    Pswpout = "pswpout",
+    /// Pages read ahead from swap.
+    SwapRa = "swap_ra",
+    /// Pages read ahead that were then used.
+    SwapRaHit = "swap_ra_hit",
+    /// Pages found locked in memory by reclaim and set aside.
+    UnevictablePgsCulled = "unevictable_pgs_culled",
+    /// Pages set aside that could be reclaimed again.
+    UnevictablePgsRescued = "unevictable_pgs_rescued",
+    /// Pages that their owners locked in memory.
+    UnevictablePgsMlocked = "unevictable_pgs_mlocked",
+    /// Pages that their owners unlocked.
+    UnevictablePgsMunlocked = "unevictable_pgs_munlocked",
     /// Blocks from the preferred node.
     NumaHit = "numa_hit",
     /// Blocks from another node than the preferred one, counted where they came from.
@@ -87,28 +137,69 @@ events! {
 
 const NR_EVENTS: usize = VmEvent::ALL.len();
 
-/// Counters of a node that go up and down. Each CPU gathers a few changes before it passes them on
-/// (spec 7.1): a read is at most the sum of all thresholds off, a snapshot is exact.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(usize)]
-pub(crate) enum NodeItem {
-    /// Pages of raw blocks whose owners can free them when asked.
-    KernelMiscReclaimable,
+macro_rules! node_items {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)+) => {
+        /// Counters of a node that go up and down, or only up. Each CPU gathers a few changes before
+        /// it passes them on (spec 7.1): a read is at most the sum of all thresholds off, a snapshot
+        /// is exact.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(usize)]
+        pub(crate) enum NodeItem {
+            $($(#[$doc])* $variant,)+
+        }
+
+        impl NodeItem {
+            /// All items, by index.
+            pub(crate) const ALL: [NodeItem; NR_NODE_ITEMS] = [$(NodeItem::$variant,)+];
+
+            /// The kernel's name.
+            pub(crate) const fn name(self) -> &'static str {
+                match self {
+                    $(NodeItem::$variant => $name,)+
+                }
+            }
+        }
+
+        /// Number of node items.
+        pub(crate) const NR_NODE_ITEMS: usize = [$($name,)+].len();
+    };
 }
 
-/// Number of node items.
-pub(crate) const NR_NODE_ITEMS: usize = 1;
-
-impl NodeItem {
-    /// All items, by index.
-    pub(crate) const ALL: [NodeItem; NR_NODE_ITEMS] = [NodeItem::KernelMiscReclaimable];
-
-    /// The kernel's name.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            NodeItem::KernelMiscReclaimable => "nr_kernel_misc_reclaimable",
-        }
-    }
+node_items! {
+    /// Pages of raw blocks whose owners can free them when asked.
+    KernelMiscReclaimable = "nr_kernel_misc_reclaimable",
+    /// Pages of anonymous folios taken off their lists for the while.
+    IsolatedAnon = "nr_isolated_anon",
+    /// Pages of backed folios taken off their lists for the while.
+    IsolatedFile = "nr_isolated_file",
+    /// Pages of anonymous folios that came back although they had been evicted.
+    WorkingsetRefaultAnon = "workingset_refault_anon",
+    /// Pages of backed folios that did.
+    WorkingsetRefaultFile = "workingset_refault_file",
+    /// Of the former, pages that came back soon enough to be active at once.
+    WorkingsetActivateAnon = "workingset_activate_anon",
+    /// The same of backed folios.
+    WorkingsetActivateFile = "workingset_activate_file",
+    /// Of these, pages that had been active before they were evicted.
+    WorkingsetRestoreAnon = "workingset_restore_anon",
+    /// The same of backed folios.
+    WorkingsetRestoreFile = "workingset_restore_file",
+    /// Pages of anonymous folios in memory.
+    AnonPages = "nr_anon_pages",
+    /// Pages of backed folios in memory.
+    FilePages = "nr_file_pages",
+    /// Pages of backed folios that were written to since they were written out.
+    Dirty = "nr_dirty",
+    /// Pages being written out.
+    Writeback = "nr_writeback",
+    /// Pages of backed folios that became dirty, ever.
+    Dirtied = "nr_dirtied",
+    /// Pages written out, ever.
+    Written = "nr_written",
+    /// Pages that reclaim wrote out, ever.
+    VmscanWrite = "nr_vmscan_write",
+    /// Pages that reclaim found dirty and marked to be reclaimed once they are written.
+    VmscanImmediateReclaim = "nr_vmscan_immediate_reclaim",
 }
 
 /// The threshold beyond which a CPU passes its changes on, in normal times (spec 4.18): more CPUs and
