@@ -2,6 +2,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![allow(
     dead_code,
+    unused_imports,
     reason = "the parts of reclaim arrive one by one, each before its users; goes with the last of them"
 )]
 
@@ -14,13 +15,17 @@ pub(crate) mod arena; // 2  reservations and what the system is asked about them
 pub(crate) mod memmap; // 2  the frame table, lists by frame number
 pub(crate) mod buddy; // 3  free areas, pageblocks, fallback (pure)
 pub(crate) mod zone; // 4  a buddy behind a lock: marks, reserves, per-CPU caches, zonelists, vmstat
+pub(crate) mod backing; // 5  where contents go that are not in memory: stores and their I/O
+pub(crate) mod folio; // 5  the word, slots, pins: memory behind a handle
 pub(crate) mod node; // 6  zones, zonelists and requests of a pool; every step that never sleeps
+pub(crate) mod reclaim; // 8  which folios leave memory, and when to stop
 pub(crate) mod alloc; // 9  fast path, slow path, scopes
 pub(crate) mod pool; // 11  the public face: pool, builder, tunables, statistics
 #[cfg(feature = "allocator-api2")]
 pub(crate) mod adapters; // 12  pools as allocators of collections
 
 pub use alloc::scope;
+pub use backing::{Backing, BackingError, WriteOut};
 pub use error::{AllocError, BuildError, OrderError, RangeError, Violation};
 pub use gfp::Gfp;
 pub use node::DaemonState;

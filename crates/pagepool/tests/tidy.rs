@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 const SAME_LAYER: &[(&str, &str)] = &[("types", "error"), ("gfp", "types"), ("memmap", "arena")];
 
 /// Where `unsafe` may be written: whole modules, and single files of others.
-const UNSAFE_MODULES: &[&str] = &["sync", "arena", "memmap", "adapters"];
+const UNSAFE_MODULES: &[&str] = &["sync", "arena", "memmap", "folio", "adapters"];
 const UNSAFE_FILES: &[&str] = &["pool/lifetime.rs", "pool/pages.rs", "pool/tests.rs"];
 
 /// A file of the crate.

@@ -37,6 +37,7 @@
 mod asan;
 mod heap;
 mod poison;
+mod racing;
 mod reservation;
 mod table;
 mod topology;
@@ -44,7 +45,7 @@ mod topology;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-use std::{io, ops::Range, ptr::NonNull, slice};
+use std::{io, mem::MaybeUninit, ops::Range, ptr::NonNull, slice};
 
 use crate::{
     error::BuildError,
@@ -53,7 +54,10 @@ use crate::{
 
 use self::{heap::HeapBlock, reservation::Reservation};
 
-pub(crate) use self::{table::ZeroedTable, topology::Topology};
+pub(crate) use self::{
+    table::{Zeroable, ZeroedTable},
+    topology::Topology,
+};
 
 /// Where an arena's memory comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -274,6 +278,39 @@ impl Arena {
         let (start, bytes) = self.span(index, pages);
         // SAFETY: `span` has checked the range, and the caller owns the frames.
         unsafe { start.write_bytes(0, bytes) };
+    }
+
+    /// Copies bytes out from `offset` bytes into page `index`, which somebody may be writing meanwhile:
+    /// see [`racing`]. Fills `dst`.
+    ///
+    /// # Panics
+    /// If the bytes are not all in the arena.
+    #[inline]
+    pub(crate) fn copy_racing(&self, index: usize, offset: usize, dst: &mut [MaybeUninit<u8>]) {
+        let start = index * PAGE_SIZE + offset;
+        let bytes = self.pages * PAGE_SIZE;
+        assert!(
+            start <= bytes && dst.len() <= bytes - start,
+            "A1: {} bytes at {start} of {bytes}",
+            dst.len()
+        );
+        let src = self.base.map_addr(|base| base.saturating_add(start));
+        // SAFETY: the bytes lie in the arena, which stays mapped and readable (A3), and anonymous memory
+        // is initialised.
+        unsafe { racing::copy(src, dst) }
+    }
+
+    /// Copies bytes into page `index`, from `offset` bytes into it.
+    ///
+    /// # Safety
+    /// The caller owns the frames.
+    pub(crate) unsafe fn copy_in(&self, index: usize, offset: usize, src: &[u8]) {
+        let pages = (offset + src.len()).div_ceil(PAGE_SIZE);
+        let (start, _) = self.span(index, pages);
+        // SAFETY: `span` has checked the range.
+        let start = unsafe { start.add(offset) };
+        // SAFETY: the caller owns the frames, so that `src`, a borrow, is not in them.
+        unsafe { start.copy_from_nonoverlapping(NonNull::from(src).cast(), src.len()) };
     }
 
     /// Fills pages that are being freed with a pattern, for [`check_poison`](Self::check_poison).

@@ -24,6 +24,24 @@ pub fn fence_at(name: &'static str) {
     }
 }
 
+/// Executes a barrier that keeps stores after it from moving before stores and loads before it: half
+/// of a full one. `name` is its mutant.
+#[inline(always)]
+pub fn release_fence_at(name: &'static str) {
+    if !mutated(name) {
+        fence(Ordering::Release);
+    }
+}
+
+/// Executes a barrier that keeps loads before it from moving after loads and stores after it: the
+/// other half. `name` is its mutant.
+#[inline(always)]
+pub fn acquire_fence_at(name: &'static str) {
+    if !mutated(name) {
+        fence(Ordering::Acquire);
+    }
+}
+
 /// Whether the step called `name` is the one to leave out in this process: never, outside loom.
 #[cfg(not(loom))]
 #[inline(always)]

@@ -78,7 +78,8 @@ pub enum SleepOutcome {
 pub struct WaitQueue<P: Park = CorePark> {
     nr_sleepers: AtomicU32,
     park: P,
-    fences: FenceNames,
+    /// None if the condition orders itself.
+    fences: Option<FenceNames>,
 }
 
 impl<P: Park> WaitQueue<P> {
@@ -88,8 +89,30 @@ impl<P: Park> WaitQueue<P> {
         WaitQueue {
             nr_sleepers: AtomicU32::new(0),
             park: P::default(),
-            fences,
+            fences: Some(fences),
         }
+    }
+
+    /// Returns a queue whose condition is a bit in a word that both sides change by read-modify-writes:
+    /// the sleeper sets it after its entry is published, the waker takes it off and then calls
+    /// [`wake_published`](Self::wake_published). Those order the entry; there are no barriers here.
+    #[must_use]
+    pub fn unfenced() -> WaitQueue<P> {
+        WaitQueue {
+            nr_sleepers: AtomicU32::new(0),
+            park: P::default(),
+            fences: None,
+        }
+    }
+
+    /// Wakes every sleeper; returns how many. For wakers that have seen that there is one.
+    ///
+    /// # Panics
+    /// In debug builds, if the thread holds a ranked lock.
+    #[track_caller]
+    pub fn wake_published(&self) -> u32 {
+        assert_none_held("waking");
+        self.wake_sleepers()
     }
 
     /// Wakes every sleeper, if there is one; returns how many. The caller has made the condition
@@ -116,7 +139,9 @@ impl<P: Park> WaitQueue<P> {
     #[must_use]
     pub fn has_sleeper(&self) -> bool {
         // Orders the caller's condition before the load. Pairs with the fence in `enqueue`.
-        fence_at(self.fences.waker);
+        if let Some(fences) = self.fences {
+            fence_at(fences.waker);
+        }
         // Relaxed: ordered by the fence; what the sleeper did before is not looked at.
         self.nr_sleepers.load(Relaxed) != 0
     }
@@ -166,7 +191,9 @@ impl<P: Park> WaitQueue<P> {
 
         // Orders the entry before the caller's look at the condition. Pairs with the fence in
         // `has_sleeper`.
-        fence_at(self.fences.sleeper);
+        if let Some(fences) = self.fences {
+            fence_at(fences.sleeper);
+        }
         Entry { queue: self, epoch }
     }
 

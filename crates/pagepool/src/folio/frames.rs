@@ -1,0 +1,68 @@
+//! A block of frames on its way to become a folio's memory.
+
+use crate::arena::Arena;
+use crate::sync::fence::release_fence_at;
+use crate::types::{Order, Pfn};
+use crate::zone::Taken;
+
+/// A block that was taken from a zone, known to nobody else, whose bytes may be written.
+///
+/// A [`Taken`] is made by a zone alone, for each block that leaves it, and cannot be copied: who has it
+/// owns the frames.
+#[derive(Debug)]
+#[must_use = "the block is lost unless it is put back"]
+pub(crate) struct Frames<'a> {
+    arena: &'a Arena,
+    taken: Taken,
+}
+
+impl<'a> Frames<'a> {
+    /// Takes the block over; `arena` is that of its node.
+    pub(crate) fn new(arena: &'a Arena, taken: Taken) -> Frames<'a> {
+        arena.asan_unpoison(taken.pfn().index(), taken.order().pages());
+        // Orders whatever the last owner's folio said when it lost these frames before the bytes that
+        // are stored here from now on. Pairs with the fence in `FolioSlot::read_optimistic`: a reader
+        // that copies one of those bytes then sees that the folio it believes to read has moved. The
+        // zone's lock, an acquire, does not order that.
+        release_fence_at("frame.next_owner");
+        Frames { arena, taken }
+    }
+
+    /// The first frame.
+    pub(crate) fn pfn(&self) -> Pfn {
+        self.taken.pfn()
+    }
+
+    /// The size.
+    pub(crate) fn order(&self) -> Order {
+        self.taken.order()
+    }
+
+    /// Fills the block with zeros.
+    pub(crate) fn zero(&mut self) {
+        if !self.taken.is_vacant() {
+            // SAFETY: the frames are ours.
+            unsafe { self.arena.zero(self.pfn().index(), self.order().pages()) }
+        }
+    }
+
+    /// Copies bytes in, from `offset` bytes into the block on.
+    ///
+    /// # Panics
+    /// If they do not fit.
+    pub(crate) fn copy_in(&mut self, offset: usize, bytes: &[u8]) {
+        assert!(
+            offset <= self.order().bytes() && bytes.len() <= self.order().bytes() - offset,
+            "{} bytes at {offset} of a block at {:?}",
+            bytes.len(),
+            self.order()
+        );
+        // SAFETY: the frames are ours.
+        unsafe { self.arena.copy_in(self.pfn().index(), offset, bytes) }
+    }
+
+    /// Gives the block on: to a folio, or back to its zone.
+    pub(crate) fn into_taken(self) -> Taken {
+        self.taken
+    }
+}

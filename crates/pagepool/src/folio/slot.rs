@@ -1,0 +1,359 @@
+//! A folio's slot: its word, its write sequence and its marks, with every transition on real atomics.
+//!
+//! **Ordering.** Whoever is let at the bytes (reader, writer, pin, isolator) takes the word with Acquire
+//! and leaves it with Release, so that bytes written by one holder are seen by the next. The loop is
+//! [`FolioSlot::change`]; the rules are in [`word`](super::word).
+//!
+//! **Optimistic readers** store nothing (P5 of the design). They copy bytes that may be changing, and
+//! find out afterwards:
+//!
+//! ```text
+//! writer                               optimistic reader
+//! ──────                               ─────────────────
+//! EXCL (AcqRel)                        sequence even? (Acquire)   resident, no writer? (Acquire)
+//! sequence odd                         copy bytes out
+//! fence(Release)   [folio.writer]      fence(Acquire)             [folio.optimistic]
+//! bytes                                the same place? (Acquire)  the same sequence?
+//! sequence even (Release)              no: the copy is worth nothing
+//! EXCL off (Release)
+//!
+//! next owner of the frame: takes it; fence(Release) [frame.next_owner]; bytes
+//! ```
+//!
+//! If the copy holds one byte of a later write, the fences order the odd sequence, or for another owner
+//! of the frame the folio's new word, before the second look. The sequence has 32 bits; each change of
+//! place counts in it as well as in the word's generation, so that the two together do not come round
+//! within a copy.
+
+use super::word::{Courtesy, FolioWord, Landing, Obstacle, Released};
+use crate::arena::Zeroable;
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::fence::{acquire_fence_at, release_fence_at};
+use crate::types::Order;
+
+/// What is remembered about a folio beside its word.
+///
+/// ```text
+///  31          16 15   12 11    8 7                                   0
+/// +--------------+-------+-------+-------------------------------------+
+/// |              | node  | order | backed, locked, dirty, accessed ... |
+/// +--------------+-------+-------+-------------------------------------+
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mark {
+    /// It was used since reclaim last looked (the kernel's accessed bit).
+    Accessed = 1 << 0,
+    /// It was written to since its copy was made, or has none.
+    Dirty = 1 << 1,
+    /// It must stay in memory.
+    Locked = 1 << 2,
+    /// A backing store holds its contents, and not swap.
+    Backed = 1 << 3,
+    /// Its owner said that it will not be needed soon.
+    Cold = 1 << 4,
+    /// It was brought back ahead of a request and not used yet.
+    ReadAhead = 1 << 5,
+    /// The last attempt to write it out failed.
+    WriteError = 1 << 6,
+}
+
+const ORDER_SHIFT: u32 = 8;
+const ORDER_MASK: u32 = 0xf;
+
+/// The slot of one folio: 16 bytes, four to a cache line.
+#[derive(Debug)]
+pub struct FolioSlot {
+    word: AtomicU64,
+    /// Odd while somebody writes; for optimistic readers.
+    sequence: AtomicU32,
+    marks: AtomicU32,
+}
+
+const _: () = assert!(cfg!(loom) || size_of::<FolioSlot>() == 16);
+
+// SAFETY: three atomics, each of which is 0 in zero bytes and by default, with nothing to drop.
+unsafe impl Zeroable for FolioSlot {}
+
+impl Default for FolioSlot {
+    /// A slot that holds no folio yet. All zeros, as fresh tables are.
+    fn default() -> FolioSlot {
+        FolioSlot {
+            word: AtomicU64::new(0),
+            sequence: AtomicU32::new(0),
+            marks: AtomicU32::new(0),
+        }
+    }
+}
+
+/// A look at a folio without holding it.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    word: FolioWord,
+    sequence: u32,
+}
+
+impl FolioSlot {
+    /// Makes this the slot of a new folio, blank and away. The caller owns the slot.
+    pub(super) fn open(&self, order: Order, marks: &[Mark]) {
+        let marks = marks.iter().fold(0, |all, mark| all | *mark as u32);
+        let order = u32::from(order.get()) << ORDER_SHIFT;
+        // Relaxed, both: the handle is passed on by its owner, whose means of doing so order them.
+        self.marks.store(order | marks, Ordering::Relaxed);
+        let generation = self.word().generation();
+        self.word
+            .store(FolioWord::blank(generation).bits(), Ordering::Relaxed);
+    }
+
+    /// Links this slot, which holds no folio any more, to another such slot. Under the table's lock.
+    pub(super) fn vacate(&self, link: u32) {
+        let vacant = FolioWord::vacant(link, self.word().generation() + 1);
+        // Relaxed: the table's lock orders it.
+        self.word.store(vacant.bits(), Ordering::Relaxed);
+    }
+
+    /// The word. Whoever needs the bytes takes it by a transition instead.
+    #[inline]
+    pub fn word(&self) -> FolioWord {
+        // Relaxed: a hint, or the word of somebody who owns the transition.
+        FolioWord::from_bits(self.word.load(Ordering::Relaxed))
+    }
+
+    /// The folio's size.
+    #[inline]
+    pub fn order(&self) -> Order {
+        // Relaxed: written before the handle was passed on.
+        let marks = self.marks.load(Ordering::Relaxed);
+        Order::at((marks >> ORDER_SHIFT & ORDER_MASK) as usize)
+    }
+
+    /// Whether a mark is set.
+    #[inline]
+    pub fn is(&self, mark: Mark) -> bool {
+        // Relaxed: `Dirty` is ordered by the word (see `begin_write`), the others are hints.
+        self.marks.load(Ordering::Relaxed) & mark as u32 != 0
+    }
+
+    /// Sets a mark; returns whether it was clear. A mark that is set already is not stored again, so that
+    /// a folio that is read all the time stays free of shared stores.
+    #[inline]
+    pub fn set(&self, mark: Mark) -> bool {
+        if self.is(mark) {
+            return false;
+        }
+        // Relaxed: as in `is`.
+        self.marks.fetch_or(mark as u32, Ordering::Relaxed) & mark as u32 == 0
+    }
+
+    /// Clears a mark; returns whether it was set.
+    pub fn clear(&self, mark: Mark) -> bool {
+        if !self.is(mark) {
+            return false;
+        }
+        // Relaxed: as in `is`.
+        self.marks.fetch_and(!(mark as u32), Ordering::Relaxed) & mark as u32 != 0
+    }
+
+    /// The compare-exchange loop of all transitions. Returns the word before and the word after.
+    #[inline]
+    fn change<E>(
+        &self,
+        transition: impl Fn(FolioWord) -> Result<FolioWord, E>,
+    ) -> Result<(FolioWord, FolioWord), E> {
+        let mut before = self.word();
+        loop {
+            let after = transition(before)?;
+            // AcqRel: takes over the bytes from who held the folio before, and passes on what this
+            // thread did with them. Pairs with itself, and with the Release in `leave`. Relaxed on
+            // failure: tried again with the new word.
+            match self.word.compare_exchange_weak(
+                before.bits(),
+                after.bits(),
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return Ok((before, after)),
+                Err(found) => before = FolioWord::from_bits(found),
+            }
+        }
+    }
+
+    /// As [`change`](Self::change) for transitions that are always permitted; returns whether waiters
+    /// must be woken.
+    fn release(&self, transition: impl Fn(FolioWord) -> Released) -> bool {
+        let Ok((before, _)) =
+            self.change(|word| Ok::<_, std::convert::Infallible>(transition(word).word));
+        transition(before).wake
+    }
+
+    /// Begins to read. Returns the word, whose location is a frame until the end.
+    #[inline]
+    pub fn begin_read(&self, courtesy: Courtesy) -> Result<FolioWord, Obstacle> {
+        let (_, word) = self.change(|word| word.begin_read(courtesy))?;
+        Ok(word)
+    }
+
+    /// Ends to read; returns whether waiters must be woken.
+    #[inline]
+    pub fn end_read(&self) -> bool {
+        // Release: what this reader read comes before what the next writer writes. Pairs with the
+        // Acquire in `change`.
+        let before = self
+            .word
+            .fetch_sub(FolioWord::READER_LEAVES, Ordering::Release);
+        let before = FolioWord::from_bits(before);
+        debug_assert!(before.readers() > 0, "F1: {before:?} has no reader");
+        before.owes_wake_after_reader() && self.call_waiters()
+    }
+
+    #[cold]
+    fn call_waiters(&self) -> bool {
+        let Ok((before, after)) =
+            self.change(|word| Ok::<_, std::convert::Infallible>(word.call_waiters()));
+        before != after
+    }
+
+    /// Begins to write as the only one who knows the folio.
+    #[inline]
+    pub fn begin_write_owned(&self) -> Result<FolioWord, Obstacle> {
+        let (_, word) = self.change(FolioWord::begin_write_owned)?;
+        self.begin_sequence();
+        Ok(word)
+    }
+
+    /// Begins to write among others.
+    #[inline]
+    pub fn begin_write(&self) -> Result<FolioWord, Obstacle> {
+        let (_, word) = self.change(FolioWord::begin_write)?;
+        self.begin_sequence();
+        Ok(word)
+    }
+
+    /// Says to optimistic readers that the bytes change from here on, and to reclaim that the copy is out
+    /// of date. Who sees the word after this writer sees `Dirty`.
+    #[inline]
+    fn begin_sequence(&self) {
+        self.set(Mark::Dirty);
+        // Relaxed: only the writer stores it, and there is one. Odd also if a guard was leaked before.
+        let sequence = self.sequence.load(Ordering::Relaxed) | 1;
+        self.sequence.store(sequence, Ordering::Relaxed);
+        // Orders the odd sequence before the bytes. Pairs with the fence in `read_optimistic`.
+        release_fence_at("folio.writer");
+    }
+
+    /// Ends to write; returns whether waiters must be woken.
+    pub fn end_write(&self) -> bool {
+        // Relaxed: as in `begin_sequence`.
+        let sequence = self.sequence.load(Ordering::Relaxed);
+        debug_assert!(sequence & 1 == 1, "nobody writes");
+        // Release: the bytes come before the even sequence. Pairs with the Acquire in `look`.
+        self.sequence
+            .store(sequence.wrapping_add(1), Ordering::Release);
+        self.release(FolioWord::end_write)
+    }
+
+    /// Pins the folio in its place. Returns the word, whose location is a frame until the end.
+    #[inline]
+    pub fn begin_pin(&self) -> Result<FolioWord, Obstacle> {
+        let (_, word) = self.change(FolioWord::begin_pin)?;
+        Ok(word)
+    }
+
+    /// Ends a pin. Nobody waits for pins.
+    #[inline]
+    pub fn end_pin(&self) {
+        // Release: what went on through the pin comes before the next holder. Pairs with the Acquire in
+        // `change`.
+        let before = self.word.fetch_sub(FolioWord::PIN_GOES, Ordering::Release);
+        debug_assert!(FolioWord::from_bits(before).pins() > 0, "F1: no pin");
+    }
+
+    /// Takes it upon this thread to bring the folio back. Returns the word, whose location says from
+    /// where.
+    pub fn begin_fault(&self) -> Result<FolioWord, Obstacle> {
+        let (_, word) = self.change(FolioWord::begin_fault)?;
+        Ok(word)
+    }
+
+    /// The folio is in the frame `location`, with all its bytes. Returns the word as it was published, and
+    /// whether waiters must be woken.
+    pub fn end_fault(&self, location: u32, landing: Landing) -> Released {
+        // Relaxed: only who brings the folio back stores it now; optimistic readers see it after the
+        // word, which they load with Acquire. The parity says whether the folio lands at a writer.
+        let sequence = self.sequence.load(Ordering::Relaxed);
+        self.sequence
+            .store(sequence.wrapping_add(2) & !1, Ordering::Relaxed);
+        let wake = self.release(|word| word.end_fault(location, landing));
+        if landing == Landing::Write {
+            self.begin_sequence();
+        }
+        Released {
+            word: self.word(),
+            wake,
+        }
+    }
+
+    /// The folio could not be brought back; returns whether waiters must be woken.
+    pub fn abort_fault(&self) -> bool {
+        self.release(FolioWord::abort_fault)
+    }
+
+    /// Begins to copy, for the isolator; returns whether that is permitted.
+    pub fn begin_copy(&self) -> bool {
+        self.change(|word| word.begin_copy().ok_or(())).is_ok()
+    }
+
+    /// Gives up the copy.
+    pub fn end_copy(&self) {
+        let Ok(_) = self.change(|word| Ok::<_, std::convert::Infallible>(word.end_copy()));
+    }
+
+    /// Takes the folio out of memory, for the isolator: its contents are at `location`. Returns whether
+    /// that was permitted; then the frame is the isolator's.
+    pub fn evict(&self, location: u32) -> bool {
+        self.change(|word| word.evict(location).ok_or(())).is_ok()
+    }
+
+    /// Its owner drops it; returns the word before.
+    pub fn kill(&self) -> FolioWord {
+        let Ok((before, _)) = self.change(|word| Ok::<_, std::convert::Infallible>(word.kill()));
+        before
+    }
+
+    /// Sees to it that this thread is woken when the word changes, if `blocked` still says that it must
+    /// wait. The thread is on the queue already.
+    pub fn wait_if(&self, blocked: impl Fn(FolioWord) -> bool) -> bool {
+        self.change(|word| {
+            if blocked(word) {
+                Ok(word.with_waiter())
+            } else {
+                Err(())
+            }
+        })
+        .is_ok()
+    }
+
+    fn look(&self) -> Option<Look> {
+        // Acquire, both: the bytes that the last writer, or who brought the folio here, has stored are
+        // seen. Pairs with `end_write` and `end_fault`.
+        let sequence = self.sequence.load(Ordering::Acquire);
+        let word = FolioWord::from_bits(self.word.load(Ordering::Acquire));
+        (sequence & 1 == 0 && word.is_resident()).then_some(Look { word, sequence })
+    }
+
+    /// Copies bytes out of the folio without a trace. `copy` gets the frame and reads bytes that may
+    /// change meanwhile; what it returns is handed on only if they did not. None if the folio is away,
+    /// is being written to, or changed.
+    #[inline]
+    pub fn read_optimistic<T>(&self, copy: impl FnOnce(u32) -> T) -> Option<T> {
+        let before = self.look()?;
+        let value = copy(before.word.location());
+        // Orders the bytes before the second look. Pairs with the fence in `begin_sequence`, and with
+        // that of the frame's next owner.
+        acquire_fence_at("folio.optimistic");
+        // Acquire: the sequence is not older than the word. Relaxed: the last look.
+        let word = FolioWord::from_bits(self.word.load(Ordering::Acquire));
+        let sequence = self.sequence.load(Ordering::Relaxed);
+        let same = word.is_same_place(before.word) && sequence == before.sequence;
+        same.then_some(value)
+    }
+}

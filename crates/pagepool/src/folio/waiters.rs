@@ -1,0 +1,77 @@
+//! Where threads wait for a folio: queues that many folios share.
+//!
+//! *Kernel counterpart:* `page_wait_table` (v5.0).
+//!
+//! ```text
+//! waiter                                       who leaves
+//! ──────                                       ──────────
+//! publish the entry                            end of read, write, fault: one read-modify-write,
+//! word: WAITERS, if still blocked              which takes WAITERS off and sees that it was set
+//! sleep, until woken or late                   WAITERS was set: wake the queue
+//! ```
+//!
+//! Both sides change the folio's word, so one of them comes first: the waiter finds that it need not
+//! wait, or who leaves finds WAITERS, and by it the entry. No barrier is needed beside those of the word.
+
+use super::FolioSlot;
+use super::table::FolioId;
+use super::word::FolioWord;
+use crate::sync::clock::Instant;
+use crate::sync::{WaitQueue, waitqueue::SleepOutcome};
+
+/// Queues for all folios of a pool: enough that strangers seldom meet.
+const NR_QUEUES: usize = if cfg!(loom) { 1 } else { 64 };
+
+/// The queues.
+#[derive(Debug)]
+pub(crate) struct Waiters {
+    queues: Box<[WaitQueue]>,
+}
+
+/// How a wait ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Waited {
+    /// There may be nothing in the way any more: look again.
+    LookAgain,
+    /// The deadline has passed.
+    TimedOut,
+}
+
+impl Waiters {
+    pub(super) fn new() -> Waiters {
+        Waiters {
+            queues: (0..NR_QUEUES).map(|_| WaitQueue::unfenced()).collect(),
+        }
+    }
+
+    pub(super) fn bytes() -> usize {
+        NR_QUEUES * size_of::<WaitQueue>()
+    }
+
+    fn of(&self, id: FolioId) -> &WaitQueue {
+        &self.queues[id.get() as usize % NR_QUEUES]
+    }
+
+    /// Sleeps until the folio's word changes, if `is_blocked` says that there is something in the way.
+    pub(crate) fn wait(
+        &self,
+        id: FolioId,
+        slot: &FolioSlot,
+        deadline: Option<Instant>,
+        is_blocked: impl Fn(FolioWord) -> bool,
+    ) -> Waited {
+        let entry = self.of(id).enqueue();
+        if !slot.wait_if(is_blocked) {
+            return Waited::LookAgain;
+        }
+        match entry.sleep(deadline) {
+            SleepOutcome::Woken => Waited::LookAgain,
+            SleepOutcome::TimedOut => Waited::TimedOut,
+        }
+    }
+
+    /// Wakes those who wait for a folio, and others by chance. For who has taken WAITERS off its word.
+    pub(crate) fn wake(&self, id: FolioId) {
+        self.of(id).wake_published();
+    }
+}

@@ -1,0 +1,529 @@
+//! The folio word: where a folio is and who does what with it, in 64 bits (pure).
+//!
+//! *Kernel counterpart:* `page->_refcount`, `PG_locked`, `PG_writeback`, `PG_waiters` and the page
+//! table entry that maps a page (v5.0). There, location and state are apart, and a move has to stop all
+//! who look; here they are one word, so that every transition, a move included, is one
+//! compare-exchange, and nobody can be preempted while the folio is neither here nor there.
+//!
+//! ```text
+//!  63            32 31        22 21        12 11      6 5    4     3        2    1       0
+//! +----------------+------------+------------+---------+----+------+--------+----+-------+------+
+//! |    location    | generation |  readers   |  pins   |EXCL|STABLE|RESIDENT|BUSY|WAITERS| DEAD |
+//! +----------------+------------+------------+---------+----+------+--------+----+-------+------+
+//! ```
+//!
+//! | state | bits | location | who may change it |
+//! |---|---|---|---|
+//! | resident | RESIDENT | frame | readers and pins come and go; a writer takes EXCL; an isolator takes STABLE |
+//! | being written to | RESIDENT, EXCL | frame | the writer only; pins come and go |
+//! | being copied | RESIDENT, STABLE | frame | readers come and go; a writer or a new location ends it |
+//! | away | none | swap entry, or 0: all zeros | whoever wants it takes BUSY |
+//! | on its way back | BUSY | as away | the one who took BUSY; others wait |
+//! | dead | DEAD and any | – | resident: the isolator that frees it; away: nobody |
+//!
+//! **Transitions** are functions from a word to the word after it, or to nothing where they are not
+//! permitted; the compare-exchange loop is written once, in [`FolioSlot`](super::FolioSlot).
+//!
+//! **Invariants**
+//! - F1: readers, pins, EXCL and STABLE are set on a resident folio only, and BUSY on no other.
+//! - F2: EXCL excludes readers and STABLE. It does not exclude pins: they say nothing about the bytes.
+//! - F3: the location changes only while there are no readers and no pins, and the generation with it.
+
+use std::fmt;
+
+const DEAD: u64 = 1 << 0;
+const WAITERS: u64 = 1 << 1;
+const BUSY: u64 = 1 << 2;
+const RESIDENT: u64 = 1 << 3;
+const STABLE: u64 = 1 << 4;
+const EXCL: u64 = 1 << 5;
+
+const PIN: u64 = 1 << 6;
+const MAX_PINS: u64 = (1 << 6) - 1;
+const PINS: u64 = MAX_PINS * PIN;
+
+const READER: u64 = 1 << 12;
+const MAX_READERS: u64 = (1 << 10) - 1;
+const READERS: u64 = MAX_READERS * READER;
+
+const GENERATION: u64 = 1 << 22;
+const GENERATIONS: u64 = ((1 << 10) - 1) * GENERATION;
+
+const LOCATION_SHIFT: u32 = 32;
+
+// The fields lie side by side and fill the word.
+const _: () = {
+    assert!(EXCL << 1 == PIN);
+    assert!(PINS + PIN == READER);
+    assert!(READERS + READER == GENERATION);
+    assert!(GENERATIONS + GENERATION == 1 << LOCATION_SHIFT);
+};
+
+/// The state of a folio.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct FolioWord(u64);
+
+/// Why a transition is not permitted: what the caller has to do first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Obstacle {
+    /// The folio is away: bring it back.
+    Away,
+    /// Somebody brings it back, writes to it, or, for a writer, reads it: wait.
+    Taken,
+    /// The count of readers or pins is at its limit.
+    TooMany,
+}
+
+/// Whom a reader gives way to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Courtesy {
+    /// To threads that wait: writers come first.
+    WaitersFirst,
+    /// To nobody: this thread reads the folio already, and who waits, waits for it as well.
+    MeFirst,
+}
+
+/// What a folio that comes back is given to at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Landing {
+    /// To nobody.
+    Idle,
+    /// To a reader.
+    Read,
+    /// To a writer.
+    Write,
+    /// To somebody who pins it.
+    Pin,
+}
+
+/// A word after its transition, and whether threads wait that must be woken for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Released {
+    /// The word.
+    pub word: FolioWord,
+    /// Whether the bucket must be rung.
+    pub wake: bool,
+}
+
+impl FolioWord {
+    /// Returns the word of a new folio that was never written: away, all zeros.
+    pub(super) const fn blank(generation: u64) -> FolioWord {
+        FolioWord(generation * GENERATION & GENERATIONS)
+    }
+
+    /// Returns the word of a slot that holds no folio, which links to another such slot.
+    pub(super) const fn vacant(link: u32, generation: u64) -> FolioWord {
+        FolioWord((link as u64) << LOCATION_SHIFT | generation * GENERATION & GENERATIONS | DEAD)
+    }
+
+    pub(super) const fn from_bits(bits: u64) -> FolioWord {
+        FolioWord(bits)
+    }
+
+    pub(super) const fn bits(self) -> u64 {
+        self.0
+    }
+
+    const fn has(self, bits: u64) -> bool {
+        self.0 & bits != 0
+    }
+
+    const fn with(self, bits: u64) -> FolioWord {
+        FolioWord(self.0 | bits)
+    }
+
+    const fn without(self, bits: u64) -> FolioWord {
+        FolioWord(self.0 & !bits)
+    }
+
+    /// The frame of a resident folio, the swap entry of one that is away, or 0: all zeros.
+    #[inline]
+    pub fn location(self) -> u32 {
+        (self.0 >> LOCATION_SHIFT) as u32
+    }
+
+    /// How often the location has changed, modulo 1024.
+    pub(super) const fn generation(self) -> u64 {
+        (self.0 & GENERATIONS) / GENERATION
+    }
+
+    /// Whether the folio is in memory.
+    #[inline]
+    pub fn is_resident(self) -> bool {
+        self.has(RESIDENT)
+    }
+
+    /// Whether somebody is bringing it back.
+    pub fn is_busy(self) -> bool {
+        self.has(BUSY)
+    }
+
+    /// Whether its owner has dropped it.
+    pub fn is_dead(self) -> bool {
+        self.has(DEAD)
+    }
+
+    /// Whether it is being copied and nobody has begun to write to it since.
+    pub fn is_stable(self) -> bool {
+        self.has(STABLE)
+    }
+
+    /// Threads that read it.
+    pub fn readers(self) -> u64 {
+        (self.0 & READERS) / READER
+    }
+
+    /// Pins beside the readers.
+    pub fn pins(self) -> u64 {
+        (self.0 & PINS) / PIN
+    }
+
+    /// Whether somebody reads, writes or pins it: it can be neither moved nor evicted.
+    pub fn is_held(self) -> bool {
+        self.has(READERS | PINS | EXCL)
+    }
+
+    /// Whether two looks saw the folio in the same place, with no change of place in between.
+    #[inline]
+    pub(super) fn is_same_place(self, other: FolioWord) -> bool {
+        let place = !(READERS | PINS | WAITERS | STABLE);
+        self.0 & place == other.0 & place
+    }
+
+    /// What stands in the way of anybody who wants the bytes.
+    #[inline]
+    fn check_present(self) -> Result<(), Obstacle> {
+        if self.has(RESIDENT) {
+            Ok(())
+        } else if self.has(BUSY) {
+            Err(Obstacle::Taken)
+        } else {
+            Err(Obstacle::Away)
+        }
+    }
+
+    /// A reader comes.
+    #[inline]
+    pub fn begin_read(self, courtesy: Courtesy) -> Result<FolioWord, Obstacle> {
+        self.check_present()?;
+        if self.has(EXCL) || courtesy == Courtesy::WaitersFirst && self.has(WAITERS) {
+            return Err(Obstacle::Taken);
+        }
+        if self.0 & READERS == READERS {
+            return Err(Obstacle::TooMany);
+        }
+        Ok(FolioWord(self.0 + READER))
+    }
+
+    /// What is taken from the word when a reader leaves.
+    pub(super) const READER_LEAVES: u64 = READER;
+
+    /// What is taken from the word when a pin goes.
+    pub(super) const PIN_GOES: u64 = PIN;
+
+    /// Whether the reader that leaves this word was the last that somebody waits for.
+    #[inline]
+    pub(super) fn owes_wake_after_reader(self) -> bool {
+        self.has(WAITERS) && self.readers() == 1
+    }
+
+    /// Nobody waits any more, or at least each who does will be woken.
+    pub(super) fn call_waiters(self) -> FolioWord {
+        self.without(WAITERS)
+    }
+
+    /// A writer comes that alone knows the folio: what stands in its way can only have been left there.
+    #[inline]
+    pub fn begin_write_owned(self) -> Result<FolioWord, Obstacle> {
+        self.check_present()?;
+        // The copy that somebody makes is out of date from here on: STABLE goes in the same step.
+        Ok(self.without(STABLE).with(EXCL))
+    }
+
+    /// A writer comes among others.
+    #[inline]
+    pub fn begin_write(self) -> Result<FolioWord, Obstacle> {
+        if self.has(EXCL | READERS) {
+            return Err(Obstacle::Taken);
+        }
+        self.begin_write_owned()
+    }
+
+    /// The writer leaves.
+    pub fn end_write(self) -> Released {
+        debug_assert!(self.has(EXCL), "F2: nobody writes {self:?}");
+        self.release(self.without(EXCL))
+    }
+
+    /// A pin comes.
+    #[inline]
+    pub fn begin_pin(self) -> Result<FolioWord, Obstacle> {
+        self.check_present()?;
+        if self.0 & PINS == PINS {
+            return Err(Obstacle::TooMany);
+        }
+        Ok(FolioWord(self.0 + PIN))
+    }
+
+    /// Somebody takes it upon itself to bring the folio back.
+    pub fn begin_fault(self) -> Result<FolioWord, Obstacle> {
+        match self.check_present() {
+            Err(Obstacle::Away) => Ok(self.with(BUSY)),
+            // Resident is none either: somebody else has done it.
+            Ok(()) | Err(_) => Err(Obstacle::Taken),
+        }
+    }
+
+    /// The folio is back, in the frame `location`.
+    pub fn end_fault(self, location: u32, landing: Landing) -> Released {
+        debug_assert!(self.has(BUSY), "nobody brings {self:?} back");
+        let holder = match landing {
+            Landing::Idle => 0,
+            Landing::Read => READER,
+            Landing::Write => EXCL,
+            Landing::Pin => PIN,
+        };
+        let back = self.without(BUSY).moved_to(location);
+        self.release(back.with(RESIDENT | holder))
+    }
+
+    /// It could not be brought back.
+    pub fn abort_fault(self) -> Released {
+        debug_assert!(self.has(BUSY), "nobody brings {self:?} back");
+        self.release(self.without(BUSY))
+    }
+
+    /// Its isolator begins to copy it.
+    pub fn begin_copy(self) -> Option<FolioWord> {
+        let free = self.has(RESIDENT) && !self.is_held() && !self.has(DEAD);
+        free.then(|| self.with(STABLE))
+    }
+
+    /// Its isolator gives up the copy.
+    pub fn end_copy(self) -> FolioWord {
+        self.without(STABLE)
+    }
+
+    /// Its isolator takes it out of memory: a copy is at `location`. Permitted only if nobody has written
+    /// to it since the copy began, and nobody holds it.
+    pub fn evict(self, location: u32) -> Option<FolioWord> {
+        let permitted = self.has(STABLE) && !self.is_held() && !self.has(DEAD);
+        let away = self.without(RESIDENT | STABLE).moved_to(location);
+        permitted.then_some(away)
+    }
+
+    /// Its isolator has moved it to the frame `location`; permitted as [`evict`](Self::evict).
+    pub fn relocate(self, location: u32) -> Option<FolioWord> {
+        Some(self.evict(location)?.with(RESIDENT))
+    }
+
+    /// Its owner drops it.
+    pub fn kill(self) -> FolioWord {
+        self.with(DEAD)
+    }
+
+    /// Somebody waits for a change.
+    pub(super) fn with_waiter(self) -> FolioWord {
+        self.with(WAITERS)
+    }
+
+    fn release(self, after: FolioWord) -> Released {
+        Released {
+            word: after.without(WAITERS),
+            wake: self.has(WAITERS),
+        }
+    }
+
+    fn moved_to(self, location: u32) -> FolioWord {
+        let generation = self.0.wrapping_add(GENERATION) & GENERATIONS;
+        let rest = self.0 & (GENERATION - 1);
+        FolioWord(u64::from(location) << LOCATION_SHIFT | generation | rest)
+    }
+}
+
+impl fmt::Debug for FolioWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = if self.is_resident() { "pfn:" } else { "swap:" };
+        write!(f, "{place}{:x} g{}", self.location(), self.generation())?;
+        let names = [
+            (EXCL, " excl"),
+            (STABLE, " stable"),
+            (BUSY, " busy"),
+            (WAITERS, " waiters"),
+            (DEAD, " dead"),
+        ];
+        for (_, name) in names.into_iter().filter(|(bit, _)| self.has(*bit)) {
+            f.write_str(name)?;
+        }
+        write!(f, " {}r {}p", self.readers(), self.pins())
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    const FRAME: u32 = 77;
+
+    fn away() -> FolioWord {
+        FolioWord::blank(5)
+    }
+
+    fn resident() -> FolioWord {
+        let busy = away().begin_fault().unwrap();
+        busy.end_fault(FRAME, Landing::Idle).word
+    }
+
+    fn read(word: FolioWord) -> FolioWord {
+        word.begin_read(Courtesy::WaitersFirst).unwrap()
+    }
+
+    #[test]
+    fn a_blank_folio_is_away_and_all_zeros() {
+        let word = away();
+        assert!(!word.is_resident() && !word.is_busy() && !word.is_held());
+        assert_eq!((word.location(), word.generation()), (0, 5));
+        assert_eq!(word.begin_read(Courtesy::MeFirst), Err(Obstacle::Away));
+        assert_eq!(word.begin_write(), Err(Obstacle::Away));
+        assert_eq!(word.begin_pin(), Err(Obstacle::Away));
+    }
+
+    #[test]
+    fn one_thread_brings_a_folio_back_and_the_others_wait() {
+        let busy = away().begin_fault().unwrap();
+        assert_eq!(busy.begin_fault(), Err(Obstacle::Taken));
+        assert_eq!(busy.begin_read(Courtesy::MeFirst), Err(Obstacle::Taken));
+        let landed = busy.with_waiter().end_fault(FRAME, Landing::Read);
+        assert!(landed.wake);
+        assert_eq!(landed.word.location(), FRAME);
+        assert_eq!((landed.word.readers(), landed.word.generation()), (1, 6));
+        assert_eq!(landed.word.begin_fault(), Err(Obstacle::Taken));
+    }
+
+    #[test]
+    fn a_fault_that_fails_leaves_the_folio_where_it_was() {
+        let busy = away().begin_fault().unwrap().with_waiter();
+        let aborted = busy.abort_fault();
+        assert!(aborted.wake);
+        assert_eq!(aborted.word, away());
+    }
+
+    #[test]
+    fn readers_share_and_a_writer_does_not() {
+        let two = read(read(resident()));
+        assert_eq!(two.readers(), 2);
+        assert_eq!(two.begin_write(), Err(Obstacle::Taken));
+        let writing = resident().begin_write().unwrap();
+        assert_eq!(writing.begin_read(Courtesy::MeFirst), Err(Obstacle::Taken));
+        assert_eq!(writing.begin_write(), Err(Obstacle::Taken));
+        assert_eq!(writing.end_write().word, resident());
+    }
+
+    #[test]
+    fn a_reader_gives_way_to_waiters_unless_they_wait_for_it() {
+        let awaited = read(resident()).with_waiter();
+        assert_eq!(
+            awaited.begin_read(Courtesy::WaitersFirst),
+            Err(Obstacle::Taken)
+        );
+        assert_eq!(awaited.begin_read(Courtesy::MeFirst).unwrap().readers(), 2);
+        assert!(awaited.owes_wake_after_reader());
+        let second = awaited.begin_read(Courtesy::MeFirst).unwrap();
+        assert!(!second.owes_wake_after_reader());
+    }
+
+    #[test]
+    fn a_pin_stops_eviction_and_neither_readers_nor_writers() {
+        let pinned = resident().begin_pin().unwrap();
+        assert_eq!(read(pinned).readers(), 1);
+        let written = pinned.begin_write().unwrap().end_write().word;
+        assert_eq!(written, pinned);
+        assert_eq!(pinned.begin_copy(), None);
+        let copying = resident().begin_copy().unwrap();
+        assert_eq!(copying.begin_pin().unwrap().evict(3), None);
+    }
+
+    #[test]
+    fn counts_do_not_overflow() {
+        let mut word = resident();
+        for _ in 0..MAX_READERS {
+            word = word.begin_read(Courtesy::MeFirst).unwrap();
+        }
+        assert_eq!(word.begin_read(Courtesy::MeFirst), Err(Obstacle::TooMany));
+        for _ in 0..MAX_PINS {
+            word = word.begin_pin().unwrap();
+        }
+        assert_eq!(word.begin_pin(), Err(Obstacle::TooMany));
+        assert_eq!((word.readers(), word.pins()), (MAX_READERS, MAX_PINS));
+        assert_eq!((word.location(), word.generation()), (FRAME, 6));
+    }
+
+    #[test]
+    fn a_writer_ends_the_copy_in_the_same_step() {
+        let copying = resident().begin_copy().unwrap();
+        assert!(copying.is_stable());
+        let written = copying.begin_write().unwrap().end_write().word;
+        assert!(!written.is_stable());
+        assert_eq!(written.evict(3), None);
+    }
+
+    #[test]
+    fn readers_do_not_end_a_copy_but_hold_the_folio() {
+        let copying = resident().begin_copy().unwrap();
+        let reading = read(copying);
+        assert!(reading.is_stable());
+        assert_eq!(reading.evict(3), None);
+        assert_eq!(copying.evict(3).unwrap().location(), 3);
+    }
+
+    #[test]
+    fn evicted_folios_are_away_at_their_copy() {
+        let gone = resident().begin_copy().unwrap().evict(9).unwrap();
+        assert!(!gone.is_resident() && !gone.is_stable());
+        assert_eq!((gone.location(), gone.generation()), (9, 7));
+        assert!(!gone.is_same_place(resident()));
+    }
+
+    #[test]
+    fn a_moved_folio_stays_resident() {
+        let moved = resident().begin_copy().unwrap().relocate(9).unwrap();
+        assert!(moved.is_resident() && !moved.is_stable());
+        assert_eq!((moved.location(), moved.generation()), (9, 7));
+    }
+
+    #[test]
+    fn a_dead_folio_is_not_touched() {
+        let dead = resident().begin_copy().unwrap().kill();
+        assert_eq!(dead.evict(3), None);
+        assert_eq!(resident().kill().begin_copy(), None);
+    }
+
+    #[test]
+    fn a_place_is_told_apart_from_the_same_place_later() {
+        let held = read(resident()).with_waiter();
+        assert!(held.is_same_place(resident()));
+        let gone = resident().begin_copy().unwrap().evict(9).unwrap();
+        let back = gone.begin_fault().unwrap().end_fault(FRAME, Landing::Idle);
+        assert!(!back.word.is_same_place(resident()));
+        assert!(!resident().begin_write().unwrap().is_same_place(resident()));
+    }
+
+    #[test]
+    fn the_generation_wraps_within_its_field() {
+        let mut word = FolioWord::blank(1023);
+        assert_eq!(word.generation(), 1023);
+        word = word
+            .begin_fault()
+            .unwrap()
+            .end_fault(u32::MAX, Landing::Write)
+            .word;
+        assert_eq!((word.generation(), word.location()), (0, u32::MAX));
+        assert_eq!((word.readers(), word.pins()), (0, 0));
+    }
+
+    #[test]
+    fn the_debug_form_reads_like_a_sentence() {
+        let word = read(resident()).with_waiter();
+        assert_eq!(format!("{word:?}"), "pfn:4d g6 waiters 1r 0p");
+    }
+}

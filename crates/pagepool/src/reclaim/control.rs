@@ -1,0 +1,81 @@
+//! What a reclaim is for and how far it may go.
+//!
+//! *Kernel counterpart:* `struct scan_control` (v5.0).
+
+use crate::node::Node;
+use crate::sync::clock::Instant;
+use crate::types::{Order, ZoneType};
+
+/// Reclaim begins by looking at 1/2^12 of each list (kernel: `DEF_PRIORITY`).
+pub(crate) const DEF_PRIORITY: u8 = 12;
+
+/// Pages that a pass tries for at once (kernel: `SWAP_CLUSTER_MAX`).
+pub(crate) const SWAP_CLUSTER_MAX: usize = 32;
+
+/// Who reclaims.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Who {
+    /// A node's background reclaimer.
+    Kswapd,
+    /// A thread that allocates.
+    Direct,
+    /// Somebody who was asked to, such as a controller.
+    Controller,
+}
+
+/// The terms of one reclaim, and what came of it so far.
+#[derive(Clone, Debug)]
+pub(crate) struct ScanControl {
+    /// Who reclaims.
+    pub(crate) who: Who,
+    /// The order that is wanted.
+    pub(crate) order: Order,
+    /// The highest zone to reclaim from.
+    pub(crate) reclaim_idx: ZoneType,
+    /// How much of each list to look at: 1/2^priority.
+    pub(crate) priority: u8,
+    /// Pages to reclaim.
+    pub(crate) nr_to_reclaim: usize,
+    /// Whether dirty folios may be written out.
+    pub(crate) may_writepage: bool,
+    /// Whether folios may go to swap.
+    pub(crate) may_swap: bool,
+    /// Whether a user's backing may be called.
+    pub(crate) may_enter_fs: bool,
+    /// When to give up waiting for I/O.
+    pub(crate) deadline: Option<Instant>,
+    /// Pages looked at so far.
+    pub(crate) nr_scanned: usize,
+    /// Pages reclaimed so far.
+    pub(crate) nr_reclaimed: usize,
+}
+
+/// What one pass over a node brought.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Reclaimed {
+    /// Pages looked at.
+    pub(crate) scanned: usize,
+    /// Pages reclaimed.
+    pub(crate) reclaimed: usize,
+}
+
+/// Takes folios out of the memory of a node. The loops above it ([`balance`](super)) know no more.
+pub(crate) trait Shrink: Sync {
+    /// One pass over a node's lists at `sc.priority`; adds to `sc` what came of it (kernel:
+    /// `shrink_node`).
+    fn shrink_node(&self, node: &Node, sc: &mut ScanControl) -> Reclaimed;
+
+    /// Moves some folios from the active anonymous list to the inactive one if that is short (kernel:
+    /// `age_active_anon`).
+    fn age_active_anon(&self, node: &Node, sc: &ScanControl);
+
+    /// Remembers how many refaults there were, so that the next reclaim sees those since (kernel:
+    /// `snapshot_refaults`).
+    fn snapshot_refaults(&self, node: &Node);
+
+    /// Pages of a zone that reclaim might free: the exact lengths of the lists that it may use.
+    fn reclaimable_pages(&self, zone: &crate::zone::Zone) -> usize;
+
+    /// Whether any swap area is in use, with room or without.
+    fn has_swap(&self) -> bool;
+}

@@ -1,0 +1,9 @@
+//! Which folios leave memory, how hard to look for them, and when to stop.
+//!
+//! *Kernel counterpart:* `mm/vmscan.c`, `mm/workingset.c` (v5.0).
+
+#![forbid(unsafe_code)]
+
+mod control;
+
+pub(crate) use control::{Reclaimed, ScanControl, Shrink, Who};
