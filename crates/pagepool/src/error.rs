@@ -46,6 +46,21 @@ pub enum AllocError {
     /// The flags contradict each other.
     #[error("the request's flags contradict each other")]
     InvalidFlags,
+    /// Memory could be had by swapping only, and the swap areas are full.
+    #[error("swap is full: what is cold cannot leave memory")]
+    SwapFull,
+    /// Memory could be had by writing out only, and a store does not answer.
+    #[error("a backing store has stalled: what is cold cannot be written out")]
+    StoreStalled,
+    /// Everything that could leave memory is pinned, locked or in use.
+    #[error("everything that could be reclaimed is pinned or locked in memory")]
+    AllPinned,
+    /// The request was made inside a callback of the same pool.
+    #[error("the pool was asked for memory by one of its own callbacks")]
+    Reentrant,
+    /// The pool has as many folios as it can.
+    #[error("the pool has no room for another folio")]
+    TooManyFolios,
 }
 
 impl AllocError {
@@ -59,6 +74,11 @@ impl AllocError {
             AllocError::LowmemReserve => "lowmem_reserve",
             AllocError::NodeMask => "node_mask",
             AllocError::InvalidFlags => "invalid_flags",
+            AllocError::SwapFull => "swap_full",
+            AllocError::StoreStalled => "store_stalled",
+            AllocError::AllPinned => "all_pinned",
+            AllocError::Reentrant => "reentrant",
+            AllocError::TooManyFolios => "too_many_folios",
         }
     }
 
@@ -78,6 +98,77 @@ impl AllocError {
             AllocError::InvalidFlags => {
                 "set at most one of MOVABLE and RECLAIMABLE, and one of DMA, DMA32 and HIGHMEM"
             }
+            AllocError::SwapFull => "add a swap area (`swap_on`), or drop folios",
+            AllocError::StoreStalled => "see to the device, or drop folios that it backs",
+            AllocError::AllPinned => "drop pins and guards, or unlock folios",
+            AllocError::Reentrant => "allocate before the callback, or from another pool",
+            AllocError::TooManyFolios => {
+                "drop folios, or build the pool with a larger `max_folios`"
+            }
+        }
+    }
+}
+
+/// Why the bytes of a folio could not be had.
+///
+/// The folio itself is as it was: nothing is lost by an error.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Error)]
+#[non_exhaustive]
+pub enum AccessError {
+    /// It is not in memory, and memory for it was refused.
+    #[error("no memory to bring the folio back: {0}")]
+    Alloc(#[from] AllocError),
+    /// It is held by somebody, or not in memory, and the caller does not wait.
+    #[error("the folio cannot be had without waiting")]
+    WouldBlock,
+    /// It was held by somebody until the deadline.
+    #[error("the folio was held by others until the deadline")]
+    TimedOut,
+    /// It is held by the calling thread itself, which would wait for ever.
+    #[error("the thread would wait for itself: it already holds the folio")]
+    Deadlock,
+    /// As many hold it as can be counted.
+    #[error("too many guards or pins hold the folio at once")]
+    TooManyPins,
+    /// What was read back is not what was written.
+    #[error("the folio's contents are damaged: the checksum of its copy does not match")]
+    Corrupt,
+    /// The device that holds its contents failed.
+    #[error("the folio's contents cannot be read: the device failed")]
+    StoreFailed,
+    /// The device that holds its contents did not answer before the deadline.
+    #[error("the folio's contents cannot be read: the device has stalled")]
+    StoreStalled,
+}
+
+impl AccessError {
+    /// The cause, as a word that scripts may rely on.
+    #[must_use]
+    pub const fn cause(self) -> &'static str {
+        match self {
+            AccessError::Alloc(error) => error.cause(),
+            AccessError::WouldBlock => "would_block",
+            AccessError::TimedOut => "timed_out",
+            AccessError::Deadlock => "deadlock",
+            AccessError::TooManyPins => "too_many_pins",
+            AccessError::Corrupt => "corrupt",
+            AccessError::StoreFailed => "store_failed",
+            AccessError::StoreStalled => "store_stalled",
+        }
+    }
+
+    /// What would help.
+    #[must_use]
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            AccessError::Alloc(error) => error.remedy(),
+            AccessError::WouldBlock => "try again, or use the call that waits",
+            AccessError::TimedOut => "drop guards sooner, or give the call more time",
+            AccessError::Deadlock => "drop the guard that this thread holds first",
+            AccessError::TooManyPins => "drop guards and pins",
+            AccessError::Corrupt => "drop the folio, and make its contents anew",
+            AccessError::StoreFailed => "see to the device; the folio stays where it is",
+            AccessError::StoreStalled => "see to the device, or give the call more time",
         }
     }
 }

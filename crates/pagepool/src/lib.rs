@@ -20,16 +20,20 @@ pub(crate) mod folio; // 5  the word, slots, pins: memory behind a handle
 pub(crate) mod node; // 6  zones, zonelists and requests of a pool; every step that never sleeps
 pub(crate) mod reclaim; // 8  which folios leave memory, and when to stop
 pub(crate) mod alloc; // 9  fast path, slow path, scopes
+pub(crate) mod fault; // 9  folios come back to memory
 pub(crate) mod pool; // 11  the public face: pool, builder, tunables, statistics
 #[cfg(feature = "allocator-api2")]
 pub(crate) mod adapters; // 12  pools as allocators of collections
 
 pub use alloc::scope;
 pub use backing::{Backing, BackingError, WriteOut};
-pub use error::{AllocError, BuildError, OrderError, RangeError, Violation};
+pub use error::{AccessError, AllocError, BuildError, OrderError, RangeError, Violation};
 pub use gfp::Gfp;
 pub use node::DaemonState;
 pub use pool::builder::{Builder, Config};
+pub use pool::folio::{
+    Advice, Folio, FolioPin, FolioRead, FolioWrite, SharedFolio, SharedRead, SharedWrite,
+};
 pub use pool::pages::{Pages, PagesUninit, Split};
 pub use pool::request::AllocRequest;
 pub use pool::stats::{NodeStats, PagesetStats, Stats, Vmstat, ZoneStats};

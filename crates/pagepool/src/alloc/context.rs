@@ -7,11 +7,32 @@ use crate::error::AllocError;
 use crate::gfp::Gfp;
 use crate::node::{Nodes, Walk};
 use crate::sync::cpu;
-use crate::types::{NodeId, NodeMask, Order};
+use crate::types::{NodeId, NodeMask, Order, ZoneType};
 
-/// Where a caller wants a block, and how long it waits for it.
+/// What a block is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Purpose {
+    /// For a caller that keeps its address.
+    Raw,
+    /// For a folio, which can be moved.
+    Folio,
+}
+
+impl Purpose {
+    /// The highest zone that such a block may come from.
+    pub(super) fn class(self, order: Order, gfp: Gfp) -> ZoneType {
+        match self {
+            Purpose::Raw => class_of_raw(order, gfp),
+            Purpose::Folio => gfp.highest_zone(),
+        }
+    }
+}
+
+/// Where a caller wants a block, what for, and how long it waits for it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Placement {
+    /// What the block is for.
+    pub(crate) purpose: Purpose,
     /// The nodes it may come from.
     pub(crate) mask: NodeMask,
     /// The node it should come from; none is that of the CPU.
@@ -23,6 +44,7 @@ pub(crate) struct Placement {
 impl Default for Placement {
     fn default() -> Placement {
         Placement {
+            purpose: Purpose::Raw,
             mask: NodeMask::ALL,
             preferred: None,
             patience: None,
@@ -74,7 +96,7 @@ impl Request {
         let walk = Walk {
             order,
             want: super::grouping_of(gfp),
-            class: nodes.class_or_above(class_of_raw(order, gfp)),
+            class: nodes.class_or_above(placement.purpose.class(order, gfp)),
             preferred,
             mask,
         };

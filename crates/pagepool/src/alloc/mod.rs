@@ -42,7 +42,7 @@ use crate::types::{Migratetype, Order, ZoneType};
 use crate::zone::watermark::AllocFlags;
 use crate::zone::{Taken, ZoneRequest, pcp};
 
-pub(crate) use context::{Placement, Request};
+pub(crate) use context::{Placement, Purpose, Request};
 pub(crate) use retry::{CompactPriority, CompactResult};
 
 /// Frees memory on behalf of a request, in the requesting thread.
@@ -83,13 +83,13 @@ impl Allocator<'_> {
     }
 
     /// The shortest path: the cache of this CPU, in the zone that the request prefers.
-    fn alloc_fast(&self, order: Order, gfp: Gfp) -> Option<Taken> {
+    fn alloc_fast(&self, order: Order, gfp: Gfp, purpose: Purpose) -> Option<Taken> {
         if !pcp::is_cached(order) || gfp.is_contradictory() {
             return None;
         }
         let cpu = cpu::current();
         let node = self.nodes.node(self.nodes.of_cpu(cpu));
-        let zone = node.preferred(class_of_raw(order, gfp))?;
+        let zone = node.preferred(purpose.class(order, gfp))?;
         let flags = AllocFlags::empty();
         zone.take_cached(
             cpu,
@@ -109,7 +109,7 @@ impl Allocator<'_> {
         placement: Placement,
     ) -> Result<Granted, AllocError> {
         if placement.is_anywhere()
-            && let Some(taken) = self.alloc_fast(order, gfp)
+            && let Some(taken) = self.alloc_fast(order, gfp, placement.purpose)
         {
             return Ok(Granted {
                 taken,

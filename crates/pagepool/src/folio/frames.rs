@@ -38,6 +38,16 @@ impl<'a> Frames<'a> {
         self.taken.order()
     }
 
+    /// The offset of the first byte that was written while the block was free, if any was, for pools
+    /// that fill freed memory with a pattern.
+    pub(crate) fn check_poison(&self) -> Result<(), usize> {
+        // SAFETY: the frames are ours.
+        unsafe {
+            self.arena
+                .check_poison(self.pfn().index(), self.order().pages())
+        }
+    }
+
     /// Fills the block with zeros.
     pub(crate) fn zero(&mut self) {
         if !self.taken.is_vacant() {
@@ -64,5 +74,39 @@ impl<'a> Frames<'a> {
     /// Gives the block on: to a folio, or back to its zone.
     pub(crate) fn into_taken(self) -> Taken {
         self.taken
+    }
+}
+
+/// Frames that a folio has left, or ended in, and that are on no list: who has the value owns them.
+///
+/// Made by who has evicted or ended a folio, from the place that its word gave up, and consumed when
+/// the frames are freed.
+#[derive(PartialEq, Eq, Debug)]
+#[must_use = "the frames are lost unless they are freed"]
+pub(crate) struct Vacated {
+    pfn: Pfn,
+    order: Order,
+}
+
+impl Vacated {
+    /// For who has evicted or ended the folio in these frames.
+    pub(crate) fn new(pfn: Pfn, order: Order) -> Vacated {
+        Vacated { pfn, order }
+    }
+
+    /// The first frame.
+    pub(crate) fn pfn(&self) -> Pfn {
+        self.pfn
+    }
+
+    /// The size.
+    pub(crate) fn order(&self) -> Order {
+        self.order
+    }
+
+    /// Fills the frames with the pattern of freed memory.
+    pub(crate) fn poison(&self, arena: &Arena) {
+        // SAFETY: the frames are ours.
+        unsafe { arena.poison(self.pfn.index(), self.order.pages()) }
     }
 }

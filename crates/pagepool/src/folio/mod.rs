@@ -27,6 +27,7 @@
 )]
 
 mod bytes;
+mod custody;
 mod frames;
 mod slot;
 mod table;
@@ -37,6 +38,7 @@ pub use self::slot::{FolioSlot, Mark};
 pub use self::word::{Courtesy, FolioWord, Landing, Obstacle, Released};
 
 pub(crate) use self::bytes::copy_racing;
-pub(crate) use self::frames::Frames;
+pub use self::custody::{Custody, Flag as CustodyFlag, Heir, Place};
+pub(crate) use self::frames::{Frames, Vacated};
 pub(crate) use self::table::{FolioId, FolioTable};
-pub(crate) use self::waiters::Waiters;
+pub(crate) use self::waiters::{Waited, Waiters};

@@ -36,7 +36,7 @@ use crate::types::Order;
 /// ```text
 ///  31          16 15   12 11    8 7                                   0
 /// +--------------+-------+-------+-------------------------------------+
-/// |              | node  | order | backed, locked, dirty, accessed ... |
+/// |    shadow    |       | order | backed, locked, dirty, accessed ... |
 /// +--------------+-------+-------+-------------------------------------+
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,6 +59,7 @@ pub enum Mark {
 
 const ORDER_SHIFT: u32 = 8;
 const ORDER_MASK: u32 = 0xf;
+const SHADOW_SHIFT: u32 = 16;
 
 /// The slot of one folio: 16 bytes, four to a cache line.
 #[derive(Debug)]
@@ -126,6 +127,30 @@ impl FolioSlot {
         Order::at((marks >> ORDER_SHIFT & ORDER_MASK) as usize)
     }
 
+    /// Whether it was used since reclaim last looked, and was not brought back ahead of that use: then a
+    /// use leaves no new trace.
+    #[inline]
+    pub fn is_known_used(&self) -> bool {
+        const BOTH: u32 = Mark::Accessed as u32 | Mark::ReadAhead as u32;
+        // Relaxed: hints.
+        self.marks.load(Ordering::Relaxed) & BOTH == Mark::Accessed as u32
+    }
+
+    /// What was left about the folio when it was last evicted.
+    pub fn shadow(&self) -> u16 {
+        // Relaxed: written by who evicted it, before the word said so.
+        (self.marks.load(Ordering::Relaxed) >> SHADOW_SHIFT) as u16
+    }
+
+    /// Leaves something about the folio for when it comes back. For who is about to evict it.
+    pub fn set_shadow(&self, shadow: u16) {
+        let shadow = u32::from(shadow) << SHADOW_SHIFT;
+        // Relaxed: as in `shadow`. Two steps, since only one thread does this.
+        self.marks
+            .fetch_and(!(u32::MAX << SHADOW_SHIFT), Ordering::Relaxed);
+        self.marks.fetch_or(shadow, Ordering::Relaxed);
+    }
+
     /// Whether a mark is set.
     #[inline]
     pub fn is(&self, mark: Mark) -> bool {
@@ -177,12 +202,11 @@ impl FolioSlot {
         }
     }
 
-    /// As [`change`](Self::change) for transitions that are always permitted; returns whether waiters
-    /// must be woken.
-    fn release(&self, transition: impl Fn(FolioWord) -> Released) -> bool {
+    /// As [`change`](Self::change) for transitions that are always permitted.
+    fn release(&self, transition: impl Fn(FolioWord) -> Released) -> Released {
         let Ok((before, _)) =
             self.change(|word| Ok::<_, std::convert::Infallible>(transition(word).word));
-        transition(before).wake
+        transition(before)
     }
 
     /// Begins to read. Returns the word, whose location is a frame until the end.
@@ -248,7 +272,7 @@ impl FolioSlot {
         // Release: the bytes come before the even sequence. Pairs with the Acquire in `look`.
         self.sequence
             .store(sequence.wrapping_add(1), Ordering::Release);
-        self.release(FolioWord::end_write)
+        self.release(FolioWord::end_write).wake
     }
 
     /// Pins the folio in its place. Returns the word, whose location is a frame until the end.
@@ -274,27 +298,36 @@ impl FolioSlot {
         Ok(word)
     }
 
+    /// The same ahead of any request, if the folio is away at `location`.
+    pub fn begin_fault_at(&self, location: u32) -> Result<FolioWord, Obstacle> {
+        let (_, word) = self.change(|word| word.begin_fault_at(location))?;
+        Ok(word)
+    }
+
     /// The folio is in the frame `location`, with all its bytes. Returns the word as it was published, and
-    /// whether waiters must be woken.
+    /// whether waiters must be woken. If that word is dead, the folio has stayed away.
     pub fn end_fault(&self, location: u32, landing: Landing) -> Released {
         // Relaxed: only who brings the folio back stores it now; optimistic readers see it after the
-        // word, which they load with Acquire. The parity says whether the folio lands at a writer.
+        // word, which they load with Acquire.
         let sequence = self.sequence.load(Ordering::Relaxed);
         self.sequence
             .store(sequence.wrapping_add(2) & !1, Ordering::Relaxed);
-        let wake = self.release(|word| word.end_fault(location, landing));
+        let released = self.release(|word| word.end_fault(location, landing));
         if landing == Landing::Write {
             self.begin_sequence();
         }
-        Released {
-            word: self.word(),
-            wake,
-        }
+        released
     }
 
-    /// The folio could not be brought back; returns whether waiters must be woken.
-    pub fn abort_fault(&self) -> bool {
+    /// The folio could not be brought back. Returns the word as it was left; if that is dead, the caller
+    /// has the folio to end.
+    pub fn abort_fault(&self) -> Released {
         self.release(FolioWord::abort_fault)
+    }
+
+    /// The folio's contents are given up, for its owner, who has begun a fault.
+    pub fn blank_fault(&self) -> Released {
+        self.release(FolioWord::blank_fault)
     }
 
     /// Begins to copy, for the isolator; returns whether that is permitted.
@@ -302,9 +335,12 @@ impl FolioSlot {
         self.change(|word| word.begin_copy().ok_or(())).is_ok()
     }
 
-    /// Gives up the copy.
-    pub fn end_copy(&self) {
-        let Ok(_) = self.change(|word| Ok::<_, std::convert::Infallible>(word.end_copy()));
+    /// Gives up the copy; returns whether nobody has begun to write since it was begun, so that it is
+    /// what the folio holds.
+    pub fn end_copy(&self) -> bool {
+        let Ok((before, _)) =
+            self.change(|word| Ok::<_, std::convert::Infallible>(word.end_copy()));
+        before.is_stable()
     }
 
     /// Takes the folio out of memory, for the isolator: its contents are at `location`. Returns whether
@@ -313,10 +349,11 @@ impl FolioSlot {
         self.change(|word| word.evict(location).ok_or(())).is_ok()
     }
 
-    /// Its owner drops it; returns the word before.
-    pub fn kill(&self) -> FolioWord {
-        let Ok((before, _)) = self.change(|word| Ok::<_, std::convert::Infallible>(word.kill()));
-        before
+    /// Its owner drops it, if the word is as it must be for that; returns the word before.
+    pub fn kill_if(&self, is_fit: impl Fn(FolioWord) -> bool) -> Option<FolioWord> {
+        let kill = |word: FolioWord| is_fit(word).then(|| word.kill()).ok_or(());
+        let (before, _) = self.change(kill).ok()?;
+        Some(before)
     }
 
     /// Sees to it that this thread is woken when the word changes, if `blocked` still says that it must

@@ -19,7 +19,7 @@
 //! | being copied | RESIDENT, STABLE | frame | readers come and go; a writer or a new location ends it |
 //! | away | none | swap entry, or 0: all zeros | whoever wants it takes BUSY |
 //! | on its way back | BUSY | as away | the one who took BUSY; others wait |
-//! | dead | DEAD and any | – | resident: the isolator that frees it; away: nobody |
+//! | dead | DEAD and any | – | resident: the isolator that frees it; BUSY: the one who took it; away: nobody |
 //!
 //! **Transitions** are functions from a word to the word after it, or to nothing where they are not
 //! permitted; the compare-exchange loop is written once, in [`FolioSlot`](super::FolioSlot).
@@ -274,9 +274,22 @@ impl FolioWord {
         }
     }
 
-    /// The folio is back, in the frame `location`.
+    /// The same for somebody who brings the folio back ahead of any request, and does so only if it is
+    /// where it was thought to be.
+    pub fn begin_fault_at(self, location: u32) -> Result<FolioWord, Obstacle> {
+        if self.location() != location || self.has(DEAD) {
+            return Err(Obstacle::Taken);
+        }
+        self.begin_fault()
+    }
+
+    /// The folio is back, in the frame `location`; or, if its owner has dropped it meanwhile, it stays
+    /// away, and whoever brought it back has it to end.
     pub fn end_fault(self, location: u32, landing: Landing) -> Released {
         debug_assert!(self.has(BUSY), "nobody brings {self:?} back");
+        if self.has(DEAD) {
+            return self.release(self);
+        }
         let holder = match landing {
             Landing::Idle => 0,
             Landing::Read => READER,
@@ -287,10 +300,19 @@ impl FolioWord {
         self.release(back.with(RESIDENT | holder))
     }
 
-    /// It could not be brought back.
+    /// It could not be brought back. If its owner has dropped it meanwhile, see `end_fault`.
     pub fn abort_fault(self) -> Released {
         debug_assert!(self.has(BUSY), "nobody brings {self:?} back");
+        if self.has(DEAD) {
+            return self.release(self);
+        }
         self.release(self.without(BUSY))
+    }
+
+    /// It is not brought back, but made blank: its contents are given up.
+    pub fn blank_fault(self) -> Released {
+        debug_assert!(self.has(BUSY), "nobody brings {self:?} back");
+        self.release(self.without(BUSY).moved_to(0))
     }
 
     /// Its isolator begins to copy it.

@@ -121,6 +121,7 @@ impl NodePlan {
             cpus: self.cpus.clone(),
             distances: self.distances.clone(),
             counters: DeltaCounters::new(nr_cpus, threshold),
+            lru: super::lru::Lru::new(nr_cpus),
             kswapd: DaemonPost::new(FenceNames {
                 waker: "kswapd.waker",
                 sleeper: "kswapd.sleeper",

@@ -13,8 +13,11 @@
 
 #![forbid(unsafe_code)]
 
+mod custodian;
 mod daemon_post;
 mod layout;
+pub(crate) mod lru;
+pub(crate) mod lru_list;
 mod marks;
 mod walk;
 mod wake;
@@ -36,6 +39,7 @@ use crate::zone::vmstat::{NR_NODE_ITEMS, NodeItem, VmEvent, VmEvents};
 use crate::zone::watermark::Mark;
 use crate::zone::zonelist::{NodeShape, Zonelists};
 
+pub(crate) use custodian::{CopySink, Custodian, FrameSink};
 pub(crate) use daemon_post::DaemonPost;
 pub use daemon_post::DaemonState;
 pub(crate) use layout::{NodePlan, ZonePlan};
@@ -53,6 +57,7 @@ pub(crate) struct Node {
     cpus: Vec<usize>,
     distances: Vec<u8>,
     counters: DeltaCounters<NR_NODE_ITEMS>,
+    lru: lru::Lru,
     /// Where the background reclaimer is asked.
     pub(crate) kswapd: DaemonPost,
     /// Where the background compactor is asked.
@@ -158,7 +163,7 @@ impl Node {
     fn fixed_bytes(nr_cpus: usize) -> usize {
         let counters = DeltaCounters::<NR_NODE_ITEMS>::bytes(nr_cpus);
         let lists = Zonelists::bytes_per_node() + MAX_NODES + nr_cpus * size_of::<usize>();
-        size_of::<Node>() + counters + lists
+        size_of::<Node>() + counters + lists + lru::Lru::bytes(nr_cpus)
     }
 }
 

@@ -9,6 +9,7 @@ use super::tunables::{check, check_fraction, check_min_free, check_scale_factor}
 use super::{Inner, PagePool};
 use crate::arena::{ArenaOptions, HugePages, Topology};
 use crate::error::{BuildError, RangeError};
+use crate::folio::FolioTable;
 use crate::node::{MarkSettings, NodePlan, Nodes, ZonePlan};
 use crate::sync::{Mutex, cpu};
 use crate::types::{MAX_NODES, NR_ZONES, Order, PAGE_SIZE, PAGEBLOCK_ORDER, Pfn};
@@ -73,6 +74,7 @@ pub struct Builder {
     lowmem_reserve_ratio: [u32; NR_ZONES],
     percpu_pagelist_fraction: u32,
     trim_threshold: Option<usize>,
+    max_folios: Option<usize>,
 }
 
 impl Builder {
@@ -94,6 +96,7 @@ impl Builder {
             lowmem_reserve_ratio: DEFAULT_RATIOS,
             percpu_pagelist_fraction: 0,
             trim_threshold: None,
+            max_folios: None,
         }
     }
 
@@ -222,6 +225,13 @@ impl Builder {
         self
     }
 
+    /// The most folios that there can be at once, in memory or away. Default: as many as there are pages
+    /// of memory and of swap. Each costs 16 bytes of the budget, whether it is there or not.
+    pub fn max_folios(mut self, folios: usize) -> Self {
+        self.max_folios = Some(folios);
+        self
+    }
+
     /// Checks the settings, maps the memory and builds the pool. Hardly any of the memory is touched.
     ///
     /// # Errors
@@ -239,6 +249,7 @@ impl Builder {
         nodes.apply(&settings);
         let config = self.config(&plans, &nodes);
         Ok(PagePool::new(Inner {
+            folios: FolioTable::new(self.folio_limit(&plans))?,
             nodes,
             config,
             settings: Mutex::new(settings),
@@ -443,6 +454,12 @@ impl Builder {
             }
             (None, _) => (0..self.nodes).map(simulated).collect(),
         }
+    }
+
+    /// How many folios there can be.
+    fn folio_limit(&self, plans: &[NodePlan]) -> usize {
+        let pages: usize = plans.iter().map(|plan| plan.zones.total()).sum();
+        self.max_folios.unwrap_or(pages)
     }
 
     fn settings(&self, plans: &[NodePlan]) -> MarkSettings {

@@ -9,6 +9,9 @@
 //! - L1: while a [`PoolRef`] exists, the [`Census`] counts it, and the pool is alive.
 //! - L2: while a block is out, the census has not subtracted its pages, so that it does not say that
 //!   the pool has ended: it is alive. A block withdrawn to be given back to the system counts as out.
+//! - L5: while a folio is open, the pool's table of folios has a handle, counted like any other and kept
+//!   nowhere: it is forgotten by the first folio to open, and taken back by the last to close. So what a
+//!   folio takes and gives back is never in the way of the end, and folios count nothing themselves.
 //! - L3: after a block was put back, its former owner touches the pool only by what the zone handed
 //!   to it (see [`Freed`]): an idle block, which keeps the pool alive by L2, or shared parts of it.
 
@@ -62,6 +65,11 @@ impl PoolRef {
         // SAFETY: this handle keeps the pool alive, whatever is in `freed`; who has a `Freed` has it
         // alone.
         unsafe { settle(self.tether(), zone, freed) };
+    }
+
+    /// Leaves a handle with the table of folios, on behalf of its first folio (L5).
+    pub(super) fn keep_for_folios(&self) {
+        std::mem::forget(self.clone());
     }
 
     /// The uncounted pointer that a block carries.
@@ -119,6 +127,17 @@ impl Tether {
     pub(super) unsafe fn pool<'a>(self) -> &'a Inner {
         // SAFETY: by the caller's promise and L1 or L2 the pool is alive.
         unsafe { &self.shared.as_ref().inner }
+    }
+
+    /// Takes back the handle that the table of folios has, for its last folio.
+    ///
+    /// # Safety
+    /// The table has said to the caller, and to nobody else, that the last folio has closed since the
+    /// handle was left there.
+    pub(super) unsafe fn take_kept(self) -> PoolRef {
+        PoolRef {
+            shared: self.shared,
+        }
     }
 
     /// Another handle to the pool, if it still has one.

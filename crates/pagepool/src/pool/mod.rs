@@ -9,7 +9,9 @@
 
 pub(crate) mod builder;
 pub(crate) mod census;
+pub(crate) mod folio;
 mod hotplug;
+mod husbandry;
 pub(crate) mod lifetime;
 pub(crate) mod pages;
 pub(crate) mod request;
@@ -26,6 +28,7 @@ use crate::alloc::{Allocator, Placement};
 use crate::arena::Arena;
 use crate::buddy::IdleBlock;
 use crate::error::{AllocError, Violation};
+use crate::folio::FolioTable;
 use crate::gfp::Gfp;
 use crate::node::{Granted, MarkSettings, Nodes};
 use crate::sync::Mutex;
@@ -44,6 +47,7 @@ use tunables::Tunables;
 #[derive(Debug)]
 pub(crate) struct Inner {
     nodes: Nodes,
+    folios: FolioTable,
     config: Config,
     settings: Mutex<MarkSettings>,
     /// Pageblocks out of service; held while some leave or come back.
@@ -289,7 +293,8 @@ impl PagePool {
     /// # Errors
     /// The first [`Violation`] found: which invariant, at which frame.
     pub fn verify(&self) -> Result<(), Violation> {
-        self.inner.nodes.verify()
+        self.inner.nodes.verify()?;
+        self.inner.verify_folios()
     }
 
     /// Returns the settings the pool was built with, defaults filled in.

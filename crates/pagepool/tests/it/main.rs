@@ -4,6 +4,7 @@
 
 #[cfg(feature = "allocator-api2")]
 mod collections;
+mod folios;
 mod memory;
 mod model;
 mod stress;

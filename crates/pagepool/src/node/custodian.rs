@@ -1,0 +1,160 @@
+//! What everybody needs who takes folios into memory and out of it.
+//!
+//! *Kernel counterpart:* `free_unref_page_list`, `put_page`, `swap_free`, `delete_from_swap_cache`
+//! (v5.0): the ends of frames, of copies and of folios.
+
+use super::Nodes;
+use super::lru::{Ended, Isolated, kind_of};
+use super::lru_list::FolioKind;
+use crate::folio::{FolioId, FolioTable, FolioWord, Mark, Vacated};
+use crate::types::{Order, Pfn};
+use crate::zone::vmstat::NodeItem;
+
+/// Where frames go that nobody uses any more. Given from above, since what follows from a free may
+/// concern the whole pool.
+pub(crate) trait FrameSink: Sync {
+    /// Gives frames back to their zone, and wakes who waits for them. Called with no lock held.
+    fn free_frames(&self, frames: Vacated);
+}
+
+/// Where copies go that nobody needs any more.
+pub(crate) trait CopySink: Sync {
+    /// Gives up the copy with this number.
+    fn drop_copy(&self, copy: u32);
+}
+
+/// The pool, as far as folios go.
+#[derive(Clone, Copy)]
+pub(crate) struct Custodian<'a> {
+    /// Zones and lists.
+    pub(crate) nodes: &'a Nodes,
+    /// The folios.
+    pub(crate) folios: &'a FolioTable,
+    /// Where frames go.
+    pub(crate) frames: &'a dyn FrameSink,
+    /// Where copies go.
+    pub(crate) copies: &'a dyn CopySink,
+}
+
+impl Custodian<'_> {
+    /// Ends a folio, for its owner. What somebody else holds of it, that one frees.
+    pub(crate) fn end_folio(&self, folio: FolioId) {
+        let slot = self.folios.slot(folio);
+        let ended = loop {
+            let word = slot.word();
+            let ended = if word.is_resident() {
+                let node = self.nodes.node(Pfn::from_raw(word.location()).node());
+                node.end_folio(self.folios, folio)
+            } else {
+                // Away: there is no list to look at.
+                let away = slot.kill_if(|word| !word.is_resident());
+                away.map(Ended::of_away)
+            };
+            // None: it has moved in between.
+            if let Some(ended) = ended {
+                break ended;
+            }
+        };
+        match ended {
+            Ended::Held => {}
+            Ended::Away(word) => self.bury(folio, word.location()),
+            Ended::Owned(word) => {
+                self.end_resident(folio, Pfn::from_raw(word.location()), slot.order());
+            }
+        }
+    }
+
+    /// Frees everything of a folio that has ended while somebody held it isolated.
+    pub(crate) fn end_isolated(&self, isolated: Isolated) {
+        self.end_resident(isolated.folio, isolated.pfn, isolated.order);
+    }
+
+    /// Frees everything of a folio that has ended in these frames, which are on no list.
+    fn end_resident(&self, folio: FolioId, pfn: Pfn, order: Order) {
+        let node = self.nodes.node(pfn.node());
+        let copy = node.map().copy(pfn);
+        node.map().set_owner(pfn, None);
+        node.map().set_copy(pfn, 0);
+        self.count_resident(folio, pfn, order, -1);
+        self.frames.free_frames(Vacated::new(pfn, order));
+        self.bury(folio, copy);
+    }
+
+    /// Frees what is left of a folio that has ended: its copy, and its slot.
+    pub(crate) fn bury(&self, folio: FolioId, copy: u32) {
+        // A backed folio's copy is the store's.
+        if copy != 0 && !self.folios.slot(folio).is(Mark::Backed) {
+            self.copies.drop_copy(copy);
+        }
+        self.folios.vacate(folio);
+    }
+
+    /// Makes an isolated folio blank, if nobody holds it; else puts it back. Returns whether it did.
+    pub(crate) fn discard_isolated(&self, isolated: Isolated) -> bool {
+        let Isolated { folio, pfn, .. } = isolated;
+        let node = self.nodes.node(pfn.node());
+        let slot = self.folios.slot(folio);
+        if slot.begin_copy() {
+            let copy = node.map().copy(pfn);
+            if slot.evict(0) {
+                slot.clear(Mark::Dirty);
+                self.free_evicted(isolated);
+                if copy != 0 {
+                    self.copies.drop_copy(copy);
+                }
+                return true;
+            }
+            slot.end_copy();
+        }
+        node.put_back_on_lru(self.folios, &[isolated], |ended| self.end_isolated(ended));
+        false
+    }
+
+    /// Makes a folio blank that is away; returns whether it did. Its owner calls.
+    pub(crate) fn discard_away(&self, folio: FolioId) -> bool {
+        let slot = self.folios.slot(folio);
+        let Ok(word) = slot.begin_fault() else {
+            return false;
+        };
+        let copy = word.location();
+        let released = slot.blank_fault();
+        if copy != 0 {
+            self.copies.drop_copy(copy);
+        }
+        if released.wake {
+            self.folios.waiters().wake(folio);
+        }
+        true
+    }
+
+    /// Frees the frames that an isolated folio has left.
+    pub(crate) fn free_evicted(&self, isolated: Isolated) {
+        let Isolated {
+            folio, pfn, order, ..
+        } = isolated;
+        self.nodes.node(pfn.node()).forget_isolated(&isolated);
+        self.count_resident(folio, pfn, order, -1);
+        self.frames.free_frames(Vacated::new(pfn, order));
+    }
+
+    /// Counts a folio that has come to these frames, or left them.
+    pub(crate) fn count_resident(&self, folio: FolioId, pfn: Pfn, order: Order, sign: i64) {
+        let item = match kind_of(self.folios, folio) {
+            FolioKind::Anon => NodeItem::AnonPages,
+            FolioKind::File => NodeItem::FilePages,
+        };
+        let node = self.nodes.node(pfn.node());
+        node.count(item, sign * order.pages() as i64);
+    }
+}
+
+impl Ended {
+    /// What there is to free of a folio that was away when it was ended.
+    fn of_away(word: FolioWord) -> Ended {
+        if word.is_busy() {
+            Ended::Held
+        } else {
+            Ended::Away(word)
+        }
+    }
+}

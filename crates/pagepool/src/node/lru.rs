@@ -1,0 +1,658 @@
+//! The lists of a node's folios, from recently used to next to go.
+//!
+//! *Kernel counterpart:* `struct lruvec`, `mm/swap.c` (`pagevec_lru_move_fn`, `lru_add_drain`,
+//! `activate_page`), `isolate_lru_pages`, `putback_inactive_pages` (v5.0).
+//!
+//! ```text
+//!  fault ──► batch of this CPU ──(15 folios)──► head ┌─────────┐ tail ──► isolated ──► reclaimed
+//!                                               ────►│  list   │────►        │
+//!                                    put back        └─────────┘             │
+//!                                      ▲─────────────────────────────────────┘
+//! ```
+//!
+//! **Invariants**
+//! - U1: a frame's custody says `Listed` exactly while it is on that list; the lists of a node hold heads
+//!   of blocks of that node only.
+//! - U2: a listed or isolated frame holds a resident folio, and that folio's word says so.
+//! - U3: `sizes` are the pages on the lists, by zone, whenever the lock is free.
+//! - U4: a folio's owner ends it under the lock of the node that the folio is in. So whoever puts back
+//!   an isolated folio sees either that it has ended, and frees it, or a folio whose owner will find it
+//!   on a list.
+//!
+//! **Locking:** one lock for the five lists and the custody of all frames of the node. A CPU's batch has
+//! a lock of its own, which comes before it.
+//!
+//! Not here: which list a folio belongs on, and which leaves memory (`reclaim`).
+
+use arrayvec::ArrayVec;
+
+use super::Node;
+use super::lru_list::{FolioKind, LruList};
+use crate::error::{Violation, ensure};
+use crate::folio::{Custody, CustodyFlag, FolioId, FolioTable, FolioWord, Heir, Mark, Place};
+use crate::memmap::{Memmap, PfnList};
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{CoreGuard, CoreMutex, PerCpu, Rank};
+use crate::types::{NR_ZONES, Order, Pfn, ZoneType};
+use crate::zone::vmstat::{NodeItem, VmEvent, VmEvents};
+
+/// Number of lists.
+const NR_LRU: usize = LruList::ALL.len();
+
+/// Folios that a CPU gathers before it takes the lock (kernel: `PAGEVEC_SIZE`).
+const BATCH: usize = 15;
+
+/// Folios that are isolated at once.
+pub(crate) const ISOLATE_MAX: usize = 32;
+
+/// Folios above the zone of interest that one isolation passes over (spec 9.23).
+const SKIP_MAX: usize = 32 * 1024;
+
+/// A folio that is to be put on a list. It may have gone by the time it is: see [`Lists::add`].
+#[derive(Clone, Copy, Debug)]
+struct Addition {
+    pfn: Pfn,
+    folio: FolioId,
+    list: LruList,
+}
+
+/// A folio that was taken off its list. Whoever has it sees that it gets back, or that its frames do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use = "an isolated folio is lost unless it is put back"]
+pub(crate) struct Isolated {
+    /// The folio.
+    pub(crate) folio: FolioId,
+    /// Its first frame.
+    pub(crate) pfn: Pfn,
+    /// Its size.
+    pub(crate) order: Order,
+    /// What its contents come from.
+    pub(crate) kind: FolioKind,
+    /// The list it was on, or is to be put on.
+    pub(crate) list: LruList,
+}
+
+/// What an isolation brought, in pages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Isolation {
+    /// Looked at.
+    pub(crate) scanned: usize,
+    /// Passed over since they lie in higher zones.
+    pub(crate) skipped: usize,
+    /// Taken.
+    pub(crate) taken: usize,
+}
+
+/// How the lists of a kind fared lately (kernel: `zone_reclaim_stat`), in pages; by [`FolioKind`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct ScanStat {
+    /// Looked at.
+    pub(crate) scanned: [u64; 2],
+    /// Found in use and kept.
+    pub(crate) rotated: [u64; 2],
+}
+
+/// What becomes of a folio's frames when its owner drops it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ended {
+    /// It was away: there are none.
+    Away(FolioWord),
+    /// They are the owner's to free.
+    Owned(FolioWord),
+    /// Somebody holds the folio, and frees them.
+    Held,
+}
+
+#[derive(Debug, Default)]
+struct Lists {
+    lists: [PfnList; NR_LRU],
+    stat: ScanStat,
+}
+
+/// The lists of one node.
+#[derive(Debug)]
+pub(crate) struct Lru {
+    lists: CoreMutex<Lists>,
+    sizes: [[AtomicUsize; NR_LRU]; NR_ZONES],
+    batches: PerCpu<CoreMutex<ArrayVec<Addition, BATCH>>>,
+    /// Evictions and activations of each kind so far: the clock of refault distances.
+    ages: [AtomicU64; 2],
+    /// Activations of folios that came back, when the last reclaim ended.
+    refaults: [AtomicU64; 2],
+}
+
+impl Lru {
+    pub(super) fn new(nr_cpus: usize) -> Lru {
+        Lru {
+            lists: CoreMutex::ranked(Rank::Lru, Lists::default()),
+            sizes: std::array::from_fn(|_| std::array::from_fn(|_| AtomicUsize::new(0))),
+            batches: PerCpu::new(nr_cpus, |_| CoreMutex::new(ArrayVec::new())),
+            ages: std::array::from_fn(|_| AtomicU64::new(0)),
+            refaults: std::array::from_fn(|_| AtomicU64::new(0)),
+        }
+    }
+
+    /// Bytes beside the value itself.
+    pub(super) fn bytes(nr_cpus: usize) -> usize {
+        nr_cpus * size_of::<CoreMutex<ArrayVec<Addition, BATCH>>>().next_multiple_of(128)
+    }
+
+    /// Pages on a list in zones up to `up_to`.
+    pub(crate) fn size(&self, list: LruList, up_to: ZoneType) -> usize {
+        self.sizes[..=up_to.idx()]
+            .iter()
+            // Relaxed: a number by itself (U3).
+            .map(|zone| zone[list.idx()].load(Ordering::Relaxed))
+            .sum()
+    }
+
+    /// Pages on a list in one zone.
+    pub(crate) fn size_in(&self, list: LruList, zone: ZoneType) -> usize {
+        // Relaxed: as in `size`.
+        self.sizes[zone.idx()][list.idx()].load(Ordering::Relaxed)
+    }
+
+    /// The clock of refault distances of a kind, in pages.
+    pub(crate) fn age(&self, kind: FolioKind) -> u64 {
+        // Relaxed: a number by itself.
+        self.ages[kind as usize].load(Ordering::Relaxed)
+    }
+
+    /// Lets the clock of a kind go on by `pages` evicted or activated ones.
+    pub(crate) fn advance_age(&self, kind: FolioKind, pages: usize) {
+        // Relaxed: as in `age`.
+        self.ages[kind as usize].fetch_add(pages as u64, Ordering::Relaxed);
+    }
+
+    /// The count of activations after refaults that the last reclaim left behind.
+    pub(crate) fn refaults(&self, kind: FolioKind) -> u64 {
+        // Relaxed: advice only.
+        self.refaults[kind as usize].load(Ordering::Relaxed)
+    }
+
+    /// Leaves such a count behind.
+    pub(crate) fn set_refaults(&self, kind: FolioKind, refaults: u64) {
+        // Relaxed: as in `refaults`.
+        self.refaults[kind as usize].store(refaults, Ordering::Relaxed);
+    }
+
+    /// How the lists fared lately; halved where they are more than a quarter of `sizes`, so that old
+    /// news counts for less (spec 5.5).
+    pub(crate) fn scan_stat(&self, sizes: [u64; 2]) -> ScanStat {
+        let mut lists = self.lists.lock();
+        for (kind, size) in sizes.into_iter().enumerate() {
+            if lists.stat.scanned[kind] > size / 4 {
+                lists.stat.scanned[kind] /= 2;
+                lists.stat.rotated[kind] /= 2;
+            }
+        }
+        lists.stat
+    }
+}
+
+/// The lists, locked, with what they are lists of.
+struct Locked<'a> {
+    lists: CoreGuard<'a, Lists>,
+    node: &'a Node,
+}
+
+impl Locked<'_> {
+    fn map(&self) -> &Memmap {
+        self.node.map()
+    }
+
+    fn custody(&self, pfn: Pfn) -> Custody {
+        // Relaxed: guarded by the lock.
+        Custody::from_bits(self.map().lru_cell(pfn).load(Ordering::Relaxed))
+    }
+
+    fn set_custody(&self, pfn: Pfn, custody: Custody) {
+        // Relaxed: as above.
+        self.map()
+            .lru_cell(pfn)
+            .store(custody.bits(), Ordering::Relaxed);
+    }
+
+    fn order(&self, pfn: Pfn) -> Order {
+        let block = self.map().state(pfn).block();
+        block.expect("U2: a listed frame heads a block").0
+    }
+
+    /// Adds to the published size of a list.
+    fn resize(&self, pfn: Pfn, list: LruList, change: isize) {
+        let zone = self.node.zone_of(pfn).expect("D1: a frame has a zone");
+        let size = &self.node.lru.sizes[zone.zone_type().idx()][list.idx()];
+        // Relaxed: written under the lock only (U3).
+        let pages = size.load(Ordering::Relaxed).wrapping_add_signed(change);
+        size.store(pages, Ordering::Relaxed);
+    }
+
+    fn link(&mut self, pfn: Pfn, list: LruList) {
+        self.note_linked(pfn, list);
+        let map = self.node.map();
+        self.lists.lists[list.idx()].push_front(map, pfn);
+    }
+
+    fn link_at_tail(&mut self, pfn: Pfn, list: LruList) {
+        self.note_linked(pfn, list);
+        let map = self.node.map();
+        self.lists.lists[list.idx()].push_back(map, pfn);
+    }
+
+    fn note_linked(&mut self, pfn: Pfn, list: LruList) {
+        let custody = self.custody(pfn).listed(list.idx() as u8);
+        self.set_custody(pfn, custody);
+        let pages = self.order(pfn).pages() as isize;
+        self.resize(pfn, list, pages);
+    }
+
+    fn unlink(&mut self, pfn: Pfn, list: LruList) {
+        let map = self.node.map();
+        self.lists.lists[list.idx()].remove(map, pfn);
+        let pages = self.order(pfn).pages() as isize;
+        self.resize(pfn, list, -pages);
+    }
+
+    /// The list that a folio goes to, given where it should: locked ones are out of reclaim's sight.
+    fn list_for(folios: &FolioTable, folio: FolioId, list: LruList) -> LruList {
+        if folios.slot(folio).is(Mark::Locked) {
+            LruList::Unevictable
+        } else {
+            list
+        }
+    }
+
+    /// Puts a batched folio on its list, unless it has gone: then its frame is free, or somebody else's,
+    /// who has an addition of his own.
+    fn add(&mut self, folios: &FolioTable, addition: Addition) {
+        let Addition { pfn, folio, list } = addition;
+        let is_there = self.map().owner(pfn) == Some(folio.get())
+            && self.custody(pfn).place() == Place::Batched
+            && is_at(folios.slot(folio).word(), pfn);
+        if is_there {
+            let list = Locked::list_for(folios, folio, list);
+            self.link(pfn, list);
+        }
+    }
+
+    /// Takes up to `nr` pages off the tail of a list, from zones up to `up_to`.
+    fn isolate(
+        &mut self,
+        folios: &FolioTable,
+        list: LruList,
+        nr: usize,
+        up_to: ZoneType,
+        taken: &mut ArrayVec<Isolated, ISOLATE_MAX>,
+        mut skip: impl FnMut(ZoneType, usize),
+    ) -> Isolation {
+        let node = self.node;
+        let map = node.map();
+        let mut found = Isolation::default();
+        let mut passed_over = PfnList::new();
+        while found.scanned < nr && found.skipped < SKIP_MAX && !taken.is_full() {
+            let Some(pfn) = self.lists.lists[list.idx()].back(map) else {
+                break;
+            };
+            let order = self.order(pfn);
+            let zone = node.zone_of(pfn).expect("D1: a frame has a zone");
+            if zone.zone_type() > up_to {
+                self.lists.lists[list.idx()].remove(map, pfn);
+                passed_over.push_front(map, pfn);
+                found.skipped += order.pages();
+                skip(zone.zone_type(), order.pages());
+                continue;
+            }
+            found.scanned += order.pages();
+            let folio = map.owner(pfn).map(FolioId::from_raw);
+            let folio = folio.expect("U2: a listed frame holds a folio");
+            debug_assert!(is_at(folios.slot(folio).word(), pfn), "U2: {pfn}");
+            self.unlink(pfn, list);
+            let isolated = self.custody(pfn).isolated();
+            self.set_custody(pfn, isolated.expect("U1: it was listed"));
+            found.taken += order.pages();
+            taken.push(Isolated {
+                folio,
+                pfn,
+                order,
+                kind: kind_of(folios, folio),
+                list,
+            });
+        }
+        // At the head: at the tail they would be passed over again at once.
+        while let Some(pfn) = passed_over.pop_back(map) {
+            self.lists.lists[list.idx()].push_front(map, pfn);
+        }
+        found
+    }
+}
+
+fn list_at(number: u8) -> LruList {
+    LruList::ALL[usize::from(number)]
+}
+
+/// What a folio's contents come from.
+pub(crate) fn kind_of(folios: &FolioTable, folio: FolioId) -> FolioKind {
+    if folios.slot(folio).is(Mark::Backed) {
+        FolioKind::File
+    } else {
+        FolioKind::Anon
+    }
+}
+
+/// Whether the word is that of a folio in the frame `pfn` that has not ended.
+fn is_at(word: FolioWord, pfn: Pfn) -> bool {
+    word.is_resident() && word.location() == pfn.get() && !word.is_dead()
+}
+
+fn item_isolated(kind: FolioKind) -> NodeItem {
+    match kind {
+        FolioKind::Anon => NodeItem::IsolatedAnon,
+        FolioKind::File => NodeItem::IsolatedFile,
+    }
+}
+
+impl Node {
+    fn lock_lists(&self) -> Locked<'_> {
+        Locked {
+            lists: self.lru.lists.lock(),
+            node: self,
+        }
+    }
+
+    /// The lists of its folios.
+    pub(crate) fn lru(&self) -> &Lru {
+        &self.lru
+    }
+
+    /// Marks the frame of a folio that is about to become resident there, before its word says so: from
+    /// then on, whoever drops it finds it in the hands of a batch.
+    pub(crate) fn expect_on_lru(&self, pfn: Pfn, workingset: bool) {
+        let custody = Custody::default().batched();
+        let custody = custody.expect("C2: the frame held no folio");
+        let custody = if workingset {
+            custody.with(CustodyFlag::Workingset)
+        } else {
+            custody
+        };
+        // Relaxed: the frame is the caller's alone until the folio's word is published, by a release.
+        self.map
+            .lru_cell(pfn)
+            .store(custody.bits(), Ordering::Relaxed);
+    }
+
+    /// Takes the mark back: the folio has not become resident after all.
+    pub(crate) fn clear_lru(&self, pfn: Pfn) {
+        // Relaxed: the frame is still the caller's alone.
+        self.map
+            .lru_cell(pfn)
+            .store(Custody::default().bits(), Ordering::Relaxed);
+    }
+
+    /// Puts a folio that has become resident on a list, soon: it is gathered with others of this CPU.
+    pub(crate) fn add_to_lru(
+        &self,
+        folios: &FolioTable,
+        folio: FolioId,
+        pfn: Pfn,
+        order: Order,
+        list: LruList,
+    ) {
+        let addition = Addition { pfn, folio, list };
+        let full = {
+            let mut batch = self.lru.batches.local().lock();
+            batch.push(addition);
+            (batch.is_full() || order > Order::ZERO).then(|| std::mem::take(&mut *batch))
+        };
+        if let Some(batch) = full {
+            self.add_batch(folios, batch);
+        }
+    }
+
+    fn add_batch(&self, folios: &FolioTable, batch: ArrayVec<Addition, BATCH>) {
+        let mut locked = self.lock_lists();
+        for addition in batch {
+            locked.add(folios, addition);
+        }
+    }
+
+    /// Puts what this CPU has gathered on the lists (kernel: `lru_add_drain`).
+    pub(crate) fn drain_lru(&self, folios: &FolioTable) {
+        let batch = std::mem::take(&mut *self.lru.batches.local().lock());
+        self.add_batch(folios, batch);
+    }
+
+    /// Puts what all CPUs have gathered on the lists (kernel: `lru_add_drain_all`).
+    pub(crate) fn drain_lru_all(&self, folios: &FolioTable) {
+        for batch in self.lru.batches.iter() {
+            let batch = std::mem::take(&mut *batch.lock());
+            self.add_batch(folios, batch);
+        }
+    }
+
+    /// Takes folios of up to `nr` pages off the tail of a list, from zones up to `up_to` (kernel:
+    /// `isolate_lru_pages`).
+    pub(crate) fn isolate_from_lru(
+        &self,
+        folios: &FolioTable,
+        list: LruList,
+        nr: usize,
+        up_to: ZoneType,
+        events: &VmEvents,
+        taken: &mut ArrayVec<Isolated, ISOLATE_MAX>,
+    ) -> Isolation {
+        let mut skipped = [0; NR_ZONES];
+        let before = taken.len();
+        let found = {
+            let mut locked = self.lock_lists();
+            let skip = |zone: ZoneType, pages| skipped[zone.idx()] += pages;
+            let found = locked.isolate(folios, list, nr, up_to, taken, skip);
+            if let Some(kind) = list.kind() {
+                locked.lists.stat.scanned[kind as usize] += found.taken as u64;
+            }
+            found
+        };
+        for one in &taken[before..] {
+            self.count_isolated(one, 1);
+        }
+        let pgskip = [
+            VmEvent::PgskipDma,
+            VmEvent::PgskipNormal,
+            VmEvent::PgskipMovable,
+        ];
+        for (event, pages) in pgskip.into_iter().zip(skipped) {
+            if pages > 0 {
+                events.add(event, pages as u64);
+            }
+        }
+        found
+    }
+
+    /// Puts isolated folios back, each at the head of the list that it names. Those that have ended
+    /// meanwhile are handed to `ended`, with no lock held: they are its to free (U4).
+    pub(crate) fn put_back_on_lru(
+        &self,
+        folios: &FolioTable,
+        isolated: &[Isolated],
+        mut ended: impl FnMut(Isolated),
+    ) {
+        let mut dead = ArrayVec::<Isolated, ISOLATE_MAX>::new();
+        {
+            let mut locked = self.lock_lists();
+            for one in isolated.iter().copied() {
+                if folios.slot(one.folio).word().is_dead() {
+                    locked.set_custody(one.pfn, Custody::default());
+                    dead.push(one);
+                    continue;
+                }
+                let list = Locked::list_for(folios, one.folio, one.list);
+                locked.link(one.pfn, list);
+                if list.is_active() {
+                    locked.lists.stat.rotated[one.kind as usize] += one.order.pages() as u64;
+                }
+            }
+        }
+        for one in isolated {
+            self.count_isolated(one, -1);
+        }
+        dead.into_iter().for_each(&mut ended);
+    }
+
+    fn count_isolated(&self, one: &Isolated, sign: i64) {
+        self.count(item_isolated(one.kind), sign * one.order.pages() as i64);
+    }
+
+    /// An isolated folio has left its frames: they are on no list, and hold nothing.
+    pub(crate) fn forget_isolated(&self, isolated: &Isolated) {
+        let pfn = isolated.pfn;
+        self.map.set_owner(pfn, None);
+        self.map.set_copy(pfn, 0);
+        // Relaxed: the folio is elsewhere by its word, so the frames are the caller's alone.
+        self.map
+            .lru_cell(pfn)
+            .store(Custody::default().bits(), Ordering::Relaxed);
+        self.count_isolated(isolated, -1);
+    }
+
+    /// Flags of an isolated folio's frame, for its isolator.
+    pub(crate) fn custody_of(&self, isolated: &Isolated) -> Custody {
+        // Relaxed: an isolated frame's flags are its isolator's.
+        Custody::from_bits(self.map.lru_cell(isolated.pfn).load(Ordering::Relaxed))
+    }
+
+    /// Sets flags of an isolated folio's frame.
+    pub(crate) fn set_custody_of(&self, isolated: &Isolated, custody: Custody) {
+        debug_assert!(custody.place() == Place::Isolated, "U1: {isolated:?}");
+        // Relaxed: as in `custody_of`.
+        self.map
+            .lru_cell(isolated.pfn)
+            .store(custody.bits(), Ordering::Relaxed);
+    }
+
+    /// Ends a folio that is in this node, or away, for its owner. None if it is in another node.
+    pub(crate) fn end_folio(&self, folios: &FolioTable, folio: FolioId) -> Option<Ended> {
+        let mut locked = self.lock_lists();
+        let word = folios.slot(folio).kill_if(|word| {
+            !word.is_resident() || Pfn::from_raw(word.location()).node() == self.id
+        })?;
+        if word.is_busy() {
+            return Some(Ended::Held);
+        }
+        if !word.is_resident() {
+            return Some(Ended::Away(word));
+        }
+        let pfn = Pfn::from_raw(word.location());
+        match locked.custody(pfn).heir() {
+            Heir::Isolator => return Some(Ended::Held),
+            Heir::OwnerUnlinks(list) => locked.unlink(pfn, list_at(list)),
+            Heir::Owner => {}
+        }
+        locked.set_custody(pfn, Custody::default());
+        Some(Ended::Owned(word))
+    }
+
+    /// Moves a resident folio to where its marks now say that it belongs: out of reclaim's sight and
+    /// back. Returns whether it was on a list.
+    pub(crate) fn relist(
+        &self,
+        folios: &FolioTable,
+        folio: FolioId,
+        pfn: Pfn,
+        list: LruList,
+    ) -> bool {
+        let mut locked = self.lock_lists();
+        if !is_at(folios.slot(folio).word(), pfn) {
+            return false;
+        }
+        let Place::Listed(from) = locked.custody(pfn).place() else {
+            return false; // its list is chosen when it is put there
+        };
+        locked.unlink(pfn, list_at(from));
+        let to = Locked::list_for(folios, folio, list);
+        locked.link(pfn, to);
+        true
+    }
+
+    /// Makes a listed folio the next of its kind to be reclaimed (kernel: `deactivate_file_page`,
+    /// `rotate_reclaimable_page`).
+    pub(crate) fn cool(&self, folios: &FolioTable, folio: FolioId, pfn: Pfn, kind: FolioKind) {
+        let mut locked = self.lock_lists();
+        if !is_at(folios.slot(folio).word(), pfn) {
+            return;
+        }
+        let Place::Listed(from) = locked.custody(pfn).place() else {
+            return;
+        };
+        let from = list_at(from);
+        if from != LruList::Unevictable {
+            locked.unlink(pfn, from);
+            locked.link_at_tail(pfn, kind.inactive());
+        }
+    }
+
+    /// Takes one folio off the list that it is on, if it is on one.
+    pub(crate) fn isolate_folio(
+        &self,
+        folios: &FolioTable,
+        folio: FolioId,
+        pfn: Pfn,
+    ) -> Option<Isolated> {
+        let isolated = {
+            let mut locked = self.lock_lists();
+            if !is_at(folios.slot(folio).word(), pfn) {
+                return None;
+            }
+            let Place::Listed(from) = locked.custody(pfn).place() else {
+                return None;
+            };
+            let list = list_at(from);
+            locked.unlink(pfn, list);
+            let custody = locked.custody(pfn).isolated();
+            locked.set_custody(pfn, custody.expect("U1: it was listed"));
+            Isolated {
+                folio,
+                pfn,
+                order: locked.order(pfn),
+                kind: kind_of(folios, folio),
+                list,
+            }
+        };
+        self.count_isolated(&isolated, 1);
+        Some(isolated)
+    }
+
+    /// The list that a resident folio of this node is on, if any.
+    pub(crate) fn listed_on(&self, pfn: Pfn) -> Option<LruList> {
+        match self.lock_lists().custody(pfn).place() {
+            Place::Listed(list) => Some(list_at(list)),
+            Place::Off | Place::Batched | Place::Isolated => None,
+        }
+    }
+
+    /// Checks the lists against their invariants. Exact while nobody reclaims.
+    pub(crate) fn verify_lru(&self, folios: &FolioTable) -> Result<(), Violation> {
+        let locked = self.lock_lists();
+        let mut sizes = [[0; NR_LRU]; NR_ZONES];
+        for list in LruList::ALL {
+            let frames = &locked.lists.lists[list.idx()];
+            frames.verify(self.map())?;
+            for pfn in frames.iter(self.map()) {
+                let place = locked.custody(pfn).place();
+                let is_listed = place == Place::Listed(list.idx() as u8);
+                ensure!(is_listed, "U1", "{pfn} is on {list:?}, but {place:?}");
+                let folio = self.map.owner(pfn).map(FolioId::from_raw);
+                let word = folio.map(|folio| folios.slot(folio).word());
+                let is_there = word.is_some_and(|word| is_at(word, pfn) || word.is_dead());
+                ensure!(is_there, "U2", "{pfn} is on {list:?}, its folio {word:?}");
+                let zone = self.zone_of(pfn).expect("D1: a frame has a zone");
+                sizes[zone.zone_type().idx()][list.idx()] += locked.order(pfn).pages();
+            }
+        }
+        for zone in ZoneType::ALL {
+            for list in LruList::ALL {
+                let (said, is) = (self.lru.size_in(list, zone), sizes[zone.idx()][list.idx()]);
+                ensure!(said == is, "U3", "{zone} {list:?}: {said}, but {is}");
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,186 @@
+//! What a pool does with its folios behind their owners' backs, and on their advice.
+
+#![forbid(unsafe_code)]
+
+use std::mem::MaybeUninit;
+use std::ptr::NonNull;
+
+use super::Inner;
+use crate::error::{Violation, ensure};
+use crate::fault::Faulter;
+use crate::folio::{FolioId, FolioTable, Mark, Vacated, copy_racing};
+use crate::node::lru::kind_of;
+use crate::node::{CopySink, Custodian, FrameSink, Node};
+use crate::types::Pfn;
+use crate::zone::Freed;
+use crate::zone::vmstat::VmEvent;
+
+impl Inner {
+    pub(super) fn folios(&self) -> &FolioTable {
+        &self.folios
+    }
+
+    /// What takes folios into memory and out of it.
+    pub(super) fn custodian(&self) -> Custodian<'_> {
+        Custodian {
+            nodes: &self.nodes,
+            folios: &self.folios,
+            frames: self,
+            copies: self,
+        }
+    }
+
+    /// What brings folios back.
+    pub(super) fn faulter(&self) -> Faulter<'_> {
+        Faulter {
+            allocator: self.allocator(),
+            custodian: self.custodian(),
+            hardened: self.hardened,
+        }
+    }
+
+    /// The address of a frame.
+    #[inline]
+    pub(super) fn frame_ptr(&self, pfn: Pfn) -> NonNull<u8> {
+        self.arena_of(pfn).ptr(pfn.index())
+    }
+
+    /// Copies bytes out of a folio that may be written to meanwhile.
+    #[inline]
+    pub(super) fn copy_racing(&self, pfn: Pfn, offset: usize, dst: &mut [MaybeUninit<u8>]) {
+        copy_racing(self.arena_of(pfn), pfn, offset, dst);
+    }
+
+    /// Ends a folio, for its owner.
+    pub(super) fn end_folio(&self, folio: FolioId) {
+        self.custodian().end_folio(folio);
+    }
+
+    /// Notes that a folio is used (kernel: the accessed bit).
+    pub(super) fn note_use(&self, folio: FolioId) {
+        let slot = self.folios.slot(folio);
+        slot.set(Mark::Accessed);
+        if slot.clear(Mark::ReadAhead) {
+            self.nodes.events().count(VmEvent::SwapRaHit);
+        }
+    }
+
+    /// Makes a folio the next of its kind to leave memory.
+    pub(super) fn cool(&self, folio: FolioId) {
+        let slot = self.folios.slot(folio);
+        slot.clear(Mark::Accessed);
+        slot.set(Mark::Cold);
+        if let Some((node, pfn)) = self.place_of(folio) {
+            node.cool(&self.folios, folio, pfn, kind_of(&self.folios, folio));
+        }
+    }
+
+    /// Keeps a folio out of reclaim's sight, or puts it back there.
+    pub(super) fn set_locked(&self, folio: FolioId, locked: bool) {
+        let slot = self.folios.slot(folio);
+        let changed = if locked {
+            slot.set(Mark::Locked)
+        } else {
+            slot.clear(Mark::Locked)
+        };
+        if !changed {
+            return;
+        }
+        let pages = slot.order().pages() as u64;
+        self.nodes.events().add(
+            if locked {
+                VmEvent::UnevictablePgsMlocked
+            } else {
+                VmEvent::UnevictablePgsMunlocked
+            },
+            pages,
+        );
+        if let Some((node, pfn)) = self.place_of(folio) {
+            // What waits in a batch is put where it belongs when the batch is emptied.
+            let list = kind_of(&self.folios, folio).inactive();
+            node.relist(&self.folios, folio, pfn, list);
+        }
+    }
+
+    /// Takes a folio out of memory without keeping what is in it; returns whether that could be done.
+    pub(super) fn discard(&self, folio: FolioId) -> bool {
+        let slot = self.folios.slot(folio);
+        if slot.is(Mark::Backed) {
+            return false;
+        }
+        let Some((node, pfn)) = self.place_of(folio) else {
+            return self.custodian().discard_away(folio);
+        };
+        let Some(isolated) = node.isolate_folio(&self.folios, folio, pfn) else {
+            return false;
+        };
+        self.custodian().discard_isolated(isolated)
+    }
+
+    /// Where a folio is, if it is in memory.
+    fn place_of(&self, folio: FolioId) -> Option<(&Node, Pfn)> {
+        let word = self.folios.slot(folio).word();
+        let pfn = word.is_resident().then(|| Pfn::from_raw(word.location()))?;
+        Some((self.nodes.node(pfn.node()), pfn))
+    }
+
+    /// Checks the invariants of folios and lists. Exact while nothing else runs.
+    pub(super) fn verify_folios(&self) -> Result<(), Violation> {
+        for node in self.nodes.iter() {
+            node.verify_lru(&self.folios)?;
+        }
+        for (id, slot) in self.folios.iter() {
+            let word = slot.word();
+            if word.is_dead() || !word.is_resident() {
+                continue;
+            }
+            let pfn = Pfn::from_raw(word.location());
+            let owner = self.nodes.node(pfn.node()).map().owner(pfn);
+            ensure!(
+                owner == Some(id.get()),
+                "S3",
+                "{id:?} is in {pfn}, whose owner is {owner:?}"
+            );
+        }
+        Ok(())
+    }
+}
+
+impl FrameSink for Inner {
+    fn free_frames(&self, frames: Vacated) {
+        let (pfn, order) = (frames.pfn(), frames.order());
+        let arena = self.arena_of(pfn);
+        if self.hardened {
+            frames.poison(arena);
+        }
+        arena.asan_poison(pfn.index(), order.pages());
+        let zone = self.zone_of(pfn);
+        let freed = zone.put(pfn, order);
+        self.see_to(zone, freed);
+    }
+}
+
+impl CopySink for Inner {
+    fn drop_copy(&self, copy: u32) {
+        debug_assert_eq!(copy, 0);
+    }
+}
+
+impl Inner {
+    /// Sees to what a zone has handed over with frames of folios: the pool is alive, since somebody has a
+    /// handle who gave them back.
+    fn see_to(&self, zone: &crate::zone::Zone, freed: Freed) {
+        let Freed {
+            mut waiters,
+            idle,
+            closing_pages,
+        } = freed;
+        debug_assert_eq!(closing_pages, 0, "L5: folios have a handle");
+        if let Some(idle) = idle {
+            waiters = waiters.or(self.give_back(zone, idle).waiters);
+        }
+        if let Some(waiters) = waiters {
+            waiters.wake_all();
+        }
+    }
+}
