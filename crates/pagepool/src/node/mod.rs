@@ -15,6 +15,7 @@
 
 mod daemon_post;
 mod layout;
+pub(crate) mod lru_list;
 mod marks;
 mod walk;
 mod wake;
