@@ -5,5 +5,6 @@
 #![forbid(unsafe_code)]
 
 mod control;
+pub(crate) mod policy;
 
 pub(crate) use control::{Reclaimed, ScanControl, Shrink, Who};

@@ -1,0 +1,232 @@
+//! What to do with one isolated folio: the rules in their order (spec 5.7).
+//!
+//! *Kernel counterpart:* `shrink_page_list` (v5.0), as one function from what is known to what is done.
+//! It is asked anew after each step that changes what is known: when the folio got a place in swap, or
+//! was written at once.
+//!
+//! Where we differ:
+//! - There are no flusher threads. In v5.0 reclaim leaves dirty pages of files to those, and only kswapd
+//!   writes any, once flushers are evidently behind; here kswapd is the flusher, and writes what it meets
+//!   dirty. A thread that reclaims for itself leaves a dirty backed folio where it is, near kswapd's
+//!   reach, instead of making it active.
+//! - Whether I/O is permitted depends on whose store it is ([`StoreOwner`]): that of the pool may be used by
+//!   whoever may swap, that of a user only by kswapd and by threads that said they may (P13).
+//! - There are no mappings to undo and none that fails: instead, a pinned folio is made active, and one
+//!   that somebody holds at this moment is kept.
+//! - Nobody waits for a write here (rule 8c is only for groups of old).
+
+use super::pass_stats::{NodeBits, Notes};
+use super::verdict::Verdict;
+use crate::node::lru_list::FolioKind;
+use crate::reclaim::Who;
+
+/// Who implements the store that a folio would be written to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum StoreOwner {
+    /// The pool: nobody's locks are involved.
+    Pool,
+    /// A user.
+    User,
+}
+
+/// Where the contents of a folio can be had again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Backup {
+    /// Nowhere: it must get a place first.
+    None,
+    /// Anywhere: it was never written to, and is all zeros. Not of a folio that is dirty.
+    Zeros,
+    /// In a store, which has a place for it; if the folio is dirty, then not yet.
+    At(StoreOwner),
+}
+
+/// What is known of an isolated folio.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct PageFacts {
+    /// What it holds.
+    pub(crate) kind: FolioKind,
+    /// Whether somebody reads or writes it at this moment.
+    pub(crate) held: bool,
+    /// Whether somebody pinned it.
+    pub(crate) pinned: bool,
+    /// Whether its owner locked it in memory.
+    pub(crate) locked: bool,
+    /// Whether it differs from its copy.
+    pub(crate) dirty: bool,
+    /// Whether it is being written out.
+    pub(crate) writeback: bool,
+    /// Whether it was marked to be reclaimed once it is written.
+    pub(crate) reclaim_marked: bool,
+    /// Whether the store it belongs to is behind with its writes.
+    pub(crate) congested: bool,
+    /// Where it can be had again.
+    pub(crate) backup: Backup,
+    /// What its use says; `Reclaim` if it is to go in any case.
+    pub(crate) verdict: Verdict,
+}
+
+/// What this reclaim may do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct PageTerms {
+    /// Who reclaims.
+    pub(crate) who: Who,
+    /// Whether folios may be written at all.
+    pub(crate) may_writepage: bool,
+    /// Whether they may go to swap.
+    pub(crate) may_swap: bool,
+    /// Whether a user's store may be called.
+    pub(crate) may_enter_fs: bool,
+    /// What is known of the node.
+    pub(crate) node: NodeBits,
+}
+
+/// What is done with a folio.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Action {
+    /// Back to the list it came from.
+    Keep,
+    /// To the active list; if swap is more than half used, it also gives up its place there.
+    Activate,
+    /// As `Activate`, and marked to be put at the tail of the inactive list once it is written.
+    MarkAndActivate,
+    /// To the unevictable list.
+    SetAside,
+    /// Find it a place in swap, which makes it dirty; then ask again. Without a place: `Activate`.
+    NeedsSwapSlot,
+    /// Write it out, marked to be reclaimed once it is written. What follows, [`after_write`] says.
+    StartWrite,
+    /// Remove it from memory. If somebody took or dirtied it meanwhile: `Keep`.
+    Reclaim,
+}
+
+/// What is done, and what it counts for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Decision {
+    /// What is done.
+    pub(crate) action: Action,
+    /// What it counts for. Only the first decision about a folio counts.
+    pub(crate) notes: Notes,
+}
+
+/// Decides what to do with a folio.
+pub(crate) fn decide(facts: &PageFacts, terms: &PageTerms) -> Decision {
+    if facts.held {
+        return Decision {
+            action: Action::Keep,
+            notes: Notes::empty(),
+        };
+    }
+    let mut notes = Notes::SCANNED;
+    if facts.locked {
+        return Decision {
+            action: Action::SetAside,
+            notes,
+        };
+    }
+    notes |= statistics(facts);
+    let action = if facts.writeback {
+        let (action, note) = under_writeback(facts, terms);
+        notes |= note;
+        action
+    } else {
+        by_use(facts, terms)
+    };
+    Decision { action, notes }
+}
+
+/// What a folio says about how stores keep up. Only files count, since their owners can be slowed down.
+fn statistics(facts: &PageFacts) -> Notes {
+    let mut notes = Notes::empty();
+    if facts.kind == FolioKind::Anon {
+        return notes;
+    }
+    let is_unclean = facts.dirty || facts.writeback;
+    let is_stuck = facts.writeback && facts.reclaim_marked;
+    notes.set(Notes::FILE, true);
+    notes.set(Notes::DIRTY, is_unclean);
+    notes.set(Notes::UNQUEUED_DIRTY, facts.dirty && !facts.writeback);
+    notes.set(
+        Notes::CONGESTED,
+        is_stuck || (is_unclean && facts.congested),
+    );
+    notes
+}
+
+/// A folio in flight is out of the way on the active list, and comes to the inactive tail by itself.
+fn under_writeback(facts: &PageFacts, terms: &PageTerms) -> (Action, Notes) {
+    let is_lapped = terms.who == Who::Kswapd
+        && facts.reclaim_marked
+        && terms.node.contains(NodeBits::WRITEBACK);
+    if is_lapped {
+        (Action::Activate, Notes::IMMEDIATE)
+    } else {
+        (Action::MarkAndActivate, Notes::WRITEBACK)
+    }
+}
+
+fn by_use(facts: &PageFacts, terms: &PageTerms) -> Action {
+    debug_assert!(
+        !facts.dirty || facts.backup != Backup::Zeros,
+        "a dirty folio may be anything but zeros: {facts:?}"
+    );
+    match facts.verdict {
+        Verdict::Activate => return Action::Activate,
+        Verdict::Keep => return Action::Keep,
+        Verdict::ReclaimClean | Verdict::Reclaim => {}
+    }
+    if facts.pinned {
+        return Action::Activate;
+    }
+    match facts.backup {
+        Backup::None => needs_place(terms),
+        Backup::At(owner) if facts.dirty => dirty(facts, terms, owner),
+        Backup::Zeros | Backup::At(_) => Action::Reclaim,
+    }
+}
+
+/// A place that may not be written to would be wasted.
+fn needs_place(terms: &PageTerms) -> Action {
+    if terms.may_swap && terms.may_writepage {
+        Action::NeedsSwapSlot
+    } else {
+        Action::Keep
+    }
+}
+
+fn dirty(facts: &PageFacts, terms: &PageTerms, owner: StoreOwner) -> Action {
+    let may_enter = match owner {
+        StoreOwner::Pool => terms.may_swap,
+        StoreOwner::User => terms.may_enter_fs,
+    };
+    let is_write = may_enter && terms.may_writepage && facts.verdict != Verdict::ReclaimClean;
+    if is_write {
+        Action::StartWrite
+    } else {
+        Action::Keep
+    }
+}
+
+/// How an attempt to write a folio began.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Write {
+    /// It is in flight. The node's count of writes by reclaim goes up.
+    Started,
+    /// It is over already, and the folio is clean. The count goes up too.
+    Done,
+    /// The store has no room for another write.
+    Refused,
+    /// The store wants the folio to stay for a while.
+    Held,
+    /// It failed, and the folio is still dirty.
+    Failed,
+}
+
+/// What is done with a folio after [`Action::StartWrite`].
+pub(crate) fn after_write(write: Write) -> Action {
+    match write {
+        Write::Started | Write::Refused => Action::Keep,
+        Write::Done => Action::Reclaim,
+        // Out of the way, so that reclaim does not come back to it at once.
+        Write::Held | Write::Failed => Action::Activate,
+    }
+}

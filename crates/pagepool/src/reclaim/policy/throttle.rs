@@ -1,0 +1,161 @@
+//! When a thread must wait before, or while, it reclaims for itself (spec 3.12, 5.3, 9.7, 9.8).
+//!
+//! *Kernel counterpart:* `allow_direct_reclaim`, `too_many_isolated` (v5.0); `reclaim_throttle` (later).
+//!
+//! **Invariants**
+//! - T1: if the background reclaimer may sleep, nobody waits for it: where a node is balanced for a class
+//!   of zones, without zones up to it, or hopeless, [`allow_direct_reclaim`] says yes. In v5.0 a node can
+//!   be balanced through one small zone while the others together are below half of their minimum; who is
+//!   throttled then waits for a thread that sleeps. One zone above its high mark therefore suffices, as
+//!   it does for the reclaimer.
+//! - T2: both predicates are given exact counts and the class of the one who waits.
+//!
+//! A zone without reclaimable pages counts as long as it has free pages: it may be the one through which
+//! the node is balanced. Without either it is left out, since its minimum is missing for ever.
+
+use std::time::Duration;
+
+use crate::reclaim::Who;
+
+/// What is known of a zone, exactly.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct ZoneFacts {
+    /// Pages in service.
+    pub(crate) managed: usize,
+    /// Pages that reclaim might free.
+    pub(crate) reclaimable: usize,
+    /// Free pages.
+    pub(crate) free: usize,
+    /// The minimum.
+    pub(crate) min: usize,
+    /// The high mark, without what is kept back for lower classes.
+    pub(crate) high: usize,
+}
+
+impl ZoneFacts {
+    fn counts(&self) -> bool {
+        self.managed > 0 && (self.reclaimable > 0 || self.free > 0)
+    }
+}
+
+/// What the node's background reclaimer is good for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kswapd {
+    /// It works, or will when it is asked.
+    Helps,
+    /// It gave up, or is not there.
+    IsHopeless,
+}
+
+/// Whether a thread may reclaim for itself now, given the zones up to its class. If not, the background
+/// reclaimer must be asked, and the thread waits for it: else many of them together would use up the
+/// reserve that lets anyone reclaim at all.
+pub(crate) fn allow_direct_reclaim(zones: &[ZoneFacts], kswapd: Kswapd) -> bool {
+    if kswapd == Kswapd::IsHopeless {
+        return true;
+    }
+    let counted = || zones.iter().filter(|zone| zone.counts());
+    if counted().any(|zone| zone.free > zone.high) {
+        return true;
+    }
+    let reserve: usize = counted().map(|zone| zone.min).sum();
+    let free: usize = counted().map(|zone| zone.free).sum();
+    reserve == 0 || free > reserve / 2
+}
+
+/// Longest wait of a throttled thread that may hold what the background reclaimer needs.
+pub(crate) const THROTTLE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What a thread's request allows it to wait for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Powers {
+    /// For any I/O, a user's backing included.
+    Full,
+    /// Not for all of it: others may wait for what this thread holds.
+    Restricted,
+}
+
+/// Whether so many folios of a kind are isolated that a thread should wait before it isolates more.
+/// Those of full powers stop at an eighth, so that they are not in the way of restricted ones that they
+/// may come to need.
+pub(crate) fn too_many_isolated(
+    who: Who,
+    powers: Powers,
+    inactive: usize,
+    isolated: usize,
+) -> bool {
+    match (who, powers) {
+        (Who::Kswapd, _) => false,
+        (Who::Direct | Who::Controller, Powers::Full) => isolated > inactive / 8,
+        (Who::Direct | Who::Controller, Powers::Restricted) => isolated > inactive,
+    }
+}
+
+/// What a reclaiming thread waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Reason {
+    /// Pages being written: it has met so many that it goes round faster than the store.
+    Writeback,
+    /// Isolated folios that come back.
+    Isolated,
+    /// Others' progress, having had none.
+    NoProgress,
+    /// A store that is behind.
+    Congested,
+}
+
+/// The kernel's unit of time, at 250 of them a second.
+const TICK: Duration = Duration::from_millis(4);
+
+impl Reason {
+    /// All reasons.
+    pub(crate) const ALL: [Reason; 4] = [
+        Reason::Writeback,
+        Reason::Isolated,
+        Reason::NoProgress,
+        Reason::Congested,
+    ];
+
+    /// The longest wait.
+    pub(crate) const fn timeout(self) -> Duration {
+        match self {
+            Reason::Writeback => Duration::from_millis(100),
+            Reason::Isolated => Duration::from_millis(20),
+            Reason::NoProgress | Reason::Congested => TICK,
+        }
+    }
+}
+
+/// Whether enough was written since throttling began to let those go on that wait for it.
+pub(crate) fn wrote_enough(written: usize, throttled: usize) -> bool {
+    written > crate::reclaim::control::SWAP_CLUSTER_MAX * throttled
+}
+
+/// Whether a pass reclaimed so well that those go on that wait for progress.
+pub(crate) fn is_efficient(scanned: usize, reclaimed: usize) -> bool {
+    reclaimed > scanned / 8
+}
+
+/// What one knows who had no progress.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Fruitless {
+    /// The priority of the pass.
+    pub(crate) priority: u8,
+    /// Pages reclaimed in it.
+    pub(crate) reclaimed: usize,
+    /// What the background reclaimer is good for.
+    pub(crate) kswapd: Kswapd,
+    /// Pages of the node being written out.
+    pub(crate) writeback: usize,
+    /// Pages of the node that reclaim might free.
+    pub(crate) reclaimable: usize,
+}
+
+impl Fruitless {
+    /// Whether to wait for others' progress: only at the end of the rope, and only where it is to be
+    /// expected. At the last priority of all there is nothing to wait for.
+    pub(crate) fn should_wait(&self) -> bool {
+        let is_written = 2 * self.writeback > self.reclaimable;
+        self.priority == 1 && self.reclaimed == 0 && self.kswapd == Kswapd::Helps && is_written
+    }
+}

@@ -1,0 +1,152 @@
+//! How long a folio was away, in evictions, and whether it deserves to be active when it comes back
+//! (spec 5.7).
+//!
+//! *Kernel counterpart:* `mm/workingset.c` (v5.0).
+//!
+//! A node has a clock, its *age*, which is advanced by each page that is evicted or activated. When a
+//! folio is evicted, the age is kept where its contents went, as its [`Shadow`]. When it comes back, the
+//! age has advanced by the *refault distance*: the pages that the inactive list was too short for the
+//! folio to be used a second time there. If the pages that compete with it are at least as many, one
+//! of them can spare the place.
+//!
+//! ```text
+//!  15   14                                  0
+//! +----+-------------------------------------+
+//! | ws |      age >> bucket_order            |     ws: it had been active before
+//! +----+-------------------------------------+
+//! ```
+//!
+//! Fifteen bits count 32,768 ages. A node with more pages counts in buckets of 2^bucket_order, so that
+//! the clock goes once around in no less than all the node's pages. A distance is thereby up to one
+//! bucket too long; one of more than a whole turn is taken for a short one, which activates a folio too
+//! many.
+//!
+//! Anonymous folios leave shadows too (spec 9.19): both kinds use one clock.
+
+use super::tables::PerList;
+use crate::node::lru_list::FolioKind;
+
+const AGE_BITS: u32 = 15;
+const AGE_MASK: u64 = (1 << AGE_BITS) - 1;
+const WORKINGSET: u16 = 1 << AGE_BITS;
+
+/// What is remembered of a folio that was evicted. All 16 bits may be 0: whether there is a shadow, its
+/// keeper must know.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Shadow(u16);
+
+impl Shadow {
+    /// Returns the shadow that [`raw`](Self::raw) gave.
+    pub(crate) const fn from_raw(raw: u16) -> Shadow {
+        Shadow(raw)
+    }
+
+    /// The shadow as a number.
+    pub(crate) const fn raw(self) -> u16 {
+        self.0
+    }
+
+    /// Whether the folio had been active before it was evicted.
+    pub(crate) const fn was_workingset(self) -> bool {
+        self.0 & WORKINGSET != 0
+    }
+
+    fn bucket(self) -> u64 {
+        u64::from(self.0) & AGE_MASK
+    }
+}
+
+/// How ages are kept in shadows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Buckets {
+    order: u32,
+}
+
+impl Buckets {
+    /// Buckets for a pool of `pages` pages.
+    pub(crate) const fn for_pages(pages: usize) -> Buckets {
+        let needed = usize::BITS - pages.saturating_sub(1).leading_zeros();
+        Buckets {
+            order: needed.saturating_sub(AGE_BITS),
+        }
+    }
+
+    /// The shadow of a folio that is evicted at `age`.
+    pub(crate) const fn shadow(self, age: u64, is_workingset: bool) -> Shadow {
+        let bucket = (age >> self.order & AGE_MASK) as u16;
+        Shadow(if is_workingset {
+            bucket | WORKINGSET
+        } else {
+            bucket
+        })
+    }
+
+    /// How far the clock advanced since `shadow` was made, if it did not go around meanwhile.
+    pub(crate) fn distance(self, now: u64, shadow: Shadow) -> u64 {
+        let then = shadow.bucket() << self.order;
+        now.wrapping_sub(then) & self.mask()
+    }
+
+    const fn mask(self) -> u64 {
+        (1 << (AGE_BITS + self.order)) - 1
+    }
+}
+
+/// Whose place a folio that comes back may take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Rivals {
+    /// That of active folios of its kind, as in v5.0.
+    ActiveOfItsKind,
+    /// That of all folios but the inactive ones of its kind, of which the distance already tells. For
+    /// where both kinds leave shadows.
+    AllOthers,
+}
+
+impl Rivals {
+    /// Pages that compete with a folio of this kind. Anonymous folios do not where there is no room for
+    /// them in swap.
+    pub(crate) fn pages(self, kind: FolioKind, sizes: &PerList<usize>, can_swap: bool) -> usize {
+        match self {
+            Rivals::ActiveOfItsKind => sizes[kind.active()],
+            Rivals::AllOthers => {
+                let other = kind.other();
+                let can_go = other == FolioKind::File || can_swap;
+                sizes[kind.active()] + if can_go { sizes.of_kind(other) } else { 0 }
+            }
+        }
+    }
+}
+
+/// What it means that a folio comes back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Refault {
+    /// It was away for long: the working set changes.
+    Transition,
+    /// It would have been used again if the inactive list had been longer. It starts active, and the
+    /// clock advances.
+    Activate,
+    /// As `Activate`, and it had been active before it was evicted: memory is too small for what is in
+    /// use. It bears the mark of the working set again.
+    Restore,
+}
+
+impl Refault {
+    /// Judges a return after `distance` evictions and activations, beside `rivals` pages.
+    pub(crate) fn judge(distance: u64, rivals: usize, shadow: Shadow) -> Refault {
+        if distance > rivals as u64 {
+            Refault::Transition
+        } else if shadow.was_workingset() {
+            Refault::Restore
+        } else {
+            Refault::Activate
+        }
+    }
+
+    /// Whether the folio starts active.
+    pub(crate) const fn activates(self) -> bool {
+        match self {
+            Refault::Transition => false,
+            Refault::Activate | Refault::Restore => true,
+        }
+    }
+}
