@@ -55,6 +55,8 @@ pub enum Mark {
     ReadAhead = 1 << 5,
     /// The last attempt to write it out failed.
     WriteError = 1 << 6,
+    /// It was evicted, and its shadow says when.
+    Evicted = 1 << 7,
 }
 
 const ORDER_SHIFT: u32 = 8;
@@ -333,6 +335,15 @@ impl FolioSlot {
     /// Begins to copy, for the isolator; returns whether that is permitted.
     pub fn begin_copy(&self) -> bool {
         self.change(|word| word.begin_copy().ok_or(())).is_ok()
+    }
+
+    /// Whether nobody has begun to write since the copy was begun, so that what was copied until now is
+    /// what the folio holds.
+    pub fn is_stable(&self) -> bool {
+        // A compare-exchange with the same word: its release half keeps the copying before it, as a load
+        // would not.
+        self.change(|word| if word.is_stable() { Ok(word) } else { Err(()) })
+            .is_ok()
     }
 
     /// Gives up the copy; returns whether nobody has begun to write since it was begun, so that it is

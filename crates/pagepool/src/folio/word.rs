@@ -178,6 +178,11 @@ impl FolioWord {
         (self.0 & PINS) / PIN
     }
 
+    /// Whether somebody reads or writes it.
+    pub fn is_in_use(self) -> bool {
+        self.has(READERS | EXCL)
+    }
+
     /// Whether somebody reads, writes or pins it: it can be neither moved nor evicted.
     pub fn is_held(self) -> bool {
         self.has(READERS | PINS | EXCL)

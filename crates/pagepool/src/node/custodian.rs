@@ -89,6 +89,17 @@ impl Custodian<'_> {
         self.folios.vacate(folio);
     }
 
+    /// Frees the copy of an isolated folio, which is dirty from then on: its contents are nowhere else.
+    pub(crate) fn give_up_copy(&self, isolated: &Isolated) {
+        let map = self.nodes.node(isolated.pfn.node()).map();
+        let copy = map.copy(isolated.pfn);
+        if copy != 0 {
+            self.folios.slot(isolated.folio).set(Mark::Dirty);
+            map.set_copy(isolated.pfn, 0);
+            self.copies.drop_copy(copy);
+        }
+    }
+
     /// Makes an isolated folio blank, if nobody holds it; else puts it back. Returns whether it did.
     pub(crate) fn discard_isolated(&self, isolated: Isolated) -> bool {
         let Isolated { folio, pfn, .. } = isolated;

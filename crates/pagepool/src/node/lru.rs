@@ -83,15 +83,6 @@ pub(crate) struct Isolation {
     pub(crate) taken: usize,
 }
 
-/// How the lists of a kind fared lately (kernel: `zone_reclaim_stat`), in pages; by [`FolioKind`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct ScanStat {
-    /// Looked at.
-    pub(crate) scanned: [u64; 2],
-    /// Found in use and kept.
-    pub(crate) rotated: [u64; 2],
-}
-
 /// What becomes of a folio's frames when its owner drops it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Ended {
@@ -106,7 +97,6 @@ pub(crate) enum Ended {
 #[derive(Debug, Default)]
 struct Lists {
     lists: [PfnList; NR_LRU],
-    stat: ScanStat,
 }
 
 /// The lists of one node.
@@ -115,8 +105,8 @@ pub(crate) struct Lru {
     lists: CoreMutex<Lists>,
     sizes: [[AtomicUsize; NR_LRU]; NR_ZONES],
     batches: PerCpu<CoreMutex<ArrayVec<Addition, BATCH>>>,
-    /// Evictions and activations of each kind so far: the clock of refault distances.
-    ages: [AtomicU64; 2],
+    /// Evictions and activations so far, in pages: the clock of refault distances.
+    age: AtomicU64,
     /// Activations of folios that came back, when the last reclaim ended.
     refaults: [AtomicU64; 2],
 }
@@ -127,7 +117,7 @@ impl Lru {
             lists: CoreMutex::ranked(Rank::Lru, Lists::default()),
             sizes: std::array::from_fn(|_| std::array::from_fn(|_| AtomicUsize::new(0))),
             batches: PerCpu::new(nr_cpus, |_| CoreMutex::new(ArrayVec::new())),
-            ages: std::array::from_fn(|_| AtomicU64::new(0)),
+            age: AtomicU64::new(0),
             refaults: std::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
@@ -152,16 +142,16 @@ impl Lru {
         self.sizes[zone.idx()][list.idx()].load(Ordering::Relaxed)
     }
 
-    /// The clock of refault distances of a kind, in pages.
-    pub(crate) fn age(&self, kind: FolioKind) -> u64 {
+    /// The clock of refault distances, in pages.
+    pub(crate) fn age(&self) -> u64 {
         // Relaxed: a number by itself.
-        self.ages[kind as usize].load(Ordering::Relaxed)
+        self.age.load(Ordering::Relaxed)
     }
 
-    /// Lets the clock of a kind go on by `pages` evicted or activated ones.
-    pub(crate) fn advance_age(&self, kind: FolioKind, pages: usize) {
+    /// Lets the clock go on by `pages` evicted or activated ones.
+    pub(crate) fn advance_age(&self, pages: usize) {
         // Relaxed: as in `age`.
-        self.ages[kind as usize].fetch_add(pages as u64, Ordering::Relaxed);
+        self.age.fetch_add(pages as u64, Ordering::Relaxed);
     }
 
     /// The count of activations after refaults that the last reclaim left behind.
@@ -174,19 +164,6 @@ impl Lru {
     pub(crate) fn set_refaults(&self, kind: FolioKind, refaults: u64) {
         // Relaxed: as in `refaults`.
         self.refaults[kind as usize].store(refaults, Ordering::Relaxed);
-    }
-
-    /// How the lists fared lately; halved where they are more than a quarter of `sizes`, so that old
-    /// news counts for less (spec 5.5).
-    pub(crate) fn scan_stat(&self, sizes: [u64; 2]) -> ScanStat {
-        let mut lists = self.lists.lock();
-        for (kind, size) in sizes.into_iter().enumerate() {
-            if lists.stat.scanned[kind] > size / 4 {
-                lists.stat.scanned[kind] /= 2;
-                lists.stat.rotated[kind] /= 2;
-            }
-        }
-        lists.stat
     }
 }
 
@@ -445,11 +422,7 @@ impl Node {
         let found = {
             let mut locked = self.lock_lists();
             let skip = |zone: ZoneType, pages| skipped[zone.idx()] += pages;
-            let found = locked.isolate(folios, list, nr, up_to, taken, skip);
-            if let Some(kind) = list.kind() {
-                locked.lists.stat.scanned[kind as usize] += found.taken as u64;
-            }
-            found
+            locked.isolate(folios, list, nr, up_to, taken, skip)
         };
         for one in &taken[before..] {
             self.count_isolated(one, 1);
@@ -486,9 +459,6 @@ impl Node {
                 }
                 let list = Locked::list_for(folios, one.folio, one.list);
                 locked.link(one.pfn, list);
-                if list.is_active() {
-                    locked.lists.stat.rotated[one.kind as usize] += one.order.pages() as u64;
-                }
             }
         }
         for one in isolated {

@@ -120,7 +120,7 @@ impl Node {
     }
 
     /// Zones with memory, up to `class`, lowest first.
-    fn managed_up_to(&self, class: ZoneType) -> impl DoubleEndedIterator<Item = &Zone> {
+    pub(crate) fn managed_up_to(&self, class: ZoneType) -> impl DoubleEndedIterator<Item = &Zone> {
         self.zones[..=class.idx()]
             .iter()
             .filter(|zone| zone.is_managed())

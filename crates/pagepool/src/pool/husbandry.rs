@@ -2,7 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
 use super::Inner;
@@ -47,7 +46,7 @@ impl Inner {
 
     /// Copies bytes out of a folio that may be written to meanwhile.
     #[inline]
-    pub(super) fn copy_racing(&self, pfn: Pfn, offset: usize, dst: &mut [MaybeUninit<u8>]) {
+    pub(super) fn copy_racing(&self, pfn: Pfn, offset: usize, dst: &mut [u8]) {
         copy_racing(self.arena_of(pfn), pfn, offset, dst);
     }
 

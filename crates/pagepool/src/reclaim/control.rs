@@ -3,8 +3,9 @@
 //! *Kernel counterpart:* `struct scan_control` (v5.0).
 
 use crate::node::Node;
-use crate::sync::clock::Instant;
+use crate::sync::clock::{self, Instant};
 use crate::types::{Order, ZoneType};
+use crate::zone::vmstat::VmEvent;
 
 /// Reclaim begins by looking at 1/2^12 of each list (kernel: `DEF_PRIORITY`).
 pub(crate) const DEF_PRIORITY: u8 = 12;
@@ -21,6 +22,24 @@ pub(crate) enum Who {
     Direct,
     /// Somebody who was asked to, such as a controller.
     Controller,
+}
+
+impl Who {
+    /// What counts the pages that it looks at.
+    pub(crate) fn scan_event(self) -> VmEvent {
+        match self {
+            Who::Kswapd => VmEvent::PgscanKswapd,
+            Who::Direct | Who::Controller => VmEvent::PgscanDirect,
+        }
+    }
+
+    /// What counts the pages that it reclaims.
+    pub(crate) fn steal_event(self) -> VmEvent {
+        match self {
+            Who::Kswapd => VmEvent::PgstealKswapd,
+            Who::Direct | Who::Controller => VmEvent::PgstealDirect,
+        }
+    }
 }
 
 /// The terms of one reclaim, and what came of it so far.
@@ -48,6 +67,14 @@ pub(crate) struct ScanControl {
     pub(crate) nr_scanned: usize,
     /// Pages reclaimed so far.
     pub(crate) nr_reclaimed: usize,
+}
+
+impl ScanControl {
+    /// Whether its deadline has passed.
+    pub(crate) fn is_late(&self) -> bool {
+        self.deadline
+            .is_some_and(|deadline| clock::now() >= deadline)
+    }
 }
 
 /// What one pass over a node brought.

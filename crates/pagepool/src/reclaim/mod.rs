@@ -5,6 +5,12 @@
 #![forbid(unsafe_code)]
 
 mod control;
+mod inactive;
 pub(crate) mod policy;
+mod shrink;
+mod state;
+mod write_out;
 
 pub(crate) use control::{Reclaimed, ScanControl, Shrink, Who};
+pub(crate) use shrink::Reclaimer;
+pub(crate) use state::ReclaimState;

@@ -14,7 +14,6 @@ pub use guard::{FolioPin, FolioRead, FolioWrite};
 pub use shared::{SharedFolio, SharedRead, SharedWrite};
 
 use std::fmt;
-use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::time::Duration;
 
@@ -271,7 +270,6 @@ impl Folio {
     pub fn read_optimistic(&self, offset: usize, dst: &mut [u8]) -> bool {
         self.check_range(offset, dst.len());
         self.touch();
-        let dst = as_uninit(dst);
         let copied = self.slot().read_optimistic(|frame| {
             self.pool().copy_racing(Pfn::from_raw(frame), offset, dst);
         });
@@ -447,13 +445,6 @@ impl fmt::Debug for Folio {
             .field("word", &self.slot().word())
             .finish_non_exhaustive()
     }
-}
-
-/// Initialised bytes as bytes that are about to be overwritten.
-fn as_uninit(bytes: &mut [u8]) -> &mut [MaybeUninit<u8>] {
-    let ptr = std::ptr::from_mut(bytes) as *mut [MaybeUninit<u8>];
-    // SAFETY: the same memory, borrowed as long; whoever gets it writes initialised bytes or none.
-    unsafe { &mut *ptr }
 }
 
 impl PagePool {

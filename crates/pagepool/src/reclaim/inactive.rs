@@ -1,0 +1,248 @@
+//! The tail of an inactive list: each folio is judged, and leaves memory or goes back.
+//!
+//! *Kernel counterpart:* `shrink_inactive_list`, `shrink_page_list` (v5.0); the rules are in
+//! [`policy::page`](super::policy::page).
+
+use super::control::ScanControl;
+use super::policy::page::{self, Action, Backup, PageFacts, PageTerms, StoreOwner};
+use super::policy::pass_stats::PassStats;
+use super::policy::throttle::{Powers, Reason, too_many_isolated};
+use super::shrink::{Batch, Reclaimer};
+use super::write_out::Writer;
+use crate::folio::{CustodyFlag, FolioSlot, Mark};
+use crate::node::lru::Isolated;
+use crate::node::lru_list::{FolioKind, LruList};
+use crate::node::{Custodian, Node};
+use crate::sync::thread;
+use crate::types::ZoneType;
+use crate::zone::vmstat::{NodeItem, VmEvent};
+
+impl Reclaimer<'_> {
+    /// Looks at `nr` pages at the tail of an inactive list; returns how many were reclaimed, or are being
+    /// written in order to be.
+    pub(super) fn shrink_inactive(
+        &self,
+        node: &Node,
+        list: LruList,
+        nr: usize,
+        sc: &mut ScanControl,
+        stats: &mut PassStats,
+        writer: &mut Writer<'_>,
+    ) -> usize {
+        if self.is_crowded(node, list, sc) {
+            return 0;
+        }
+        let Custodian { nodes, folios, .. } = self.custodian;
+        node.drain_lru(folios);
+        let mut batch = Batch::new();
+        let up_to = sc.reclaim_idx;
+        let found = node.isolate_from_lru(folios, list, nr, up_to, nodes.events(), &mut batch);
+        let kind = list.kind().expect("an inactive list has a kind");
+        self.memory(node)
+            .history(|history| history.note_scanned(kind, found.taken));
+        nodes
+            .events()
+            .add(sc.who.scan_event(), found.scanned as u64);
+        sc.nr_scanned += found.scanned;
+
+        let pushed = writer.pushed();
+        let mut dropped = 0;
+        let mut back = Batch::new();
+        for one in batch {
+            dropped += self.shrink_folio(node, one, sc, stats, writer, &mut back);
+        }
+        self.note_activated(node, list, &back);
+        self.put_back(node, &back);
+        let written = writer.pushed() - pushed;
+        tracing::trace!(
+            target: "pagepool::vmscan",
+            nid = node.id().get(),
+            nr_scanned = found.scanned,
+            nr_reclaimed = dropped,
+            nr_written = written,
+            priority = sc.priority,
+            lru = list.name(),
+            "mm_vmscan_lru_shrink_inactive"
+        );
+        dropped + written
+    }
+
+    /// Whether so many folios are isolated already that this thread should not isolate more. Waits for
+    /// others first.
+    fn is_crowded(&self, node: &Node, list: LruList, sc: &ScanControl) -> bool {
+        let powers = if sc.may_enter_fs {
+            Powers::Full
+        } else {
+            Powers::Restricted
+        };
+        let item = match list.kind() {
+            Some(FolioKind::File) => NodeItem::IsolatedFile,
+            Some(FolioKind::Anon) | None => NodeItem::IsolatedAnon,
+        };
+        let is_crowded = || {
+            let inactive = node.lru().size(list, ZoneType::Movable);
+            let isolated = node.counter(item) as usize;
+            too_many_isolated(sc.who, powers, inactive, isolated)
+        };
+        if !is_crowded() {
+            return false;
+        }
+        thread::sleep(Reason::Isolated.timeout());
+        is_crowded()
+    }
+
+    /// Judges one folio, and sees to it; returns the pages that left memory at once.
+    fn shrink_folio(
+        &self,
+        node: &Node,
+        mut one: Isolated,
+        sc: &mut ScanControl,
+        stats: &mut PassStats,
+        writer: &mut Writer<'_>,
+        back: &mut Batch,
+    ) -> usize {
+        let slot = self.custodian.folios.slot(one.folio);
+        let terms = self.terms(node, sc);
+        let facts = self.facts(node, &one, slot);
+        let decision = page::decide(&facts, &terms);
+        stats.add(decision.notes, one.order.pages());
+        match decision.action {
+            Action::Keep => back.push(one),
+            Action::Activate | Action::MarkAndActivate => {
+                self.activate(&mut one);
+                back.push(one);
+            }
+            Action::SetAside => {
+                one.list = LruList::Unevictable;
+                let pages = one.order.pages() as u64;
+                let events = self.custodian.nodes.events();
+                events.add(VmEvent::UnevictablePgsCulled, pages);
+                back.push(one);
+            }
+            Action::Reclaim => match self.evict_clean(node, one) {
+                Ok(pages) => {
+                    self.note_stolen(sc, pages);
+                    return pages;
+                }
+                Err(one) => back.push(one),
+            },
+            Action::NeedsSwapSlot | Action::StartWrite => {
+                if let Err(mut one) = writer.push(one, sc) {
+                    self.activate(&mut one);
+                    back.push(one);
+                }
+            }
+        }
+        0
+    }
+
+    /// Counts pages that have left memory.
+    pub(super) fn note_stolen(&self, sc: &mut ScanControl, pages: usize) {
+        sc.nr_reclaimed += pages;
+        let events = self.custodian.nodes.events();
+        events.add(sc.who.steal_event(), pages as u64);
+    }
+
+    fn terms(&self, node: &Node, sc: &ScanControl) -> PageTerms {
+        PageTerms {
+            who: sc.who,
+            may_writepage: sc.may_writepage,
+            may_swap: self.can_swap(sc),
+            may_enter_fs: sc.may_enter_fs,
+            node: self.memory(node).bits(),
+        }
+    }
+
+    fn facts(&self, node: &Node, one: &Isolated, slot: &FolioSlot) -> PageFacts {
+        let candidate = self.candidate(node, one);
+        let judgement = self.state.policy.judge(&candidate);
+        let custody = node.custody_of(one);
+        let custody = if judgement.referenced {
+            custody.with(CustodyFlag::Referenced)
+        } else {
+            custody.without(CustodyFlag::Referenced)
+        };
+        node.set_custody_of(one, custody);
+        let word = slot.word();
+        let dirty = slot.is(Mark::Dirty);
+        PageFacts {
+            kind: one.kind,
+            held: word.is_in_use(),
+            pinned: word.pins() > 0,
+            locked: candidate.locked,
+            dirty,
+            writeback: false,
+            reclaim_marked: custody.has(CustodyFlag::Reclaim),
+            congested: false,
+            backup: backup(one.kind, dirty, node.map().copy(one.pfn)),
+            verdict: judgement.verdict,
+        }
+    }
+
+    /// Makes an isolated folio active; one that has a place in swap gives it up when places are rare.
+    fn activate(&self, one: &mut Isolated) {
+        one.list = one.list.with_active(true);
+        if one.kind == FolioKind::Anon && self.swap.is_half_full() {
+            self.custodian.give_up_copy(one);
+        }
+    }
+
+    fn note_activated(&self, node: &Node, from: LruList, back: &[Isolated]) {
+        let activated = back
+            .iter()
+            .filter(|one| one.list == from.with_active(true))
+            .map(|one| one.order.pages())
+            .sum::<usize>();
+        if activated > 0 {
+            let events = self.custodian.nodes.events();
+            events.add(VmEvent::Pgactivate, activated as u64);
+            let kind = from.kind().expect("an inactive list has a kind");
+            self.memory(node)
+                .history(|history| history.note_rotated(kind, activated));
+        }
+    }
+
+    /// Takes a folio out of memory whose contents can be had again. Returns its pages; or itself, if
+    /// somebody took or dirtied it meanwhile.
+    fn evict_clean(&self, node: &Node, one: Isolated) -> Result<usize, Isolated> {
+        let slot = self.custodian.folios.slot(one.folio);
+        if !slot.begin_copy() {
+            return Err(one);
+        }
+        // Looked at after the copy was begun: who dirties it from here on ends the copy.
+        if slot.is(Mark::Dirty) {
+            slot.end_copy();
+            return Err(one);
+        }
+        self.evict(node, one, node.map().copy(one.pfn))
+    }
+
+    /// Takes a folio out of memory of which a copy has been made, as its word knows. Returns its pages; or
+    /// itself, its copy unharmed, if somebody holds it or has written to it.
+    pub(super) fn evict(&self, node: &Node, one: Isolated, copy: u32) -> Result<usize, Isolated> {
+        let slot = self.custodian.folios.slot(one.folio);
+        let pages = one.order.pages();
+        if self.state.policy.leaves_shadow(one.kind) {
+            let workingset = node.custody_of(&one).has(CustodyFlag::Workingset);
+            let shadow = self.state.buckets.shadow(node.lru().age(), workingset);
+            slot.set_shadow(shadow.raw());
+            slot.set(Mark::Evicted);
+        }
+        if !slot.evict(copy) {
+            return Err(one);
+        }
+        node.lru().advance_age(pages);
+        self.custodian.free_evicted(one);
+        Ok(pages)
+    }
+}
+
+/// Where the contents of a folio can be had again, given the number of its copy.
+fn backup(kind: FolioKind, dirty: bool, copy: u32) -> Backup {
+    match kind {
+        FolioKind::File => Backup::At(StoreOwner::User),
+        FolioKind::Anon if dirty => Backup::None,
+        FolioKind::Anon if copy == 0 => Backup::Zeros,
+        FolioKind::Anon => Backup::At(StoreOwner::Pool),
+    }
+}

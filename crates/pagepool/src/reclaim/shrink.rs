@@ -1,0 +1,293 @@
+//! Passes over a node's lists: how much of each is looked at, in what order, and what came of it.
+//!
+//! *Kernel counterpart:* `shrink_node`, `shrink_node_memcg`, `shrink_list`, `age_active_anon` (v5.0).
+//! Groups, slab and pressure notes are not there yet.
+
+use arrayvec::ArrayVec;
+
+use super::control::{Reclaimed, SWAP_CLUSTER_MAX, ScanControl, Shrink, Who};
+use super::policy::balance_lists::Balance;
+use super::policy::compact_gap::{PassEnd, should_continue};
+use super::policy::pass_stats::PassStats;
+use super::policy::scan_count::{ScanInputs, Scope, file_is_tiny};
+use super::policy::scan_loop::{ScanLoop, Thoroughness};
+use super::policy::verdict::{Aging, Candidate};
+use super::policy::{PerKind, PerList};
+use super::state::{NodeMemory, ReclaimState};
+use super::write_out::Writer;
+use crate::backing::{Entry, Stores};
+use crate::folio::{CustodyFlag, Mark};
+use crate::node::lru::{ISOLATE_MAX, Isolated};
+use crate::node::lru_list::{FolioKind, LruList};
+use crate::node::{Custodian, Node};
+use crate::swap::SwapSpace;
+use crate::sync::thread;
+use crate::types::ZoneType;
+use crate::zone::Zone;
+use crate::zone::fragmentation::Suitability;
+use crate::zone::vmstat::{NodeItem, VmEvent};
+use crate::zone::watermark::Mark as Watermark;
+
+/// Takes folios out of a pool's memory.
+#[derive(Clone, Copy)]
+pub(crate) struct Reclaimer<'a> {
+    /// Where folios are.
+    pub(crate) custodian: Custodian<'a>,
+    /// Where anonymous ones go.
+    pub(crate) swap: &'a SwapSpace,
+    /// What contents are written to.
+    pub(crate) stores: &'a Stores,
+    /// Policy, settings, memory of earlier runs.
+    pub(crate) state: &'a ReclaimState,
+}
+
+/// A batch of isolated folios, and what becomes of each.
+pub(super) type Batch = ArrayVec<Isolated, ISOLATE_MAX>;
+
+impl<'a> Reclaimer<'a> {
+    pub(super) fn memory(&self, node: &Node) -> &'a NodeMemory {
+        self.state.node(node.id())
+    }
+
+    /// Whether anonymous folios may go to swap, and there is room for them.
+    pub(super) fn can_swap(&self, sc: &ScanControl) -> bool {
+        sc.may_swap && self.swap.free_pages() > 0
+    }
+
+    /// How many pages from `entry` on follow each other, of `pages`, and where the rest begins.
+    pub(crate) fn run(&self, entry: Entry, pages: usize) -> (usize, Option<Entry>) {
+        self.swap.run(entry, pages).unwrap_or((pages, None))
+    }
+
+    /// Pages on the lists of a node, in zones up to `up_to`.
+    fn sizes(node: &Node, up_to: ZoneType) -> PerList<usize> {
+        PerList::each(|list| node.lru().size(list, up_to))
+    }
+
+    fn balance(&self, node: &Node, kind: FolioKind, counts_refaults: bool) -> Balance {
+        let size = |list| node.lru().size(list, ZoneType::Movable);
+        let refaulted = || activations(node, kind) != node.lru().refaults(kind);
+        Balance {
+            kind,
+            inactive: size(kind.inactive()),
+            active: size(kind.active()),
+            refaulted: counts_refaults && refaulted(),
+            has_swap: self.swap.is_on(),
+        }
+    }
+
+    /// Whether folios of a kind should be moved to the inactive list.
+    fn inactive_is_low(&self, node: &Node, kind: FolioKind) -> bool {
+        let balance = self.balance(node, kind, true);
+        self.state.policy.inactive_is_low(&balance)
+    }
+
+    fn inputs(&self, node: &Node, sc: &ScanControl) -> ScanInputs {
+        let high_marks: usize = node
+            .managed_up_to(ZoneType::Movable)
+            .map(|zone| zone.mark(Watermark::High))
+            .sum();
+        let free: usize = node.zones().iter().map(Zone::free_pages).sum();
+        let all = Self::sizes(node, ZoneType::Movable);
+        let is_low = |kind| {
+            let balance = self.balance(node, kind, false);
+            self.state.policy.inactive_is_low(&balance)
+        };
+        ScanInputs {
+            eligible: Self::sizes(node, sc.reclaim_idx),
+            priority: sc.priority,
+            swappiness: self.state.swappiness(),
+            can_swap: self.can_swap(sc),
+            scope: Scope::Node,
+            file_is_tiny: file_is_tiny(all.of_kind(FolioKind::File), free, high_marks),
+            inactive_is_low: PerKind::each(is_low),
+        }
+    }
+
+    /// One pass over the lists.
+    fn shrink_lists(&self, node: &Node, sc: &mut ScanControl, stats: &mut PassStats) {
+        let inputs = self.inputs(node, sc);
+        let sizes = PerKind::each(|kind| Self::sizes(node, ZoneType::Movable).of_kind(kind));
+        let targets = self.memory(node).history(|history| {
+            history.fade(sizes);
+            self.state.policy.scan_targets(&inputs, history)
+        });
+
+        let thoroughness = Thoroughness::of(sc.who, sc.priority);
+        let mut pass = ScanLoop::new(targets.targets, sc.nr_to_reclaim, thoroughness);
+        let mut writer = Writer::new(*self, node);
+        while let Some(batch) = pass.next_batch() {
+            let kind = batch.list.kind().expect("a list that is scanned has a kind");
+            let progress = if batch.list.is_active() {
+                if self.inactive_is_low(node, kind) {
+                    self.shrink_active(node, batch.list, batch.pages, sc);
+                }
+                0
+            } else {
+                self.shrink_inactive(node, batch.list, batch.pages, sc, stats, &mut writer)
+            };
+            pass.note_reclaimed(progress);
+            if sc.is_late() {
+                break;
+            }
+        }
+        writer.finish(sc);
+
+        if self.swap.is_on() && self.inactive_is_low(node, FolioKind::Anon) {
+            self.shrink_active(node, LruList::ActiveAnon, SWAP_CLUSTER_MAX, sc);
+        }
+    }
+
+    /// Moves folios from the tail of an active list to the inactive one.
+    fn shrink_active(&self, node: &Node, list: LruList, nr: usize, sc: &ScanControl) {
+        let Custodian { nodes, folios, .. } = self.custodian;
+        node.drain_lru(folios);
+        let mut batch = Batch::new();
+        let up_to = sc.reclaim_idx;
+        let found = node.isolate_from_lru(folios, list, nr, up_to, nodes.events(), &mut batch);
+        nodes.events().add(VmEvent::Pgrefill, found.scanned as u64);
+
+        let mut deactivated = 0;
+        let mut rotated = 0;
+        for one in &mut batch {
+            let pages = one.order.pages();
+            let candidate = self.candidate(node, one);
+            match self.state.policy.age(&candidate) {
+                Aging::Keep => rotated += pages,
+                Aging::Deactivate { rotated: was_used } => {
+                    let custody = node.custody_of(one).without(CustodyFlag::Referenced);
+                    node.set_custody_of(one, custody.with(CustodyFlag::Workingset));
+                    one.list = list.with_active(false);
+                    deactivated += pages;
+                    rotated += if was_used { pages } else { 0 };
+                }
+                Aging::SetAside => one.list = LruList::Unevictable,
+            }
+        }
+        let kind = list.kind().expect("an active list has a kind");
+        self.memory(node).history(|history| {
+            history.note_scanned(kind, found.taken);
+            history.note_rotated(kind, rotated);
+        });
+        nodes.events().add(VmEvent::Pgdeactivate, deactivated as u64);
+        self.put_back(node, &batch);
+        tracing::trace!(
+            target: "pagepool::vmscan",
+            nid = node.id().get(),
+            nr_taken = found.taken,
+            nr_deactivated = deactivated,
+            nr_referenced = rotated,
+            priority = sc.priority,
+            lru = list.name(),
+            "mm_vmscan_lru_shrink_active"
+        );
+    }
+
+    /// What is known of an isolated folio's use. Clears the accessed mark: the next look sees what came
+    /// after this one.
+    pub(super) fn candidate(&self, node: &Node, one: &Isolated) -> Candidate {
+        let slot = self.custodian.folios.slot(one.folio);
+        Candidate {
+            kind: one.kind,
+            accessed: slot.clear(Mark::Accessed),
+            referenced: node.custody_of(one).has(CustodyFlag::Referenced),
+            locked: slot.is(Mark::Locked),
+            sticky: false,
+            cold: slot.is(Mark::Cold),
+        }
+    }
+
+    /// Puts isolated folios back, and ends those that were dropped meanwhile.
+    pub(super) fn put_back(&self, node: &Node, batch: &[Isolated]) {
+        let Custodian { folios, .. } = self.custodian;
+        node.put_back_on_lru(folios, batch, |ended| self.custodian.end_isolated(ended));
+    }
+
+    fn pass_end(&self, node: &Node, sc: &ScanControl, pass: Reclaimed) -> PassEnd {
+        let size = |list| node.lru().size(list, sc.reclaim_idx);
+        let anon = if self.can_swap(sc) {
+            size(LruList::InactiveAnon)
+        } else {
+            0
+        };
+        let can_compact = |zone: &Zone| {
+            zone.compaction_suitable(sc.order, sc.reclaim_idx) != Suitability::Skipped
+        };
+        PassEnd {
+            order: sc.order,
+            priority: sc.priority,
+            reclaimed: pass.reclaimed,
+            total_reclaimed: sc.nr_reclaimed,
+            inactive: size(LruList::InactiveFile) + anon,
+            can_compact: node.managed_up_to(sc.reclaim_idx).any(can_compact),
+        }
+    }
+}
+
+/// Activations of folios that came back, so far.
+fn activations(node: &Node, kind: FolioKind) -> u64 {
+    node.counter(match kind {
+        FolioKind::Anon => NodeItem::WorkingsetActivateAnon,
+        FolioKind::File => NodeItem::WorkingsetActivateFile,
+    })
+}
+
+impl Shrink for Reclaimer<'_> {
+    fn shrink_node(&self, node: &Node, sc: &mut ScanControl) -> Reclaimed {
+        let mut total = Reclaimed::default();
+        loop {
+            let before = Reclaimed {
+                scanned: sc.nr_scanned,
+                reclaimed: sc.nr_reclaimed,
+            };
+            let mut stats = PassStats::default();
+            self.shrink_lists(node, sc, &mut stats);
+            let pass = Reclaimed {
+                scanned: sc.nr_scanned - before.scanned,
+                reclaimed: sc.nr_reclaimed - before.reclaimed,
+            };
+            total.scanned += pass.scanned;
+            total.reclaimed += pass.reclaimed;
+
+            if sc.who == Who::Kswapd {
+                let memory = self.memory(node);
+                memory.set_bits(memory.bits() | stats.node_bits());
+            }
+            thread::yield_now();
+            if sc.is_late() || !should_continue(&self.pass_end(node, sc, pass)) {
+                return total;
+            }
+        }
+    }
+
+    fn age_active_anon(&self, node: &Node, sc: &ScanControl) {
+        if self.swap.is_on() && self.inactive_is_low(node, FolioKind::Anon) {
+            let everywhere = ScanControl {
+                reclaim_idx: ZoneType::Movable,
+                ..sc.clone()
+            };
+            self.shrink_active(node, LruList::ActiveAnon, SWAP_CLUSTER_MAX, &everywhere);
+        }
+    }
+
+    fn snapshot_refaults(&self, node: &Node) {
+        for kind in FolioKind::ALL {
+            node.lru().set_refaults(kind, activations(node, kind));
+        }
+    }
+
+    fn reclaimable_pages(&self, zone: &Zone) -> usize {
+        let node = self.custodian.nodes.node(zone.node());
+        let size = |list| node.lru().size_in(list, zone.zone_type());
+        let file = size(LruList::InactiveFile) + size(LruList::ActiveFile);
+        if self.swap.free_pages() > 0 {
+            file + size(LruList::InactiveAnon) + size(LruList::ActiveAnon)
+        } else {
+            file
+        }
+    }
+
+    fn has_swap(&self) -> bool {
+        self.swap.is_on()
+    }
+}

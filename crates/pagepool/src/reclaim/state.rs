@@ -1,0 +1,132 @@
+//! What reclaim remembers between two runs, and the settings that it goes by.
+//!
+//! *Kernel counterpart:* `vm_swappiness`, `laptop_mode`, `page_cluster`, the flags of `pg_data_t` (v5.0).
+
+use super::policy::history::{DEFAULT_SWAPPINESS, History};
+use super::policy::pass_stats::NodeBits;
+use super::policy::workingset::Buckets;
+use super::policy::{Policy, TwoLists};
+use crate::sync::CoreMutex;
+use crate::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use crate::types::NodeId;
+
+/// Reclaim's memory of one node.
+#[derive(Debug, Default)]
+pub(crate) struct NodeMemory {
+    /// Which kind of folio was cheaper to take.
+    history: CoreMutex<History>,
+    /// What kswapd found out (kernel: `PGDAT_WRITEBACK` and others).
+    bits: AtomicU8,
+    /// Threads that reclaim for themselves.
+    direct: AtomicUsize,
+}
+
+impl NodeMemory {
+    /// Looks at the history, or adds to it.
+    pub(crate) fn history<T>(&self, f: impl FnOnce(&mut History) -> T) -> T {
+        f(&mut self.history.lock())
+    }
+
+    /// What kswapd found out.
+    pub(crate) fn bits(&self) -> NodeBits {
+        // Relaxed: advice.
+        NodeBits::from_bits_truncate(self.bits.load(Ordering::Relaxed))
+    }
+
+    /// Remembers what kswapd found out.
+    pub(crate) fn set_bits(&self, bits: NodeBits) {
+        // Relaxed: advice.
+        self.bits.store(bits.bits(), Ordering::Relaxed);
+    }
+
+    /// A thread begins to reclaim for itself; returns how many do, it included.
+    pub(crate) fn enter_direct(&self) -> usize {
+        // Relaxed: a number by itself.
+        self.direct.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// It is done.
+    pub(crate) fn leave_direct(&self) {
+        // Relaxed: as in `enter_direct`.
+        self.direct.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Reclaim's memory of a pool, and its settings.
+#[derive(Debug)]
+pub(crate) struct ReclaimState {
+    nodes: Box<[NodeMemory]>,
+    /// How a shadow tells the time.
+    pub(crate) buckets: Buckets,
+    /// Which folios leave memory.
+    pub(crate) policy: Box<dyn Policy>,
+    swappiness: AtomicU8,
+    page_cluster: AtomicU8,
+    laptop_mode: AtomicU32,
+}
+
+impl ReclaimState {
+    /// For a pool of `nr_nodes` nodes and `pages` pages, with default settings.
+    pub(crate) fn new(nr_nodes: usize, pages: usize) -> ReclaimState {
+        ReclaimState {
+            nodes: (0..nr_nodes).map(|_| NodeMemory::default()).collect(),
+            buckets: Buckets::for_pages(pages),
+            policy: Box::new(TwoLists::REFINED),
+            swappiness: AtomicU8::new(DEFAULT_SWAPPINESS),
+            page_cluster: AtomicU8::new(default_page_cluster(pages)),
+            laptop_mode: AtomicU32::new(0),
+        }
+    }
+
+    /// The memory of one node.
+    pub(crate) fn node(&self, id: NodeId) -> &NodeMemory {
+        &self.nodes[id.get()]
+    }
+
+    /// `swappiness`: the weight of anonymous folios against backed ones, 0 to 200.
+    pub(crate) fn swappiness(&self) -> u8 {
+        // Relaxed, here and below: a setting by itself.
+        self.swappiness.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_swappiness(&self, swappiness: u8) {
+        self.swappiness.store(swappiness, Ordering::Relaxed);
+    }
+
+    /// `page_cluster`: base-two logarithm of the pages that are read from swap at once.
+    pub(crate) fn page_cluster(&self) -> u8 {
+        self.page_cluster.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_page_cluster(&self, page_cluster: u8) {
+        self.page_cluster.store(page_cluster, Ordering::Relaxed);
+    }
+
+    /// `laptop_mode`, in seconds: reclaim spares the device unless it is in trouble.
+    pub(crate) fn laptop_mode(&self) -> u32 {
+        self.laptop_mode.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_laptop_mode(&self, seconds: u32) {
+        self.laptop_mode.store(seconds, Ordering::Relaxed);
+    }
+}
+
+/// Read-ahead of 4 pages in pools under 16 MiB, else of 8 (kernel: `swap_setup`).
+fn default_page_cluster(pages: usize) -> u8 {
+    const SMALL: usize = (16 << 20) / crate::types::PAGE_SIZE;
+    if pages < SMALL { 2 } else { 3 }
+}
+
+#[cfg(test)]
+mod tests {
+    mod tv {
+        use super::super::default_page_cluster;
+
+        #[test]
+        fn s4_3_page_cluster_is_2_below_16_mib_else_3() {
+            assert_eq!(default_page_cluster((16 << 8) - 1), 2);
+            assert_eq!(default_page_cluster(16 << 8), 3);
+        }
+    }
+}

@@ -1,0 +1,421 @@
+//! Writing folios out: gathered into buffers, two of which are in flight at once.
+//!
+//! *Kernel counterpart:* `pageout`, `swap_writepage`, `end_swap_bio_write` (v5.0).
+//!
+//! ```text
+//!  push ──► STABLE, snapshot ──► open buffer ──(full, or not contiguous)──► in flight
+//!                                                                             │
+//!    back to its list  ◄── held or written to meanwhile, or failed ───────────┤
+//!    out of memory     ◄── still STABLE ──────────────────────────────────────┘
+//! ```
+//!
+//! Nobody waits for the device in order to write to a folio: a writer takes STABLE away, and the copy
+//! that was made is out of date. A folio whose write failed, or was given up on, stays dirty.
+
+use arrayvec::ArrayVec;
+
+use super::control::ScanControl;
+use super::shrink::{Batch, Reclaimer};
+use crate::backing::{Completed, Direction, Entry, IO_PAGES, InFlight, IoBuf, Store, StoreError};
+use crate::folio::{Mark, copy_racing};
+use crate::node::Node;
+use crate::node::lru::Isolated;
+use crate::node::lru_list::FolioKind;
+use crate::sync::clock;
+use crate::types::PAGE_SIZE;
+use crate::zone::vmstat::{NodeItem, VmEvent};
+
+/// Buffers in flight at once: one is written while the next is filled.
+const DEPTH: usize = 2;
+
+/// How long the writer waits for a store that a reclaim without a deadline writes to.
+const STORE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// A folio that is in a buffer.
+#[derive(Clone, Copy, Debug)]
+struct Passenger {
+    one: Isolated,
+    /// Where it goes.
+    entry: Entry,
+    /// Its first page in the buffer.
+    first: usize,
+}
+
+type Passengers = ArrayVec<Passenger, IO_PAGES>;
+
+/// A buffer that is being filled.
+struct Open {
+    store: Store,
+    buf: IoBuf,
+    /// The store's page that the buffer's first goes to.
+    page: u32,
+    nr: usize,
+    passengers: Passengers,
+}
+
+/// A buffer that is being written.
+struct Flight {
+    transfer: InFlight,
+    passengers: Passengers,
+}
+
+/// Writes the folios of one pass over a node.
+pub(super) struct Writer<'a> {
+    reclaimer: Reclaimer<'a>,
+    node: &'a Node,
+    open: Option<Open>,
+    flights: ArrayVec<Flight, DEPTH>,
+    pushed: usize,
+    /// A store did not answer: nothing more is written in this pass.
+    has_stalled: bool,
+}
+
+impl<'a> Writer<'a> {
+    pub(super) fn new(reclaimer: Reclaimer<'a>, node: &'a Node) -> Writer<'a> {
+        Writer {
+            reclaimer,
+            node,
+            open: None,
+            flights: ArrayVec::new(),
+            pushed: 0,
+            has_stalled: false,
+        }
+    }
+
+    /// Pages taken on so far.
+    pub(super) fn pushed(&self) -> usize {
+        self.pushed
+    }
+
+    /// Takes a folio on. Returns it if it cannot be written now.
+    pub(super) fn push(&mut self, one: Isolated, sc: &mut ScanControl) -> Result<(), Isolated> {
+        if self.has_stalled {
+            return Err(one);
+        }
+        let entry = self.place_for(&one).ok_or(one)?;
+        let slot = self.reclaimer.custodian.folios.slot(one.folio);
+        if !slot.begin_copy() {
+            self.give_up_place(&one, entry);
+            return Err(one);
+        }
+        // From here on, who writes to the folio takes STABLE away, and marks it dirty again.
+        slot.clear(Mark::Dirty);
+        let pages = one.order.pages();
+        let is_taken_on = if self.fits_a_buffer(entry, pages) {
+            self.board(one, entry, sc)
+        } else {
+            self.write_alone(one, entry, sc)
+        };
+        match is_taken_on {
+            Ok(()) => {
+                self.pushed += pages;
+                Ok(())
+            }
+            Err(one) => {
+                self.leave_dirty(&one, entry);
+                Err(one)
+            }
+        }
+    }
+
+    /// Finds a place for a folio's copy. What it had is out of date.
+    fn place_for(&self, one: &Isolated) -> Option<Entry> {
+        let copy = self.node.map().copy(one.pfn);
+        match one.kind {
+            FolioKind::File => Entry::from_raw(copy),
+            FolioKind::Anon => {
+                self.reclaimer.custodian.give_up_copy(one);
+                let pages = one.order.pages();
+                self.reclaimer.swap.alloc(pages, one.folio.get())
+            }
+        }
+    }
+
+    fn give_up_place(&self, one: &Isolated, entry: Entry) {
+        if one.kind == FolioKind::Anon {
+            self.reclaimer.swap.free(entry);
+        }
+    }
+
+    /// The copy came to nothing.
+    fn leave_dirty(&self, one: &Isolated, entry: Entry) {
+        let slot = self.reclaimer.custodian.folios.slot(one.folio);
+        slot.set(Mark::Dirty);
+        slot.end_copy();
+        self.give_up_place(one, entry);
+    }
+
+    fn fits_a_buffer(&self, entry: Entry, pages: usize) -> bool {
+        pages <= IO_PAGES && self.run(entry, pages).0 == pages
+    }
+
+    /// How many pages from `entry` on follow each other, of `pages`, and where the rest begins.
+    fn run(&self, entry: Entry, pages: usize) -> (usize, Option<Entry>) {
+        self.reclaimer.run(entry, pages)
+    }
+
+    /// Puts a folio into the open buffer, or into a new one.
+    fn board(
+        &mut self,
+        one: Isolated,
+        entry: Entry,
+        sc: &mut ScanControl,
+    ) -> Result<(), Isolated> {
+        let pages = one.order.pages();
+        if self.open.as_ref().is_some_and(|open| !open.has_room_for(entry, pages)) {
+            self.depart(sc);
+        }
+        if self.open.is_none() {
+            self.open = Some(self.new_buffer(entry, sc).ok_or(one)?);
+        }
+        let open = self.open.as_mut().expect("it was opened above");
+        let first = open.nr;
+        let arena = self.node.arena();
+        copy_racing(arena, one.pfn, 0, open.buf.pages_mut(first, pages));
+        let slot = self.reclaimer.custodian.folios.slot(one.folio);
+        if !slot.is_stable() {
+            return Err(one);
+        }
+        open.nr += pages;
+        open.passengers.push(Passenger { one, entry, first });
+        if open.nr == IO_PAGES {
+            self.depart(sc);
+        }
+        Ok(())
+    }
+
+    fn new_buffer(&mut self, entry: Entry, sc: &mut ScanControl) -> Option<Open> {
+        let store = self.reclaimer.stores.get(entry.store())?;
+        let buf = self.take_buf(&store, sc)?;
+        Some(Open {
+            store,
+            buf,
+            page: entry.page(),
+            nr: 0,
+            passengers: Passengers::new(),
+        })
+    }
+
+    fn take_buf(&mut self, store: &Store, sc: &mut ScanControl) -> Option<IoBuf> {
+        loop {
+            if let Some(buf) = store.try_take_buf(Direction::Write) {
+                return Some(buf);
+            }
+            // One of ours comes back first.
+            if !self.land_oldest(sc) {
+                break;
+            }
+        }
+        let taken = store.take_buf(Direction::Write, deadline(sc));
+        self.has_stalled |= taken.is_err();
+        taken.ok()
+    }
+
+    /// Sends the open buffer off.
+    fn depart(&mut self, sc: &mut ScanControl) {
+        let Some(open) = self.open.take() else {
+            return;
+        };
+        if self.flights.is_full() {
+            self.land_oldest(sc);
+        }
+        let nr = open.nr as u64;
+        let events = self.reclaimer.custodian.nodes.events();
+        if open.passengers[0].one.kind == FolioKind::Anon {
+            events.add(VmEvent::Pswpout, nr);
+        }
+        self.node.count(NodeItem::Writeback, nr as i64);
+        self.node.count(NodeItem::VmscanWrite, nr as i64);
+        tracing::trace!(
+            target: "pagepool::vmscan",
+            pfn = open.passengers[0].one.pfn.get(),
+            nr,
+            "mm_vmscan_writepage"
+        );
+        let transfer = open.store.submit_write(open.buf, u64::from(open.page), open.nr);
+        self.flights.push(Flight {
+            transfer,
+            passengers: open.passengers,
+        });
+    }
+
+    /// Waits for the oldest buffer in flight; returns whether there was one.
+    fn land_oldest(&mut self, sc: &mut ScanControl) -> bool {
+        if self.flights.is_empty() {
+            return false;
+        }
+        let Flight {
+            transfer,
+            passengers,
+        } = self.flights.remove(0);
+        let landed = transfer.wait(deadline(sc));
+        let nr: usize = passengers.iter().map(|p| p.one.order.pages()).sum();
+        self.node.count(NodeItem::Writeback, -(nr as i64));
+        let mut back = Batch::new();
+        for passenger in passengers {
+            let written = match &landed {
+                Ok(Completed { outcome, .. }) => {
+                    outcome.of(passenger.first, passenger.one.order.pages())
+                }
+                Err(error) => Err(*error),
+            };
+            self.arrive(passenger, written, sc, &mut back);
+        }
+        self.has_stalled |= landed.is_err();
+        self.reclaimer.put_back(self.node, &back);
+        true
+    }
+
+    /// Sees to a folio whose write has ended.
+    fn arrive(
+        &self,
+        passenger: Passenger,
+        written: Result<(), StoreError>,
+        sc: &mut ScanControl,
+        back: &mut Batch,
+    ) {
+        let Passenger { mut one, entry, .. } = passenger;
+        if let Err(error) = written {
+            self.note_failure(&one, error);
+            self.leave_dirty(&one, entry);
+            one.list = one.list.with_active(true);
+            back.push(one);
+            return;
+        }
+        let pages = one.order.pages();
+        self.node.count(NodeItem::Written, pages as i64);
+        match self.reclaimer.evict(self.node, one, entry.raw()) {
+            Ok(pages) => self.reclaimer.note_stolen(sc, pages),
+            Err(one) => {
+                self.keep_with_copy(&one, entry);
+                back.push(one);
+            }
+        }
+    }
+
+    /// The folio stays in memory. If nobody has written to it since, the copy is good, and it is clean.
+    fn keep_with_copy(&self, one: &Isolated, entry: Entry) {
+        let slot = self.reclaimer.custodian.folios.slot(one.folio);
+        if slot.end_copy() {
+            self.node.map().set_copy(one.pfn, entry.raw());
+        } else {
+            slot.set(Mark::Dirty);
+            self.give_up_place(one, entry);
+        }
+    }
+
+    fn note_failure(&self, one: &Isolated, error: StoreError) {
+        if error != StoreError::Held {
+            self.reclaimer
+                .custodian
+                .folios
+                .slot(one.folio)
+                .set(Mark::WriteError);
+        }
+    }
+
+    /// Writes a folio that is larger than a buffer, or whose place is in pieces.
+    fn write_alone(
+        &mut self,
+        one: Isolated,
+        entry: Entry,
+        sc: &mut ScanControl,
+    ) -> Result<(), Isolated> {
+        self.depart(sc);
+        let written = self.write_pieces(&one, entry, sc);
+        let mut back = Batch::new();
+        let passenger = Passenger {
+            one,
+            entry,
+            first: 0,
+        };
+        if written == Err(StoreError::Closed) {
+            return Err(one);
+        }
+        self.arrive(passenger, written, sc, &mut back);
+        self.reclaimer.put_back(self.node, &back);
+        Ok(())
+    }
+
+    fn write_pieces(
+        &mut self,
+        one: &Isolated,
+        entry: Entry,
+        sc: &mut ScanControl,
+    ) -> Result<(), StoreError> {
+        let store = self.reclaimer.stores.get(entry.store());
+        let store = store.ok_or(StoreError::Closed)?;
+        let slot = self.reclaimer.custodian.folios.slot(one.folio);
+        let total = one.order.pages();
+        let events = self.reclaimer.custodian.nodes.events();
+        let mut flying = ArrayVec::<(InFlight, usize), DEPTH>::new();
+        let mut next = Some(entry);
+        let mut done = 0;
+        while let Some(piece) = next.filter(|_| done < total) {
+            let (nr, after) = self.run(piece, (total - done).min(IO_PAGES));
+            let mut buf = match self.take_buf(&store, sc) {
+                Some(buf) => buf,
+                None => return Err(StoreError::Stalled),
+            };
+            let bytes = buf.pages_mut(0, nr);
+            copy_racing(self.node.arena(), one.pfn, done * PAGE_SIZE, bytes);
+            if !slot.is_stable() {
+                // Out of date already; to write on would be in vain.
+                break;
+            }
+            if flying.is_full() {
+                let (transfer, nr) = flying.remove(0);
+                transfer.wait(deadline(sc))?.outcome.of(0, nr)?;
+            }
+            if one.kind == FolioKind::Anon {
+                events.add(VmEvent::Pswpout, nr as u64);
+            }
+            self.node.count(NodeItem::VmscanWrite, nr as i64);
+            flying.push((store.submit_write(buf, u64::from(piece.page()), nr), nr));
+            done += nr;
+            next = after;
+        }
+        for (transfer, nr) in flying {
+            transfer.wait(deadline(sc))?.outcome.of(0, nr)?;
+        }
+        Ok(())
+    }
+
+    /// Sends off and waits for all that is left.
+    pub(super) fn finish(mut self, sc: &mut ScanControl) {
+        self.depart(sc);
+        while self.land_oldest(sc) {}
+    }
+}
+
+impl Open {
+    fn has_room_for(&self, entry: Entry, pages: usize) -> bool {
+        entry.store() == self.store.id()
+            && entry.page() as usize == self.page as usize + self.nr
+            && self.nr + pages <= IO_PAGES
+    }
+}
+
+impl Drop for Writer<'_> {
+    /// Nothing is lost if a pass unwinds: the folios are put back, dirty.
+    fn drop(&mut self) {
+        let mut back = Batch::new();
+        let open = self.open.take().map(|open| open.passengers);
+        let flying = self.flights.drain(..).map(|flight| flight.passengers);
+        let all: ArrayVec<Passengers, { DEPTH + 1 }> = flying.chain(open).collect();
+        for Passenger { one, entry, .. } in all.into_iter().flatten() {
+            self.leave_dirty(&one, entry);
+            back.push(one);
+            if back.is_full() {
+                self.reclaimer.put_back(self.node, &back);
+                back.clear();
+            }
+        }
+        self.reclaimer.put_back(self.node, &back);
+    }
+}
+
+/// When to give up on a store.
+fn deadline(sc: &ScanControl) -> Option<clock::Instant> {
+    sc.deadline.or_else(|| clock::deadline_after(STORE_PATIENCE))
+}
