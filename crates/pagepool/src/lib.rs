@@ -36,6 +36,7 @@ pub use pool::request::AllocRequest;
 pub use pool::stats::{NodeStats, PagesetStats, Stats, Vmstat, ZoneStats};
 pub use pool::tunables::Tunables;
 pub use pool::{PagePool, StillHeld};
+pub use swap::{Fault, Faults, FaultyDevice, SwapDevice, SwapError, SwapFile, SwapFileBuilder};
 pub use types::{
     MAX_NODES, Migratetype, NR_ORDERS, NR_ZONES, NodeId, NodeMask, Order, PAGE_SIZE, Pfn, ZoneType,
 };
