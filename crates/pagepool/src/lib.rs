@@ -16,6 +16,7 @@ pub(crate) mod memmap; // 2  the frame table, lists by frame number
 pub(crate) mod buddy; // 3  free areas, pageblocks, fallback (pure)
 pub(crate) mod zone; // 4  a buddy behind a lock: marks, reserves, per-CPU caches, zonelists, vmstat
 pub(crate) mod backing; // 5  where contents go that are not in memory: stores and their I/O
+pub(crate) mod swap; // 5  where swapped contents are: areas, slots, read-ahead
 pub(crate) mod folio; // 5  the word, slots, pins: memory behind a handle
 pub(crate) mod node; // 6  zones, zonelists and requests of a pool; every step that never sleeps
 pub(crate) mod reclaim; // 8  which folios leave memory, and when to stop
@@ -26,7 +27,7 @@ pub(crate) mod pool; // 11  the public face: pool, builder, tunables, statistics
 pub(crate) mod adapters; // 12  pools as allocators of collections
 
 pub use alloc::scope;
-pub use backing::{Backing, BackingError, WriteOut};
+pub use backing::{Backing, BackingError, FileBacking, WriteOut};
 pub use error::{AccessError, AllocError, BuildError, OrderError, RangeError, Violation};
 pub use gfp::Gfp;
 pub use node::DaemonState;
@@ -39,6 +40,7 @@ pub use pool::request::AllocRequest;
 pub use pool::stats::{NodeStats, PagesetStats, Stats, Vmstat, ZoneStats};
 pub use pool::tunables::Tunables;
 pub use pool::{PagePool, StillHeld};
+pub use swap::{Fault, Faults, FaultyDevice, SwapDevice, SwapError, SwapFile, SwapFileBuilder};
 pub use types::{
     MAX_NODES, Migratetype, NR_ORDERS, NR_ZONES, NodeId, NodeMask, Order, PAGE_SIZE, Pfn, ZoneType,
 };

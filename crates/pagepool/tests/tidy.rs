@@ -8,7 +8,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Imports within a layer that are intended: the first may use the second.
-const SAME_LAYER: &[(&str, &str)] = &[("types", "error"), ("gfp", "types"), ("memmap", "arena")];
+const SAME_LAYER: &[(&str, &str)] = &[
+    ("types", "error"),
+    ("gfp", "types"),
+    ("memmap", "arena"),
+    ("swap", "backing"),
+];
 
 /// Where `unsafe` may be written: whole modules, and single files of others.
 const UNSAFE_MODULES: &[&str] = &["sync", "arena", "memmap", "folio", "adapters"];

@@ -1,12 +1,60 @@
 //! Where contents go that are not in memory, and how they get there and back.
 //!
-//! *Kernel counterpart:* `struct address_space_operations` (v5.0), in roles rather than in shape.
+//! *Kernel counterpart:* `struct address_space_operations` (v5.0), in roles rather than in shape, and the
+//! block layer under it. The kernel hands its page frames to the device. Here the device sees only
+//! *staging buffers*: reclaim copies a snapshot of a folio into one, a fault copies out of one into a
+//! frame that nobody knows yet. So no frame is ever in flight, and whoever is tired of waiting walks
+//! away: the buffer stays with the I/O.
+//!
+//! | v5.0 | here |
+//! |---|---|
+//! | `writepage`, `writepages` | [`Backing::write_out`], of one page or several |
+//! | `AOP_WRITEPAGE_ACTIVATE` | [`WriteOut::Held`] |
+//! | `readpage`, `readpages` | [`Backing::read_in`], of one page or several |
+//! | `direct_IO` | every transfer is one |
+//! | `swap_activate`, `swap_deactivate` | `SwapSpace::swap_on`, `SwapSpace::finish_swap_off` |
+//! | `set_page_dirty` | none: a folio's mark, set by its writer; a store has nothing to account |
+//! | `write_begin`, `write_end` | none: a write is a guard on memory, and goes out later |
+//! | `bmap` | none: a store numbers its pages itself |
+//! | `migratepage` | none: a store never learns where a folio is, so moving one is not its business |
+//! | `isolate_page`, `putback_page` | none, for the same reason |
+//! | `releasepage`, `freepage`, `invalidatepage` | none: a store keeps nothing on a frame |
+//! | `launder_page` | none: a dirty folio is written out before it is dropped |
+//! | `is_partially_uptodate` | none: a folio is in memory as a whole |
+//! | `is_dirty_writeback` | none: a folio is dirty by its mark; what must wait is `Held` |
+//! | `error_remove_page` | none: a process is not told of broken memory in time |
+//!
+//! Key types: [`Backing`], what a user implements; [`Store`], one of them with its buffers, its worker
+//! threads and its counters; [`IoBuf`], a buffer; [`InFlight`], a transfer; [`Entry`], where a folio's
+//! contents are.
+//!
+//! **Locking:** a store's lock is taken with no other lock held, and no other is taken under it. No
+//! callback runs and nobody is woken while it is held.
+//!
+//! Not here: which slot of a swap area a folio gets (`swap`), what is written and when (`reclaim`).
 
 #![forbid(unsafe_code)]
 
+mod buffer;
+pub(crate) mod callback;
+mod counters;
 mod entry;
+mod file;
+mod store;
+mod transfer;
+mod workers;
 
+pub use file::FileBacking;
+
+pub(crate) use buffer::IO_PAGES;
+pub(crate) use callback::PoolTag;
+pub(crate) use counters::{Counter, Counts};
 pub(crate) use entry::{Entry, StoreId};
+pub(crate) use store::{
+    Completed, Direction, InFlight, IoBuf, Outcome, StillBusy, Store, StoreError, StoreSpec,
+    Stores, WriteWatch,
+};
+pub(crate) use workers::Spawn;
 
 use thiserror::Error;
 
@@ -15,21 +63,24 @@ use thiserror::Error;
 /// Every call is made on a worker thread of the store, never on a thread that allocates or touches a
 /// folio, so an implementation may take locks of the application. It may block; who waits for it has a
 /// deadline. What it must not do is allocate from the pool that it serves: such a request is refused.
+/// A panic in it is caught and counted, and the transfer counts as failed.
 ///
 /// Pages are 4 KiB and numbered from 0. Calls for different pages may be made at once; calls for the
-/// same page never are.
+/// same page never are, as long as every call returns before its caller's deadline.
 pub trait Backing: Send + Sync + 'static {
     /// Fills `bytes`, whole pages from `page` on (kernel: `readpage`, `readpages`).
     ///
     /// # Errors
-    /// What went wrong; then the contents of `bytes` are not looked at.
+    /// What went wrong; then the contents of `bytes` are not looked at. A transfer of several pages that
+    /// failed is tried again page by page.
     fn read_in(&self, page: u64, bytes: &mut [u8]) -> Result<(), BackingError>;
 
     /// Writes `bytes`, whole pages from `page` on (kernel: `writepage`). They are a snapshot of the
     /// folio: it may be written to again meanwhile.
     ///
     /// # Errors
-    /// What went wrong; the folio then stays dirty, and in memory.
+    /// What went wrong; the folio then stays dirty, and in memory. A transfer of several pages that
+    /// failed is tried again page by page.
     fn write_out(&self, page: u64, bytes: &[u8]) -> Result<WriteOut, BackingError>;
 }
 

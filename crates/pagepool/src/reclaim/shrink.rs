@@ -56,7 +56,12 @@ impl<'a> Reclaimer<'a> {
 
     /// How many pages from `entry` on follow each other, of `pages`, and where the rest begins.
     pub(crate) fn run(&self, entry: Entry, pages: usize) -> (usize, Option<Entry>) {
-        self.swap.run(entry, pages).unwrap_or((pages, None))
+        let Some(area) = self.swap.area(entry.store()) else {
+            return (pages, None); // a backing: its pages follow each other
+        };
+        let (run, next) = area.run(entry.page(), pages as u32);
+        let next = next.map(|page| Entry::new(entry.store(), page));
+        (run.len as usize, next)
     }
 
     /// Pages on the lists of a node, in zones up to `up_to`.
@@ -72,7 +77,7 @@ impl<'a> Reclaimer<'a> {
             inactive: size(kind.inactive()),
             active: size(kind.active()),
             refaulted: counts_refaults && refaulted(),
-            has_swap: self.swap.is_on(),
+            has_swap: self.swap.has_area(),
         }
     }
 
@@ -133,7 +138,7 @@ impl<'a> Reclaimer<'a> {
         }
         writer.finish(sc);
 
-        if self.swap.is_on() && self.inactive_is_low(node, FolioKind::Anon) {
+        if self.swap.has_area() && self.inactive_is_low(node, FolioKind::Anon) {
             self.shrink_active(node, LruList::ActiveAnon, SWAP_CLUSTER_MAX, sc);
         }
     }
@@ -261,7 +266,7 @@ impl Shrink for Reclaimer<'_> {
     }
 
     fn age_active_anon(&self, node: &Node, sc: &ScanControl) {
-        if self.swap.is_on() && self.inactive_is_low(node, FolioKind::Anon) {
+        if self.swap.has_area() && self.inactive_is_low(node, FolioKind::Anon) {
             let everywhere = ScanControl {
                 reclaim_idx: ZoneType::Movable,
                 ..sc.clone()
@@ -288,6 +293,6 @@ impl Shrink for Reclaimer<'_> {
     }
 
     fn has_swap(&self) -> bool {
-        self.swap.is_on()
+        self.swap.has_area()
     }
 }

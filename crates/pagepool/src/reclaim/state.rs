@@ -1,6 +1,6 @@
 //! What reclaim remembers between two runs, and the settings that it goes by.
 //!
-//! *Kernel counterpart:* `vm_swappiness`, `laptop_mode`, `page_cluster`, the flags of `pg_data_t` (v5.0).
+//! *Kernel counterpart:* `vm_swappiness`, `laptop_mode`, the flags of `pg_data_t` (v5.0).
 
 use super::policy::history::{DEFAULT_SWAPPINESS, History};
 use super::policy::pass_stats::NodeBits;
@@ -61,7 +61,6 @@ pub(crate) struct ReclaimState {
     /// Which folios leave memory.
     pub(crate) policy: Box<dyn Policy>,
     swappiness: AtomicU8,
-    page_cluster: AtomicU8,
     laptop_mode: AtomicU32,
 }
 
@@ -73,7 +72,6 @@ impl ReclaimState {
             buckets: Buckets::for_pages(pages),
             policy: Box::new(TwoLists::REFINED),
             swappiness: AtomicU8::new(DEFAULT_SWAPPINESS),
-            page_cluster: AtomicU8::new(default_page_cluster(pages)),
             laptop_mode: AtomicU32::new(0),
         }
     }
@@ -93,15 +91,6 @@ impl ReclaimState {
         self.swappiness.store(swappiness, Ordering::Relaxed);
     }
 
-    /// `page_cluster`: base-two logarithm of the pages that are read from swap at once.
-    pub(crate) fn page_cluster(&self) -> u8 {
-        self.page_cluster.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn set_page_cluster(&self, page_cluster: u8) {
-        self.page_cluster.store(page_cluster, Ordering::Relaxed);
-    }
-
     /// `laptop_mode`, in seconds: reclaim spares the device unless it is in trouble.
     pub(crate) fn laptop_mode(&self) -> u32 {
         self.laptop_mode.load(Ordering::Relaxed)
@@ -109,24 +98,5 @@ impl ReclaimState {
 
     pub(crate) fn set_laptop_mode(&self, seconds: u32) {
         self.laptop_mode.store(seconds, Ordering::Relaxed);
-    }
-}
-
-/// Read-ahead of 4 pages in pools under 16 MiB, else of 8 (kernel: `swap_setup`).
-fn default_page_cluster(pages: usize) -> u8 {
-    const SMALL: usize = (16 << 20) / crate::types::PAGE_SIZE;
-    if pages < SMALL { 2 } else { 3 }
-}
-
-#[cfg(test)]
-mod tests {
-    mod tv {
-        use super::super::default_page_cluster;
-
-        #[test]
-        fn s4_3_page_cluster_is_2_below_16_mib_else_3() {
-            assert_eq!(default_page_cluster((16 << 8) - 1), 2);
-            assert_eq!(default_page_cluster(16 << 8), 3);
-        }
     }
 }

@@ -126,7 +126,7 @@ impl<'a> Writer<'a> {
             FolioKind::Anon => {
                 self.reclaimer.custodian.give_up_copy(one);
                 let pages = one.order.pages();
-                self.reclaimer.swap.alloc(pages, one.folio.get())
+                self.reclaimer.swap.alloc(pages as u32, one.folio.get())
             }
         }
     }

@@ -1,0 +1,247 @@
+//! The threads of a store, which call its backing.
+//!
+//! They start when there is something to do, end when the store does, and sleep in between without a
+//! deadline. A thread that does not come back from a callback is *quarantined*: it keeps its buffer, and
+//! another takes its place; once it does come back, it goes.
+//!
+//! ```text
+//!               submit                 bell                  no job
+//!   Absent ──────────────→ Called ──────────────→ Busy ──────────────────→ Idle
+//!      ↑                     ↑                     │ │                       │
+//!      │                     └─────── submit ──────│─│───────────────────────┘
+//!      │                                           │ └── stuck ──→ Quarantined
+//!      └───────────────── closed, or replaced ─────┴────────────────────┘
+//! ```
+//!
+//! Nobody watches the workers: whoever submits or waits for a transfer looks whether one is missing
+//! ([`Shared::see_to_workers`]).
+
+use std::cell::Cell;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::callback;
+use super::counters::Counter;
+use super::store::{Job, Outcome, Shared, StillBusy};
+use super::transfer::Transfer;
+use crate::sync::clock::{self, Instant};
+use crate::sync::thread::JoinHandle;
+use crate::types::PAGE_SIZE;
+
+/// How a store gets a thread: `sync::thread::spawn`, from a layer that may start some.
+pub(crate) type Spawn = fn(&str, Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle<()>>;
+
+/// What a worker is up to. See the head of the module.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Worker {
+    Absent,
+    Idle,
+    Called,
+    Busy { since: Instant },
+    Quarantined,
+}
+
+/// The workers of a store.
+#[derive(Debug)]
+pub(super) struct Crew {
+    workers: [Worker; Crew::MAX],
+}
+
+impl Crew {
+    /// Workers that serve the queue at once: two writes in flight, and two reads beside them.
+    const MAX_ACTIVE: usize = 4;
+
+    /// All of them, with those in quarantine.
+    pub(super) const MAX: usize = 8;
+
+    pub(super) fn new() -> Crew {
+        Crew {
+            workers: [Worker::Absent; Crew::MAX],
+        }
+    }
+
+    fn position(&self, is: impl Fn(Worker) -> bool) -> Option<usize> {
+        self.workers.iter().position(|&worker| is(worker))
+    }
+
+    fn nr_active(&self) -> usize {
+        let active = |worker: &&Worker| !matches!(worker, Worker::Absent | Worker::Quarantined);
+        self.workers.iter().filter(active).count()
+    }
+
+    fn nr_present(&self) -> usize {
+        let present = |worker: &&Worker| **worker != Worker::Absent;
+        self.workers.iter().filter(present).count()
+    }
+
+    /// Puts whoever is busy for longer than `limit` into quarantine; returns how many that are.
+    fn quarantine_stuck(&mut self, limit: Duration) -> u64 {
+        let now = clock::now();
+        let mut nr = 0;
+        for worker in &mut self.workers {
+            if let Worker::Busy { since } = *worker
+                && now.saturating_duration_since(since) >= limit
+            {
+                *worker = Worker::Quarantined;
+                nr += 1;
+            }
+        }
+        nr
+    }
+}
+
+/// Who is to see to the queue.
+enum Help {
+    Nobody,
+    Wake(usize),
+    Start(usize),
+}
+
+thread_local! {
+    /// The store whose worker this thread is: the address of its `Shared`, or 0.
+    static WORKS_FOR: Cell<usize> = const { Cell::new(0) };
+}
+
+impl Shared {
+    /// Calls a worker if there is work for one more, and starts one if need be.
+    pub(super) fn see_to_workers(shared: &Arc<Shared>) {
+        match shared.choose_help() {
+            Help::Nobody => {}
+            Help::Wake(worker) => {
+                shared.bells[worker].wake_all();
+            }
+            Help::Start(worker) => Shared::start(shared, worker),
+        }
+    }
+
+    fn choose_help(&self) -> Help {
+        let mut state = self.state.lock();
+        if !state.has_queued() || state.is_closed {
+            return Help::Nobody;
+        }
+        let crew = &mut state.crew;
+        if let Some(worker) = crew.position(|worker| worker == Worker::Idle) {
+            crew.workers[worker] = Worker::Called;
+            return Help::Wake(worker);
+        }
+        if crew.nr_active() >= Crew::MAX_ACTIVE {
+            let nr = crew.quarantine_stuck(self.stuck_after);
+            self.counters.add(Counter::Quarantined, nr);
+        }
+        if crew.nr_active() >= Crew::MAX_ACTIVE {
+            return Help::Nobody;
+        }
+        match crew.position(|worker| worker == Worker::Absent) {
+            Some(worker) => {
+                crew.workers[worker] = Worker::Called;
+                Help::Start(worker)
+            }
+            None => Help::Nobody,
+        }
+    }
+
+    #[cold]
+    fn start(shared: &Arc<Shared>, worker: usize) {
+        let name = format!("pool-io/{worker}");
+        let work = Arc::clone(shared);
+        let started = (shared.spawn)(&name, Box::new(move || work.work(worker)));
+        if let Err(error) = started {
+            tracing::warn!(target: "pagepool::store", %error, "no thread for {name}");
+            let mut state = shared.state.lock();
+            state.crew.workers[worker] = Worker::Absent;
+            let is_alone = state.crew.nr_active() == 0;
+            drop(state);
+            if is_alone {
+                shared.refuse_queued();
+            }
+        }
+    }
+
+    /// The life of a worker.
+    fn work(self: Arc<Shared>, me: usize) {
+        WORKS_FOR.set(Arc::as_ptr(&self).addr());
+        while let Some(job) = self.next_job(me) {
+            let (job, outcome) = self.perform(job);
+            self.complete(job, outcome);
+        }
+        self.left.wake_all();
+    }
+
+    /// Waits for a job; none if this worker is not needed any more.
+    fn next_job(&self, me: usize) -> Option<Job> {
+        loop {
+            let mut state = self.state.lock();
+            let is_replaced = state.crew.workers[me] == Worker::Quarantined
+                && state.crew.nr_active() >= Crew::MAX_ACTIVE;
+            if is_replaced {
+                state.crew.workers[me] = Worker::Absent;
+                return None;
+            }
+            if let Some(job) = state.take_job() {
+                state.crew.workers[me] = Worker::Busy {
+                    since: clock::now(),
+                };
+                return Some(job);
+            }
+            if state.is_closed {
+                state.crew.workers[me] = Worker::Absent;
+                return None;
+            }
+            state.crew.workers[me] = Worker::Idle;
+            drop(state);
+            self.bells[me].wait_until(None, || {
+                let state = self.state.lock();
+                state.is_closed || state.crew.workers[me] != Worker::Idle
+            });
+        }
+    }
+
+    /// Calls the backing.
+    fn perform(&self, mut job: Job) -> (Job, Outcome) {
+        let request = job.request;
+        let _inside = callback::enter(request.callers, self.pool);
+        let transfer = Transfer {
+            backing: &*self.backing,
+            counters: &self.counters,
+            direction: request.direction,
+        };
+        let bytes = &mut job.buffer.bytes_mut()[..request.nr * PAGE_SIZE];
+        let outcome = transfer.run(request.page, bytes);
+        (job, outcome)
+    }
+
+    /// When to look after the workers next: at the deadline, or when one may be stuck.
+    pub(super) fn next_look(&self, deadline: Option<Instant>) -> Option<Instant> {
+        let look = clock::deadline_after(self.stuck_after);
+        match (look, deadline) {
+            (Some(look), Some(deadline)) => Some(look.min(deadline)),
+            (look, deadline) => look.or(deadline),
+        }
+    }
+
+    /// Refuses transfers from now on. Those that are queued are served.
+    pub(super) fn close(&self) {
+        self.state.lock().is_closed = true;
+        for bell in &self.bells {
+            bell.wake_all();
+        }
+    }
+
+    /// Waits until the workers have ended, but for the calling thread.
+    pub(super) fn wait_for_workers(&self, deadline: Option<Instant>) -> Result<(), StillBusy> {
+        let is_worker = WORKS_FOR.get() == std::ptr::from_ref(self).addr();
+        let mut nr_others = 0;
+        let all_left = self.left.wait_until(deadline, || {
+            nr_others = self.state.lock().crew.nr_present() - usize::from(is_worker);
+            nr_others == 0
+        });
+        if all_left {
+            return Ok(());
+        }
+        Err(StillBusy {
+            store: self.id,
+            nr_workers: nr_others,
+        })
+    }
+}
