@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+pub(crate) mod balance;
 mod control;
 
 pub(crate) use control::{Reclaimed, ScanControl, Shrink, Who};

@@ -74,6 +74,14 @@ impl Zone {
         self.note_recovery(&core);
     }
 
+    /// Pretends that fragmentation has raised the marks.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn set_boost(&self, boost: usize) {
+        let _core = self.core.lock();
+        // Relaxed: written under the lock.
+        self.boost.store(boost, Ordering::Relaxed);
+    }
+
     /// Whether the background reclaimer is to be told about a boost; telling is then the caller's.
     /// Asked only by requests that may wake it, so that no other swallows the news.
     pub(crate) fn consume_boosted(&self) -> bool {
