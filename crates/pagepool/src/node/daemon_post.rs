@@ -4,41 +4,13 @@
 //! twins in `struct pglist_data` (v5.0). The words are described in
 //! [`request`](crate::sync::request), the queue in [`waitqueue`](crate::sync::waitqueue).
 
-use std::fmt;
-
-use crate::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use super::daemon_control::{DaemonControl, DaemonState};
+use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::fence::mutated;
 use crate::sync::request::NR_CLASSES;
-use crate::sync::{FenceNames, RequestWord, WaitQueue};
+use crate::sync::{FenceNames, RequestWord, Requests, WaitQueue};
 use crate::types::{NR_ZONES, Order, ZoneType};
-
-/// What a daemon is doing.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[repr(u8)]
-#[non_exhaustive]
-pub enum DaemonState {
-    /// The pool runs without it.
-    Absent = 0,
-    /// It works, or sleeps until it is woken.
-    Running = 1,
-    /// It stands at a safe point until it is thawed.
-    Frozen = 2,
-    /// It was stopped.
-    Stopped = 3,
-    /// It ended by a panic.
-    Dead = 4,
-}
-
-impl fmt::Display for DaemonState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            DaemonState::Absent => "absent",
-            DaemonState::Running => "running",
-            DaemonState::Frozen => "frozen",
-            DaemonState::Stopped => "stopped",
-            DaemonState::Dead => "dead",
-        })
-    }
-}
+use crate::zone::Zone;
 
 /// After this many fruitless runs in a row a reclaimer is taken for hopeless.
 pub(crate) const MAX_RECLAIM_RETRIES: u32 = 16;
@@ -46,12 +18,21 @@ pub(crate) const MAX_RECLAIM_RETRIES: u32 = 16;
 // A request word has a lane for each class of zone.
 const _: () = assert!(NR_CLASSES == NR_ZONES);
 
+/// What came of posting a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Posted {
+    /// It asked for more than was asked for already.
+    pub(crate) is_news: bool,
+    /// The daemon slept and was woken.
+    pub(crate) woke: bool,
+}
+
 /// One daemon's post.
 #[derive(Debug)]
 pub(crate) struct DaemonPost {
     request: RequestWord,
     queue: WaitQueue,
-    state: AtomicU8,
+    control: DaemonControl,
     failures: AtomicU32,
 }
 
@@ -61,57 +42,117 @@ impl DaemonPost {
         DaemonPost {
             request: RequestWord::new(),
             queue: WaitQueue::new(fences),
-            state: AtomicU8::new(DaemonState::Absent as u8),
+            control: DaemonControl::new(),
             failures: AtomicU32::new(0),
         }
     }
 
     /// Records a request and wakes the daemon if it sleeps. The caller has judged that the request
-    /// is worth it. Returns whether it asked for more than was asked for already.
-    pub(crate) fn post(&self, class: ZoneType, order: Order) -> bool {
-        let news = self.request.post(class.idx(), order.get());
+    /// is worth it.
+    pub(crate) fn post(&self, class: ZoneType, order: Order) -> Posted {
+        let is_news = self.request.post(class.idx(), order.get());
         // The queue puts its barrier between the request and the look for a sleeper.
-        self.queue.wake_all();
-        news
+        let woke = self.queue.wake_all() > 0;
+        Posted { is_news, woke }
     }
 
-    /// What is asked of the daemon.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the background daemons are its users")
-    )]
-    pub(crate) fn request(&self) -> &RequestWord {
-        &self.request
+    /// What is asked of the daemon, without taking it.
+    pub(crate) fn asked(&self) -> Requests {
+        self.request.peek()
+    }
+
+    /// Takes what is asked of the daemon.
+    pub(crate) fn take(&self) -> Requests {
+        self.request.take()
+    }
+
+    /// Puts back what the daemon took and did not serve.
+    pub(crate) fn put_back(&self, asked: Requests) {
+        self.request.post_all(asked);
     }
 
     /// Where the daemon sleeps.
-    #[expect(dead_code, reason = "the background daemons are its users")]
     pub(crate) fn queue(&self) -> &WaitQueue {
         &self.queue
     }
 
+    /// The daemon's state, and what its controllers ask of it.
+    pub(crate) fn control(&self) -> &DaemonControl {
+        &self.control
+    }
+
     /// What the daemon is doing.
     pub(crate) fn state(&self) -> DaemonState {
-        // Acquire: what the daemon did before it said so is visible. Pairs with `set_state`.
-        match self.state.load(Ordering::Acquire) {
-            1 => DaemonState::Running,
-            2 => DaemonState::Frozen,
-            3 => DaemonState::Stopped,
-            4 => DaemonState::Dead,
-            _ => DaemonState::Absent,
+        self.control.state()
+    }
+
+    /// Asks the daemon to end, and wakes it.
+    pub(crate) fn ask_to_stop(&self) {
+        self.control.ask_to_stop();
+        self.queue.wake_all();
+    }
+
+    /// Asks the daemon to stand still, and wakes it.
+    pub(crate) fn ask_to_freeze(&self) {
+        self.control.ask_to_freeze();
+        self.queue.wake_all();
+    }
+
+    // ---- hope ----
+
+    /// Fruitless runs in a row.
+    pub(crate) fn failures(&self) -> u32 {
+        // Relaxed: a count by itself.
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    /// Notes a fruitless run over these zones, for the daemon itself, which alone adds. Before the
+    /// count says that there is no hope, each zone is told to say when it has recovered; what was freed
+    /// before that shows when the daemon looks again whether the node `is_balanced`.
+    pub(crate) fn note_failure<'z>(
+        &self,
+        zones: impl Iterator<Item = &'z Zone>,
+        is_balanced: impl FnOnce() -> bool,
+    ) {
+        if self.failures() + 1 >= MAX_RECLAIM_RETRIES {
+            zones.for_each(Zone::watch_recovery);
+            if is_balanced() && !mutated("failures.recheck") {
+                self.note_balanced();
+                return;
+            }
         }
+        // Relaxed: as in `failures`; what goes with it is guarded by the zones' locks.
+        self.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes that the node is balanced, by whomever: whoever failed before may try again.
+    pub(crate) fn note_balanced(&self) {
+        // Relaxed: as in `failures`. The look first avoids a shared store.
+        if self.failures() != 0 {
+            self.failures.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the daemon is gone, or has failed so often that nobody should rely on it. If one of the
+    /// node's `zones` has risen above its high mark since, there is hope again, and all is forgotten.
+    pub(crate) fn is_hopeless<'z>(&self, mut zones: impl Iterator<Item = &'z Zone>) -> bool {
+        if self.state() == DaemonState::Dead {
+            return true;
+        }
+        if self.failures() < MAX_RECLAIM_RETRIES {
+            return false;
+        }
+        let recovered = zones.any(Zone::has_recovered);
+        if recovered {
+            self.note_balanced();
+        }
+        !recovered
     }
 
     /// Pretends that the daemon has failed so many times in a row.
     #[cfg(all(test, not(loom)))]
     pub(crate) fn set_failures(&self, failures: u32) {
-        // Relaxed: as in `is_hopeless`.
+        // Relaxed: as in `failures`.
         self.failures.store(failures, Ordering::Relaxed);
-    }
-
-    /// Whether the daemon has failed so often that nobody should rely on it.
-    pub(crate) fn is_hopeless(&self) -> bool {
-        // Relaxed: a count by itself.
-        self.failures.load(Ordering::Relaxed) >= MAX_RECLAIM_RETRIES
     }
 }

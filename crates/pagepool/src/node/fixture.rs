@@ -103,7 +103,7 @@ impl Nodes {
     /// What the node's daemons were asked for: reclaimer, compactor.
     pub(crate) fn asked(&self, node: usize) -> (Asked, Asked) {
         let node = self.node(NodeId::at(node));
-        let requests = |post: &super::DaemonPost| post.request().take().iter().collect();
+        let requests = |post: &super::DaemonPost| post.take().iter().collect();
         (requests(&node.kswapd), requests(&node.kcompactd))
     }
 

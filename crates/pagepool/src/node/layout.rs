@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{DaemonPost, Node};
+use super::{DaemonPost, Node, NodeBits};
 use crate::arena::{Arena, ArenaOptions};
 use crate::buddy::Geometry;
 use crate::error::BuildError;
@@ -130,6 +130,11 @@ impl NodePlan {
                 waker: "kcompactd.waker",
                 sleeper: "kcompactd.sleeper",
             }),
+            pfmemalloc: WaitQueue::new(FenceNames {
+                waker: "pfmemalloc.waker",
+                sleeper: "pfmemalloc.sleeper",
+            }),
+            bits: NodeBits::default(),
         })
     }
 }

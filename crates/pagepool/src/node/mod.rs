@@ -14,11 +14,15 @@
 #![forbid(unsafe_code)]
 
 mod custodian;
+pub(crate) mod daemon_control;
 mod daemon_post;
+pub(crate) mod identity;
 mod layout;
 pub(crate) mod lru;
 pub(crate) mod lru_list;
 mod marks;
+mod pressure;
+pub(crate) mod throttle;
 mod walk;
 mod wake;
 
@@ -32,7 +36,7 @@ use std::sync::Arc;
 use crate::arena::Arena;
 use crate::error::{BuildError, Violation};
 use crate::memmap::Memmap;
-use crate::sync::{CoreMutex, DeltaCounters, FenceNames, WaitQueue};
+use crate::sync::{CoreMutex, DeltaCounters, FenceNames, Requests, WaitQueue};
 use crate::types::{MAX_NODES, NR_ZONES, NodeId, Order, Pfn, ZoneType};
 use crate::zone::Zone;
 use crate::zone::vmstat::{NR_NODE_ITEMS, NodeItem, VmEvent, VmEvents};
@@ -40,10 +44,11 @@ use crate::zone::watermark::Mark;
 use crate::zone::zonelist::{NodeShape, Zonelists};
 
 pub(crate) use custodian::{CopySink, Custodian, FrameSink};
+pub use daemon_control::DaemonState;
 pub(crate) use daemon_post::DaemonPost;
-pub use daemon_post::DaemonState;
 pub(crate) use layout::{NodePlan, ZonePlan};
 pub(crate) use marks::{MarkSettings, Ratios};
+pub(crate) use pressure::{NodeBit, NodeBits, Pressure};
 pub(crate) use walk::{Granted, Shortage, Walk};
 
 /// One node: an arena, its frame table, its zones and its daemons' posts.
@@ -62,6 +67,10 @@ pub(crate) struct Node {
     pub(crate) kswapd: DaemonPost,
     /// Where the background compactor is asked.
     pub(crate) kcompactd: DaemonPost,
+    /// Where threads sleep that must not reclaim before the background reclaimer has (see [`throttle`]).
+    pfmemalloc: WaitQueue,
+    /// What reclaim has noticed of the node.
+    pub(crate) bits: NodeBits,
 }
 
 impl Node {
@@ -111,10 +120,6 @@ impl Node {
     }
 
     /// The CPUs that belong to it.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the background daemons are its users")
-    )]
     pub(crate) fn cpus(&self) -> &[usize] {
         &self.cpus
     }
@@ -136,6 +141,28 @@ impl Node {
                 zone.check_against(zone.mark(Mark::High), order, class, none)
                     .passes()
             })
+    }
+
+    /// Whether the node is balanced for everybody who asked: for each class by the order that was
+    /// asked for with it.
+    pub(crate) fn is_balanced_for(&self, asked: Requests) -> bool {
+        asked.iter().all(|(class_idx, order)| {
+            self.is_balanced(Order::at(usize::from(order)), ZoneType::ALL[class_idx])
+        })
+    }
+
+    /// Whether its background reclaimer is gone or has failed too often to be relied on.
+    pub(crate) fn is_hopeless(&self) -> bool {
+        self.kswapd.is_hopeless(self.zones.iter())
+    }
+
+    /// Notes that somebody has reclaimed from the node. Only if it is balanced now is that reason to
+    /// hope again: else a reclaimer that frees a few hot pages would keep a hopeless one busy for ever
+    /// (spec 9.6).
+    pub(crate) fn note_progress(&self, order: Order, class: ZoneType) {
+        if self.kswapd.failures() > 0 && self.is_balanced(order, class) {
+            self.kswapd.note_balanced();
+        }
     }
 
     /// Whether fragmentation has raised the marks of a zone up to `class`.

@@ -30,7 +30,17 @@ impl Nodes {
         let node = self.node(node);
         if node.needs_reclaim(order, class) {
             self.events.count(VmEvent::KswapdPosts);
-            node.kswapd.post(class, order);
+            if node.kswapd.post(class, order).woke {
+                tracing::event!(
+                    name: "mm_vmscan_wakeup_kswapd",
+                    target: "pagepool::vmscan",
+                    tracing::Level::TRACE,
+                    nid = node.id().get(),
+                    zid = class.idx(),
+                    order = order.get(),
+                    gfp_flags = ?gfp,
+                );
+            }
         } else if !gfp.may_block() {
             node.wake_kcompactd(order, class, &self.events);
         }
@@ -40,7 +50,7 @@ impl Nodes {
 impl Node {
     fn needs_reclaim(&self, order: Order, class: ZoneType) -> bool {
         let satisfied = self.is_balanced(order, class) && !self.is_boosted(class);
-        !satisfied && !self.kswapd.is_hopeless()
+        !satisfied && !self.is_hopeless()
     }
 
     /// Asks the background compactor for a block of `order` in a zone up to `class`.

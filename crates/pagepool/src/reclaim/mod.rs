@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+pub(crate) mod balance;
 mod control;
 mod inactive;
 pub(crate) mod policy;

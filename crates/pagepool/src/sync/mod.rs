@@ -72,10 +72,8 @@ pub mod waitqueue;
 pub use lock::{CoreGuard, CoreMutex, Mutex, MutexGuard};
 pub use lock_order::Rank;
 pub use percpu::{DeltaCounters, PerCpu};
-pub use request::RequestWord;
-pub use waitqueue::{FenceNames, WaitQueue};
+pub use request::{RequestWord, Requests};
+pub use waitqueue::{FenceNames, SleepOutcome, WaitQueue};
 
 #[cfg(loom)]
-pub use request::Requests;
-#[cfg(loom)]
-pub use waitqueue::{SleepOutcome, WaitOutcome};
+pub use waitqueue::WaitOutcome;

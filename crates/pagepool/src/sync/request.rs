@@ -111,6 +111,16 @@ impl Requests {
         })
     }
 
+    /// Returns the same classes with order 0: what is left to do for requesters who will have their
+    /// blocks built by compaction.
+    #[must_use]
+    pub fn at_order_zero(self) -> Requests {
+        let classes = self.iter();
+        classes.fold(Requests::NONE, |set, (class_idx, _)| {
+            set.with(class_idx, 0).unwrap_or(set)
+        })
+    }
+
     /// Returns the order and class that v5.0's kswapd would work for: the greatest order, the
     /// highest class, so that it may free from every zone that any requester can use.
     #[must_use]
@@ -266,6 +276,13 @@ mod tests {
                 class_idx: 0
             })
         );
+    }
+
+    #[test]
+    fn without_orders_the_classes_stay() {
+        let requests = posted(&[(0, 9), (2, 0)]).take().at_order_zero();
+        assert_eq!(requests.iter().collect::<Vec<_>>(), [(0, 0), (2, 0)]);
+        assert!(Requests::NONE.at_order_zero().is_empty());
     }
 
     #[test]

@@ -10,6 +10,12 @@ use loom::thread as imp;
 #[cfg(not(loom))]
 use std::thread as imp;
 
+/// Declares values that each thread has for itself. Without a destructor, using them never allocates.
+#[cfg(loom)]
+pub(crate) use loom::thread_local as per_thread;
+#[cfg(not(loom))]
+pub(crate) use std::thread_local as per_thread;
+
 /// The right to wait for a thread's end and result.
 pub type JoinHandle<T> = imp::JoinHandle<T>;
 

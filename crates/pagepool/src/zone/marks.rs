@@ -26,13 +26,14 @@ impl Zone {
     /// Sets the marks. Other marks than before end any boost; a setting that leaves them as they are
     /// does not.
     pub(crate) fn set_marks(&self, marks: Marks) {
-        let _core = self.core.lock();
+        let core = self.core.lock();
         if marks == self.marks() {
             return;
         }
         // Relaxed: written under the lock; readers take them as they come.
         self.boost.store(0, Ordering::Relaxed);
         self.marks.store(marks.raw(), Ordering::Relaxed);
+        self.note_recovery(&core);
     }
 
     /// Pages by which the marks are raised.
@@ -63,16 +64,22 @@ impl Zone {
     }
 
     /// Lowers the boost by what a reclaimer has answered (INV-8).
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the background daemons are its users")
-    )]
+    /// The marks fall with it: the caller wakes those who wait for memory.
     pub(crate) fn lower_boost(&self, answered: usize) {
-        let _core = self.core.lock();
+        let core = self.core.lock();
         // Relaxed: written under the lock.
         let boost = self.boost.load(Ordering::Relaxed);
         self.boost
             .store(boost - boost.min(answered), Ordering::Relaxed);
+        self.note_recovery(&core);
+    }
+
+    /// Pretends that fragmentation has raised the marks.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn set_boost(&self, boost: usize) {
+        let _core = self.core.lock();
+        // Relaxed: written under the lock.
+        self.boost.store(boost, Ordering::Relaxed);
     }
 
     /// Whether the background reclaimer is to be told about a boost; telling is then the caller's.

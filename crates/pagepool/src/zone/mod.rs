@@ -39,6 +39,7 @@ pub(crate) mod lowmem;
 mod marks;
 pub(crate) mod pcp;
 mod put;
+mod recovery;
 mod report;
 pub(crate) mod sizing;
 mod take;
@@ -54,11 +55,12 @@ use std::sync::Arc;
 use crate::buddy::{BlockTable, Buddy, Demand, Fallback, Geometry, IdleBlock};
 use crate::error::BuildError;
 use crate::memmap::{FrameState, Memmap};
-use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{CoreMutex, Rank, WaitQueue};
 use crate::types::{Migratetype, NR_ZONES, NodeId, Order, PAGEBLOCK_ORDER, Pfn, ZoneType};
 
 use pcp::Pcp;
+use recovery::Recovery;
 use sizing::PcpSizes;
 use watermark::{AllocFlags, Marks};
 
@@ -208,6 +210,8 @@ pub(crate) struct Zone {
     boost_lapses: AtomicBool,
     /// A boost was added for a request that may wake the background reclaimer.
     boosted: AtomicBool,
+    /// Whether reclaim has given up on the node, and what came after; written under the lock.
+    recovery: AtomicU8,
     reserve: [AtomicUsize; NR_ZONES],
     /// Pages of whole free blocks that may keep their memory.
     keep_resident: AtomicUsize,
@@ -253,6 +257,7 @@ impl Zone {
             boost_factor: AtomicU32::new(0),
             boost_lapses: AtomicBool::new(false),
             boosted: AtomicBool::new(false),
+            recovery: AtomicU8::new(Recovery::Unwatched as u8),
             reserve: std::array::from_fn(|_| AtomicUsize::new(0)),
             keep_resident: AtomicUsize::new(usize::MAX),
             pcp: Pcp::new(nr_cpus),
@@ -359,5 +364,6 @@ impl Zone {
         self.resident_free
             .store(core.buddy.resident_free_pages(), Ordering::Relaxed);
         self.withdrawn.store(core.withdrawn, Ordering::Relaxed);
+        self.note_recovery(core);
     }
 }

@@ -209,6 +209,24 @@ pub(crate) fn normal_threshold(nr_cpus: usize, managed: usize) -> u8 {
     (2 * fls(nr_cpus) * (1 + fls(units))).min(125) as u8
 }
 
+/// The threshold while the background reclaimer works: all CPUs together may hold back no more than
+/// the distance from the minimum to the low mark, so that the minimum is not missed unseen.
+pub(crate) fn pressure_threshold(nr_cpus: usize, min: usize, low: usize) -> u8 {
+    (low.saturating_sub(min) / nr_cpus).clamp(1, 125) as u8
+}
+
+/// Below how many free pages the sum of what the CPUs hold back matters in a zone, if ever: then the
+/// threshold falls while the background reclaimer works (kernel: `percpu_drift_mark`). The minimum, low
+/// and high mark are given.
+pub(crate) fn drift_mark(
+    nr_cpus: usize,
+    managed: usize,
+    [min, low, high]: [usize; 3],
+) -> Option<usize> {
+    let held_back = nr_cpus * usize::from(normal_threshold(nr_cpus, managed));
+    (held_back > low.saturating_sub(min)).then_some(high + held_back)
+}
+
 /// The number of the highest bit that is set, counted from 1; 0 if none is.
 const fn fls(x: usize) -> u32 {
     usize::BITS - x.leading_zeros()
@@ -258,7 +276,7 @@ impl VmEvents {
 #[cfg(test)]
 mod tests {
     mod tv {
-        use super::super::normal_threshold;
+        use super::super::{drift_mark, normal_threshold, pressure_threshold};
 
         #[test]
         fn s4_18_normal_thresholds() {
@@ -266,6 +284,20 @@ mod tests {
             assert_eq!(normal_threshold(4, 262_144), 30);
             assert_eq!(normal_threshold(64, 262_144), 70);
             assert_eq!(normal_threshold(256, 1 << 24), 125);
+        }
+
+        #[test]
+        fn s4_18_pressure_thresholds_and_drift_marks() {
+            let small = [1024, 1286, 1548];
+            assert_eq!(drift_mark(1, 262_144, small), None);
+            assert_eq!(drift_mark(4, 262_144, small), None);
+            assert_eq!(pressure_threshold(4, 1024, 1286), 65);
+            assert_eq!(drift_mark(64, 262_144, small), Some(6028));
+            assert_eq!(pressure_threshold(64, 1024, 1286), 4);
+            let large = [8192, 24_969, 41_746];
+            assert_eq!(drift_mark(256, 1 << 24, large), Some(73_746));
+            assert_eq!(pressure_threshold(256, 8192, 24_969), 65);
+            assert_eq!(pressure_threshold(256, 10, 12), 1, "at least one");
         }
     }
 }
