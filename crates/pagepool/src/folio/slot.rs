@@ -36,7 +36,7 @@ use crate::types::Order;
 /// ```text
 ///  31          16 15   12 11    8 7                                   0
 /// +--------------+-------+-------+-------------------------------------+
-/// |    shadow    |       | order | backed, locked, dirty, accessed ... |
+/// |    shadow    | node  | order | backed, locked, dirty, accessed ... |
 /// +--------------+-------+-------+-------------------------------------+
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,6 +61,7 @@ pub enum Mark {
 
 const ORDER_SHIFT: u32 = 8;
 const ORDER_MASK: u32 = 0xf;
+const NODE_SHIFT: u32 = 12;
 const SHADOW_SHIFT: u32 = 16;
 
 /// The slot of one folio: 16 bytes, four to a cache line.
@@ -138,19 +139,24 @@ impl FolioSlot {
         self.marks.load(Ordering::Relaxed) & BOTH == Mark::Accessed as u32
     }
 
-    /// What was left about the folio when it was last evicted.
-    pub fn shadow(&self) -> u16 {
+    /// What was left about the folio when it was last evicted: the node's number, and the shadow.
+    pub fn shadow(&self) -> (u8, u16) {
         // Relaxed: written by who evicted it, before the word said so.
-        (self.marks.load(Ordering::Relaxed) >> SHADOW_SHIFT) as u16
+        let marks = self.marks.load(Ordering::Relaxed);
+        (
+            (marks >> NODE_SHIFT & 0xf) as u8,
+            (marks >> SHADOW_SHIFT) as u16,
+        )
     }
 
     /// Leaves something about the folio for when it comes back. For who is about to evict it.
-    pub fn set_shadow(&self, shadow: u16) {
-        let shadow = u32::from(shadow) << SHADOW_SHIFT;
+    pub fn set_shadow(&self, node: u8, shadow: u16) {
+        let left = u32::from(shadow) << SHADOW_SHIFT | u32::from(node) << NODE_SHIFT;
         // Relaxed: as in `shadow`. Two steps, since only one thread does this.
         self.marks
-            .fetch_and(!(u32::MAX << SHADOW_SHIFT), Ordering::Relaxed);
-        self.marks.fetch_or(shadow, Ordering::Relaxed);
+            .fetch_and(!(u32::MAX << NODE_SHIFT), Ordering::Relaxed);
+        self.marks
+            .fetch_or(left | Mark::Evicted as u32, Ordering::Relaxed);
     }
 
     /// Whether a mark is set.

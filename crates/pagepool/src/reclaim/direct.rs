@@ -148,7 +148,7 @@ impl Reclaimer<'_> {
             }
             let pass = self.shrink_node(node, sc);
             if pass.reclaimed > 0 {
-                node.note_reclaim_progress(walk.order, walk.class);
+                node.note_progress(walk.order, walk.class);
             }
             if sc.is_late() {
                 break;

@@ -5,14 +5,14 @@
 
 use super::control::ScanControl;
 use super::policy::page::{self, Action, Backup, PageFacts, PageTerms, StoreOwner};
-use super::policy::pass_stats::PassStats;
+use super::policy::pass_stats::{NodeBits, PassStats};
 use super::policy::throttle::{Powers, Reason, too_many_isolated};
 use super::shrink::{Batch, Reclaimer};
 use super::write_out::Writer;
 use crate::folio::{CustodyFlag, FolioSlot, Mark};
 use crate::node::lru::Isolated;
 use crate::node::lru_list::{FolioKind, LruList};
-use crate::node::{Custodian, Node};
+use crate::node::{Custodian, Node, NodeBit};
 use crate::sync::thread;
 use crate::types::ZoneType;
 use crate::zone::vmstat::{NodeItem, VmEvent};
@@ -149,7 +149,7 @@ impl Reclaimer<'_> {
             may_writepage: sc.may_writepage,
             may_swap: self.can_swap(sc),
             may_enter_fs: sc.may_enter_fs,
-            node: self.memory(node).bits(),
+            node: node_bits(node),
         }
     }
 
@@ -225,8 +225,7 @@ impl Reclaimer<'_> {
         if self.state.policy.leaves_shadow(one.kind) {
             let workingset = node.custody_of(&one).has(CustodyFlag::Workingset);
             let shadow = self.state.buckets.shadow(node.lru().age(), workingset);
-            slot.set_shadow(shadow.raw());
-            slot.set(Mark::Evicted);
+            slot.set_shadow(node.id().get() as u8, shadow.raw());
         }
         if !slot.evict(copy) {
             return Err(one);
@@ -245,4 +244,13 @@ fn backup(kind: FolioKind, dirty: bool, copy: u32) -> Backup {
         FolioKind::Anon if copy == 0 => Backup::Zeros,
         FolioKind::Anon => Backup::At(StoreOwner::Pool),
     }
+}
+
+/// What kswapd found out about the node.
+fn node_bits(node: &Node) -> NodeBits {
+    let mut bits = NodeBits::empty();
+    bits.set(NodeBits::WRITEBACK, node.bits.has(NodeBit::Writeback));
+    bits.set(NodeBits::CONGESTED, node.bits.has(NodeBit::Congested));
+    bits.set(NodeBits::DIRTY, node.bits.has(NodeBit::Dirty));
+    bits
 }

@@ -6,6 +6,7 @@
 
 pub(crate) mod balance;
 mod control;
+mod direct;
 mod inactive;
 pub(crate) mod policy;
 mod shrink;
@@ -13,5 +14,6 @@ mod state;
 mod write_out;
 
 pub(crate) use control::{Reclaimed, ScanControl, Shrink, Who};
+pub(crate) use direct::DirectTerms;
 pub(crate) use shrink::Reclaimer;
 pub(crate) use state::ReclaimState;

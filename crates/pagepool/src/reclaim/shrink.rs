@@ -8,7 +8,7 @@ use arrayvec::ArrayVec;
 use super::control::{Reclaimed, SWAP_CLUSTER_MAX, ScanControl, Shrink, Who};
 use super::policy::balance_lists::Balance;
 use super::policy::compact_gap::{PassEnd, should_continue};
-use super::policy::pass_stats::PassStats;
+use super::policy::pass_stats::{NodeBits, PassStats};
 use super::policy::scan_count::{ScanInputs, Scope, file_is_tiny};
 use super::policy::scan_loop::{ScanLoop, Thoroughness};
 use super::policy::verdict::{Aging, Candidate};
@@ -19,7 +19,7 @@ use crate::backing::{Entry, Stores};
 use crate::folio::{CustodyFlag, Mark};
 use crate::node::lru::{ISOLATE_MAX, Isolated};
 use crate::node::lru_list::{FolioKind, LruList};
-use crate::node::{Custodian, Node};
+use crate::node::{Custodian, Node, NodeBit};
 use crate::swap::SwapSpace;
 use crate::sync::thread;
 use crate::types::ZoneType;
@@ -119,10 +119,14 @@ impl<'a> Reclaimer<'a> {
         });
 
         let thoroughness = Thoroughness::of(sc.who, sc.priority);
-        let mut pass = ScanLoop::new(targets.targets, sc.nr_to_reclaim, thoroughness);
+        let targets = worth_a_write(targets.targets, &inputs.eligible);
+        let mut pass = ScanLoop::new(targets, sc.nr_to_reclaim, thoroughness);
         let mut writer = Writer::new(*self, node);
         while let Some(batch) = pass.next_batch() {
-            let kind = batch.list.kind().expect("a list that is scanned has a kind");
+            let kind = batch
+                .list
+                .kind()
+                .expect("a list that is scanned has a kind");
             let progress = if batch.list.is_active() {
                 if self.inactive_is_low(node, kind) {
                     self.shrink_active(node, batch.list, batch.pages, sc);
@@ -174,7 +178,9 @@ impl<'a> Reclaimer<'a> {
             history.note_scanned(kind, found.taken);
             history.note_rotated(kind, rotated);
         });
-        nodes.events().add(VmEvent::Pgdeactivate, deactivated as u64);
+        nodes
+            .events()
+            .add(VmEvent::Pgdeactivate, deactivated as u64);
         self.put_back(node, &batch);
         tracing::trace!(
             target: "pagepool::vmscan",
@@ -229,6 +235,29 @@ impl<'a> Reclaimer<'a> {
     }
 }
 
+/// Rounds what is looked at of each list up to a full write, as far as the list goes: in a small pool, a
+/// four-thousandth of a list is a page or two, and each would be written by itself.
+fn worth_a_write(targets: PerList<usize>, eligible: &PerList<usize>) -> PerList<usize> {
+    PerList::each(|list| match targets[list] {
+        0 => 0,
+        target => target.max(SWAP_CLUSTER_MAX.min(eligible[list])),
+    })
+}
+
+/// Keeps in mind what a pass of kswapd has found out.
+fn remember(node: &Node, found: NodeBits) {
+    let bits = [
+        (NodeBits::WRITEBACK, NodeBit::Writeback),
+        (NodeBits::CONGESTED, NodeBit::Congested),
+        (NodeBits::DIRTY, NodeBit::Dirty),
+    ];
+    for (bit, of_node) in bits {
+        if found.contains(bit) {
+            node.bits.set(of_node);
+        }
+    }
+}
+
 /// Activations of folios that came back, so far.
 fn activations(node: &Node, kind: FolioKind) -> u64 {
     node.counter(match kind {
@@ -255,8 +284,7 @@ impl Shrink for Reclaimer<'_> {
             total.reclaimed += pass.reclaimed;
 
             if sc.who == Who::Kswapd {
-                let memory = self.memory(node);
-                memory.set_bits(memory.bits() | stats.node_bits());
+                remember(node, stats.node_bits());
             }
             thread::yield_now();
             if sc.is_late() || !should_continue(&self.pass_end(node, sc, pass)) {

@@ -1,9 +1,8 @@
 //! What reclaim remembers between two runs, and the settings that it goes by.
 //!
-//! *Kernel counterpart:* `vm_swappiness`, `laptop_mode`, the flags of `pg_data_t` (v5.0).
+//! *Kernel counterpart:* `vm_swappiness`, `laptop_mode`, `zone_reclaim_stat` (v5.0).
 
 use super::policy::history::{DEFAULT_SWAPPINESS, History};
-use super::policy::pass_stats::NodeBits;
 use super::policy::workingset::Buckets;
 use super::policy::{Policy, TwoLists};
 use crate::sync::CoreMutex;
@@ -15,8 +14,6 @@ use crate::types::NodeId;
 pub(crate) struct NodeMemory {
     /// Which kind of folio was cheaper to take.
     history: CoreMutex<History>,
-    /// What kswapd found out (kernel: `PGDAT_WRITEBACK` and others).
-    bits: AtomicU8,
     /// Threads that reclaim for themselves.
     direct: AtomicUsize,
 }
@@ -25,18 +22,6 @@ impl NodeMemory {
     /// Looks at the history, or adds to it.
     pub(crate) fn history<T>(&self, f: impl FnOnce(&mut History) -> T) -> T {
         f(&mut self.history.lock())
-    }
-
-    /// What kswapd found out.
-    pub(crate) fn bits(&self) -> NodeBits {
-        // Relaxed: advice.
-        NodeBits::from_bits_truncate(self.bits.load(Ordering::Relaxed))
-    }
-
-    /// Remembers what kswapd found out.
-    pub(crate) fn set_bits(&self, bits: NodeBits) {
-        // Relaxed: advice.
-        self.bits.store(bits.bits(), Ordering::Relaxed);
     }
 
     /// A thread begins to reclaim for itself; returns how many do, it included.

@@ -155,14 +155,13 @@ impl<'a> Writer<'a> {
     }
 
     /// Puts a folio into the open buffer, or into a new one.
-    fn board(
-        &mut self,
-        one: Isolated,
-        entry: Entry,
-        sc: &mut ScanControl,
-    ) -> Result<(), Isolated> {
+    fn board(&mut self, one: Isolated, entry: Entry, sc: &mut ScanControl) -> Result<(), Isolated> {
         let pages = one.order.pages();
-        if self.open.as_ref().is_some_and(|open| !open.has_room_for(entry, pages)) {
+        if self
+            .open
+            .as_ref()
+            .is_some_and(|open| !open.has_room_for(entry, pages))
+        {
             self.depart(sc);
         }
         if self.open.is_none() {
@@ -232,7 +231,9 @@ impl<'a> Writer<'a> {
             nr,
             "mm_vmscan_writepage"
         );
-        let transfer = open.store.submit_write(open.buf, u64::from(open.page), open.nr);
+        let transfer = open
+            .store
+            .submit_write(open.buf, u64::from(open.page), open.nr);
         self.flights.push(Flight {
             transfer,
             passengers: open.passengers,
@@ -417,5 +418,6 @@ impl Drop for Writer<'_> {
 
 /// When to give up on a store.
 fn deadline(sc: &ScanControl) -> Option<clock::Instant> {
-    sc.deadline.or_else(|| clock::deadline_after(STORE_PATIENCE))
+    sc.deadline
+        .or_else(|| clock::deadline_after(STORE_PATIENCE))
 }
