@@ -13,7 +13,10 @@
 //!   whoever may swap, that of a user only by kswapd and by threads that said they may (P13).
 //! - There are no mappings to undo and none that fails: instead, a pinned folio is made active, and one
 //!   that somebody holds at this moment is kept.
-//! - Nobody waits for a write here (rule 8c is only for groups of old).
+//! - No place in swap is taken for a folio that could not be written to it then.
+//! - Nobody waits for a write here (8c in the spec is for groups of old). Mapped pages do not count twice
+//!   (5), huge pages of files are not split (11), and there is no private metadata (14) and no lazily
+//!   freed memory (15).
 
 use super::pass_stats::{NodeBits, Notes};
 use super::verdict::Verdict;
@@ -34,7 +37,8 @@ pub(crate) enum StoreOwner {
 pub(crate) enum Backup {
     /// Nowhere: it must get a place first.
     None,
-    /// Anywhere: it was never written to, and is all zeros. Not of a folio that is dirty.
+    /// Anywhere: it was never written to, and is all zeros. If it is dirty all the same, somebody wrote
+    /// to it while it was looked at, and it is as if it were nowhere.
     Zeros,
     /// In a store, which has a place for it; if the folio is dirty, then not yet.
     At(StoreOwner),
@@ -165,10 +169,6 @@ fn under_writeback(facts: &PageFacts, terms: &PageTerms) -> (Action, Notes) {
 }
 
 fn by_use(facts: &PageFacts, terms: &PageTerms) -> Action {
-    debug_assert!(
-        !facts.dirty || facts.backup != Backup::Zeros,
-        "a dirty folio may be anything but zeros: {facts:?}"
-    );
     match facts.verdict {
         Verdict::Activate => return Action::Activate,
         Verdict::Keep => return Action::Keep,
@@ -178,9 +178,9 @@ fn by_use(facts: &PageFacts, terms: &PageTerms) -> Action {
         return Action::Activate;
     }
     match facts.backup {
-        Backup::None => needs_place(terms),
         Backup::At(owner) if facts.dirty => dirty(facts, terms, owner),
-        Backup::Zeros | Backup::At(_) => Action::Reclaim,
+        Backup::Zeros | Backup::At(_) if !facts.dirty => Action::Reclaim,
+        Backup::None | Backup::Zeros | Backup::At(_) => needs_place(terms),
     }
 }
 
@@ -299,6 +299,17 @@ mod tests {
             ..swapped
         };
         assert_eq!(action(zeros, DIRECT), Action::Reclaim);
+    }
+
+    /// A folio was blank when its copy was looked for, and dirty when its mark was: dropping it would
+    /// have lost the write.
+    #[test]
+    fn a_folio_that_is_written_to_meanwhile_is_not_zeros_any_more() {
+        let overtaken = PageFacts {
+            backup: Backup::Zeros,
+            ..ANON
+        };
+        assert_eq!(action(overtaken, KSWAPD), Action::NeedsSwapSlot);
     }
 
     #[test]

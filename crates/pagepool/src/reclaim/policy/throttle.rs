@@ -10,12 +10,16 @@
 //!   it does for the reclaimer.
 //! - T2: both predicates are given exact counts and the class of the one who waits.
 //!
+//! Where we differ further: a waiter's own class bounds the zones (v5.0: always Normal), and that the
+//! reclaimer is asked when somebody must wait is left to the caller, who posts a request.
+//!
 //! A zone without reclaimable pages counts as long as it has free pages: it may be the one through which
 //! the node is balanced. Without either it is left out, since its minimum is missing for ever.
 
 use std::time::Duration;
 
 use crate::reclaim::Who;
+use crate::reclaim::control::SWAP_CLUSTER_MAX;
 
 /// What is known of a zone, exactly.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -128,7 +132,7 @@ impl Reason {
 
 /// Whether enough was written since throttling began to let those go on that wait for it.
 pub(crate) fn wrote_enough(written: usize, throttled: usize) -> bool {
-    written > crate::reclaim::control::SWAP_CLUSTER_MAX * throttled
+    written > SWAP_CLUSTER_MAX * throttled
 }
 
 /// Whether a pass reclaimed so well that those go on that wait for progress.

@@ -6,6 +6,8 @@
 //!   written once and never again ages the folios that are in use.
 //! - Anonymous folios leave shadows, as only these can tell a working set that does not fit from one that
 //!   was started inactive without need.
+//! - A folio that comes back may take the place of any folio that its refault distance does not tell of,
+//!   of the other kind too: with both tracked by one clock, active files alone say too little.
 //! - Lists are weighed by what they cost in refaults and writes, not by rotations, which say nothing
 //!   about I/O.
 //!

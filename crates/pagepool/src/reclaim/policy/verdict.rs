@@ -206,7 +206,11 @@ mod tests {
             referenced: true,
             ..USED
         };
-        assert_eq!(verdict(Evidence::OneUse, locked), Verdict::Reclaim);
+        let judged = judge(Evidence::OneUse, &locked);
+        assert_eq!(
+            (judged.verdict, judged.referenced),
+            (Verdict::Reclaim, false)
+        );
         assert_eq!(age(&locked), Aging::SetAside);
     }
 
