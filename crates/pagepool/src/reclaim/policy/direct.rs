@@ -16,6 +16,9 @@
 
 use crate::reclaim::control::{DEF_PRIORITY, SWAP_CLUSTER_MAX};
 
+/// The least that a thread takes on, so that rounds are worth their while.
+const LEAST: usize = SWAP_CLUSTER_MAX / 8;
+
 /// The state of the best zone that a request may use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Shortfall {
@@ -34,7 +37,7 @@ pub(crate) struct Shortfall {
 /// What one thread takes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Stint {
-    /// Pages to reclaim, 1 to 32.
+    /// Pages to reclaim, 4 to 32.
     pub(crate) nr_to_reclaim: usize,
     /// The priority of the first round.
     pub(crate) priority: u8,
@@ -43,19 +46,18 @@ pub(crate) struct Stint {
 impl Shortfall {
     /// What this thread takes on.
     pub(crate) fn stint(&self) -> Stint {
-        // What is missing up to the high mark, divided; the thread that is alone takes no more than
-        // its degree.
+        // What is missing up to the high mark, divided. Who is alone stops at its degree as well.
         let missing = self.high.saturating_sub(self.free);
         let share = missing.div_ceil(self.reclaimers.max(1));
         Stint {
-            nr_to_reclaim: share.clamp(1, self.degree()),
+            nr_to_reclaim: share.clamp(LEAST, self.degree()),
             priority: self.first_priority(),
         }
     }
 
     fn degree(&self) -> usize {
         if self.free >= self.low {
-            SWAP_CLUSTER_MAX / 8
+            LEAST
         } else if self.free >= self.min + (self.low - self.min) / 2 {
             SWAP_CLUSTER_MAX / 4
         } else if self.free >= self.min {
@@ -141,5 +143,149 @@ impl DirectRounds {
             reclaimed,
             ..self
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A zone with marks at 100, 200 and 300.
+    fn at(free: usize) -> Shortfall {
+        Shortfall {
+            free,
+            min: 100,
+            low: 200,
+            high: 300,
+            reclaimers: 1,
+        }
+    }
+
+    fn stint(shortfall: Shortfall) -> (usize, u8) {
+        let stint = shortfall.stint();
+        (stint.nr_to_reclaim, stint.priority)
+    }
+
+    #[test]
+    fn scans_grow_by_degrees_as_memory_runs_short() {
+        let degrees = [
+            (250, (4, 12)),
+            (200, (4, 12)),
+            (199, (8, 12)),
+            (150, (8, 12)),
+            (149, (16, 12)),
+            (100, (16, 12)),
+            (99, (32, 12)),
+            (50, (32, 12)),
+            (49, (32, 11)),
+            (25, (32, 11)),
+            (24, (32, 10)),
+            (0, (32, 10)),
+        ];
+        for (free, expected) in degrees {
+            assert_eq!(stint(at(free)), expected, "{free} free");
+        }
+    }
+
+    #[test]
+    fn a_stint_never_shrinks_as_memory_runs_shorter() {
+        for free in 1..400 {
+            let (more, less) = (at(free).stint(), at(free - 1).stint());
+            assert!(less.nr_to_reclaim >= more.nr_to_reclaim, "{free}");
+            assert!(less.priority <= more.priority, "{free}");
+        }
+    }
+
+    #[test]
+    fn threads_that_reclaim_at_once_divide_what_is_missing() {
+        let crowd = |reclaimers| {
+            let shortfall = Shortfall {
+                reclaimers,
+                ..at(60)
+            };
+            shortfall.stint().nr_to_reclaim
+        };
+        assert_eq!(crowd(1), 32, "no more than its degree");
+        assert_eq!(crowd(10), 24);
+        assert_eq!(crowd(1000), 4, "but enough to be worth a round");
+        assert_eq!(crowd(0), crowd(1));
+    }
+
+    #[test]
+    fn a_zone_without_marks_asks_for_little() {
+        let none = Shortfall {
+            free: 0,
+            min: 0,
+            low: 0,
+            high: 0,
+            reclaimers: 1,
+        };
+        assert_eq!(stint(none), (4, 12));
+    }
+
+    const VAIN: RoundEnd = RoundEnd {
+        reclaimed: 0,
+        compaction_ready: false,
+    };
+
+    fn start() -> DirectRounds {
+        let stint = Stint {
+            nr_to_reclaim: 32,
+            priority: 12,
+        };
+        DirectRounds::start(stint, false)
+    }
+
+    /// The priority of each round in which writing was allowed or not, if each brings `end`.
+    fn rounds(end: RoundEnd) -> (Vec<(u8, bool)>, usize) {
+        let mut seen = vec![];
+        let mut round = start();
+        loop {
+            seen.push((round.priority(), round.may_writepage()));
+            match round.after(end) {
+                After::Again(next) => round = next,
+                After::Done(progress) => return (seen, progress),
+            }
+        }
+    }
+
+    #[test]
+    fn rounds_in_vain_go_down_to_a_look_at_everything_and_fail() {
+        let (seen, progress) = rounds(VAIN);
+        let priorities: Vec<_> = seen.iter().map(|(priority, _)| *priority).collect();
+        assert_eq!(priorities, (0..=12).rev().collect::<Vec<_>>());
+        assert_eq!(progress, 0);
+    }
+
+    #[test]
+    fn writing_is_allowed_after_a_round_below_priority_10() {
+        let (seen, _) = rounds(VAIN);
+        for (priority, may_write) in seen {
+            assert_eq!(may_write, priority < 9, "priority {priority}");
+        }
+    }
+
+    #[test]
+    fn rounds_end_once_enough_was_reclaimed_in_all() {
+        let some = RoundEnd {
+            reclaimed: 10,
+            ..VAIN
+        };
+        let (seen, progress) = rounds(some);
+        assert_eq!((seen.len(), progress), (4, 40));
+    }
+
+    #[test]
+    fn rounds_end_when_compaction_can_go_on_and_that_is_progress() {
+        let ready = RoundEnd {
+            compaction_ready: true,
+            ..VAIN
+        };
+        assert_eq!(start().after(ready), After::Done(1));
+        let both = RoundEnd {
+            reclaimed: 7,
+            ..ready
+        };
+        assert_eq!(start().after(both), After::Done(7));
     }
 }

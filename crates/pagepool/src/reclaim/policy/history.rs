@@ -102,3 +102,105 @@ pub(crate) fn by_costs(history: &History, swappiness: u8) -> Shares {
         weights[kind] * (both + 1) / (total + history.cost[kind] + 1)
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOTHING: History = History {
+        scanned: PerKind { anon: 0, file: 0 },
+        rotated: PerKind { anon: 0, file: 0 },
+        cost: PerKind { anon: 0, file: 0 },
+    };
+
+    fn expect(shares: Shares, anon: u64, file: u64) {
+        let expected = Shares {
+            of: PerKind { anon, file },
+            whole: anon + file + 1,
+        };
+        assert_eq!(shares, expected);
+    }
+
+    #[test]
+    fn without_a_history_swappiness_decides() {
+        for by in [by_rotations, by_costs] {
+            expect(by(&NOTHING, 60), 60, 140);
+            expect(by(&NOTHING, 0), 0, 200);
+            expect(by(&NOTHING, 200), 200, 0);
+            expect(by(&NOTHING, 255), 200, 0);
+        }
+    }
+
+    #[test]
+    fn what_is_found_in_use_is_scanned_less() {
+        let mut history = NOTHING;
+        history.note_scanned(FolioKind::Anon, 999);
+        history.note_rotated(FolioKind::Anon, 499);
+        history.note_scanned(FolioKind::File, 999);
+        history.note_rotated(FolioKind::File, 99);
+        // 60 · 1000 / 500, and 140 · 1000 / 100.
+        expect(by_rotations(&history, 60), 120, 1400);
+    }
+
+    #[test]
+    fn old_scans_fade_once_they_are_more_than_a_quarter_of_the_pages() {
+        let mut history = NOTHING;
+        for kind in FolioKind::ALL {
+            history.note_scanned(kind, 100);
+            history.note_rotated(kind, 50);
+        }
+        history.fade(PerKind {
+            anon: 400,
+            file: 399,
+        });
+        assert_eq!(history.scanned.anon, 100);
+        assert_eq!(history.rotated.anon, 50);
+        assert_eq!(history.scanned.file, 50);
+        assert_eq!(history.rotated.file, 25);
+    }
+
+    #[test]
+    fn what_costs_is_scanned_less_but_never_less_than_half_of_the_other() {
+        let mut history = NOTHING;
+        history.charge(FolioKind::Anon, 500, 1_000_000);
+        // Anonymous folios count 1000, files 500, of 1500.
+        expect(by_costs(&history, 100), 149, 299);
+        history.charge(FolioKind::File, 500, 1_000_000);
+        let even = by_costs(&history, 100);
+        assert_eq!(even.of.anon, even.of.file);
+    }
+
+    #[test]
+    fn old_costs_fade_once_they_are_more_than_a_quarter_of_the_lists() {
+        let mut history = NOTHING;
+        history.charge(FolioKind::File, 200, 1000);
+        history.charge(FolioKind::Anon, 50, 1000);
+        assert_eq!((history.cost.anon, history.cost.file), (50, 200));
+        history.charge(FolioKind::Anon, 1, 1000);
+        assert_eq!((history.cost.anon, history.cost.file), (25, 100));
+    }
+
+    #[test]
+    fn costs_without_lists_fade_at_once() {
+        let mut history = NOTHING;
+        history.charge(FolioKind::File, 1 << 20, 0);
+        assert!(history.cost.file <= 1);
+    }
+
+    proptest! {
+        #[test]
+        fn by_cost_each_kind_has_a_third(anon in 0..100_000_usize, file in 0..100_000_usize) {
+            let mut history = NOTHING;
+            history.charge(FolioKind::Anon, anon, usize::MAX);
+            history.charge(FolioKind::File, file, usize::MAX);
+            let shares = by_costs(&history, 100);
+            let sum = shares.of.anon + shares.of.file;
+            for kind in FolioKind::ALL {
+                // Rounded down, hence one less.
+                prop_assert!(3 * (shares.of[kind] + 1) >= sum, "{shares:?}");
+            }
+        }
+    }
+}

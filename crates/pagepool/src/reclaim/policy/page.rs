@@ -13,7 +13,10 @@
 //!   whoever may swap, that of a user only by kswapd and by threads that said they may (P13).
 //! - There are no mappings to undo and none that fails: instead, a pinned folio is made active, and one
 //!   that somebody holds at this moment is kept.
-//! - Nobody waits for a write here (rule 8c is only for groups of old).
+//! - No place in swap is taken for a folio that could not be written to it then.
+//! - Nobody waits for a write here (8c in the spec is for groups of old). Mapped pages do not count twice
+//!   (5), huge pages of files are not split (11), and there is no private metadata (14) and no lazily
+//!   freed memory (15).
 
 use super::pass_stats::{NodeBits, Notes};
 use super::verdict::Verdict;
@@ -34,7 +37,8 @@ pub(crate) enum StoreOwner {
 pub(crate) enum Backup {
     /// Nowhere: it must get a place first.
     None,
-    /// Anywhere: it was never written to, and is all zeros. Not of a folio that is dirty.
+    /// Anywhere: it was never written to, and is all zeros. If it is dirty all the same, somebody wrote
+    /// to it while it was looked at, and it is as if it were nowhere.
     Zeros,
     /// In a store, which has a place for it; if the folio is dirty, then not yet.
     At(StoreOwner),
@@ -165,10 +169,6 @@ fn under_writeback(facts: &PageFacts, terms: &PageTerms) -> (Action, Notes) {
 }
 
 fn by_use(facts: &PageFacts, terms: &PageTerms) -> Action {
-    debug_assert!(
-        !facts.dirty || facts.backup != Backup::Zeros,
-        "a dirty folio may be anything but zeros: {facts:?}"
-    );
     match facts.verdict {
         Verdict::Activate => return Action::Activate,
         Verdict::Keep => return Action::Keep,
@@ -178,9 +178,9 @@ fn by_use(facts: &PageFacts, terms: &PageTerms) -> Action {
         return Action::Activate;
     }
     match facts.backup {
-        Backup::None => needs_place(terms),
         Backup::At(owner) if facts.dirty => dirty(facts, terms, owner),
-        Backup::Zeros | Backup::At(_) => Action::Reclaim,
+        Backup::Zeros | Backup::At(_) if !facts.dirty => Action::Reclaim,
+        Backup::None | Backup::Zeros | Backup::At(_) => needs_place(terms),
     }
 }
 
@@ -228,5 +228,277 @@ pub(crate) fn after_write(write: Write) -> Action {
         Write::Done => Action::Reclaim,
         // Out of the way, so that reclaim does not come back to it at once.
         Write::Held | Write::Failed => Action::Activate,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: PageFacts = PageFacts {
+        kind: FolioKind::File,
+        held: false,
+        pinned: false,
+        locked: false,
+        dirty: false,
+        writeback: false,
+        reclaim_marked: false,
+        congested: false,
+        backup: Backup::At(StoreOwner::User),
+        verdict: Verdict::Reclaim,
+    };
+    const ANON: PageFacts = PageFacts {
+        kind: FolioKind::Anon,
+        dirty: true,
+        backup: Backup::None,
+        ..FILE
+    };
+    const DIRTY_FILE: PageFacts = PageFacts {
+        dirty: true,
+        ..FILE
+    };
+    const IN_FLIGHT: PageFacts = PageFacts {
+        writeback: true,
+        ..FILE
+    };
+
+    const KSWAPD: PageTerms = PageTerms {
+        who: Who::Kswapd,
+        may_writepage: true,
+        may_swap: true,
+        may_enter_fs: true,
+        node: NodeBits::empty(),
+    };
+    const DIRECT: PageTerms = PageTerms {
+        who: Who::Direct,
+        may_enter_fs: false,
+        ..KSWAPD
+    };
+
+    fn action(facts: PageFacts, terms: PageTerms) -> Action {
+        decide(&facts, &terms).action
+    }
+
+    fn notes(facts: PageFacts, terms: PageTerms) -> Notes {
+        decide(&facts, &terms).notes
+    }
+
+    #[test]
+    fn a_clean_folio_with_a_copy_is_reclaimed_by_anyone() {
+        for terms in [KSWAPD, DIRECT] {
+            assert_eq!(action(FILE, terms), Action::Reclaim);
+        }
+        let swapped = PageFacts {
+            dirty: false,
+            backup: Backup::At(StoreOwner::Pool),
+            ..ANON
+        };
+        assert_eq!(action(swapped, DIRECT), Action::Reclaim);
+        let zeros = PageFacts {
+            backup: Backup::Zeros,
+            ..swapped
+        };
+        assert_eq!(action(zeros, DIRECT), Action::Reclaim);
+    }
+
+    /// A folio was blank when its copy was looked for, and dirty when its mark was: dropping it would
+    /// have lost the write.
+    #[test]
+    fn a_folio_that_is_written_to_meanwhile_is_not_zeros_any_more() {
+        let overtaken = PageFacts {
+            backup: Backup::Zeros,
+            ..ANON
+        };
+        assert_eq!(action(overtaken, KSWAPD), Action::NeedsSwapSlot);
+    }
+
+    #[test]
+    fn a_folio_in_someones_hands_is_not_even_looked_at() {
+        let held = PageFacts {
+            held: true,
+            locked: true,
+            ..FILE
+        };
+        assert_eq!(action(held, KSWAPD), Action::Keep);
+        assert_eq!(notes(held, KSWAPD), Notes::empty());
+    }
+
+    #[test]
+    fn a_locked_folio_is_set_aside_whatever_else_it_is() {
+        let locked = PageFacts {
+            locked: true,
+            verdict: Verdict::Activate,
+            ..IN_FLIGHT
+        };
+        assert_eq!(action(locked, KSWAPD), Action::SetAside);
+        assert_eq!(notes(locked, KSWAPD), Notes::SCANNED);
+    }
+
+    #[test]
+    fn use_decides_before_pins_and_dirt() {
+        for (verdict, expected) in [
+            (Verdict::Activate, Action::Activate),
+            (Verdict::Keep, Action::Keep),
+        ] {
+            let used = PageFacts {
+                verdict,
+                pinned: true,
+                ..DIRTY_FILE
+            };
+            assert_eq!(action(used, KSWAPD), expected);
+        }
+    }
+
+    #[test]
+    fn a_pinned_folio_gets_out_of_the_way() {
+        let pinned = PageFacts {
+            pinned: true,
+            ..FILE
+        };
+        assert_eq!(action(pinned, DIRECT), Action::Activate);
+    }
+
+    // ---- writing ----
+
+    #[test]
+    fn kswapd_writes_dirty_files_itself() {
+        assert_eq!(action(DIRTY_FILE, KSWAPD), Action::StartWrite);
+        let spare = PageTerms {
+            may_writepage: false,
+            ..KSWAPD
+        };
+        assert_eq!(action(DIRTY_FILE, spare), Action::Keep);
+    }
+
+    #[test]
+    fn a_thread_calls_a_users_store_only_if_it_said_that_it_may() {
+        assert_eq!(action(DIRTY_FILE, DIRECT), Action::Keep);
+        let opted_in = PageTerms {
+            may_enter_fs: true,
+            ..DIRECT
+        };
+        assert_eq!(action(DIRTY_FILE, opted_in), Action::StartWrite);
+    }
+
+    #[test]
+    fn a_thread_may_always_use_the_pools_own_swap() {
+        assert_eq!(action(ANON, DIRECT), Action::NeedsSwapSlot);
+        let placed = PageFacts {
+            backup: Backup::At(StoreOwner::Pool),
+            ..ANON
+        };
+        assert_eq!(action(placed, DIRECT), Action::StartWrite);
+        let at_users = PageFacts {
+            backup: Backup::At(StoreOwner::User),
+            ..ANON
+        };
+        assert_eq!(action(at_users, DIRECT), Action::Keep);
+        assert_eq!(action(at_users, KSWAPD), Action::StartWrite);
+    }
+
+    #[test]
+    fn no_place_in_swap_is_taken_that_could_not_be_written() {
+        let no_swap = PageTerms {
+            may_swap: false,
+            ..KSWAPD
+        };
+        let no_write = PageTerms {
+            may_writepage: false,
+            ..KSWAPD
+        };
+        for terms in [no_swap, no_write] {
+            assert_eq!(action(ANON, terms), Action::Keep);
+            let placed = PageFacts {
+                backup: Backup::At(StoreOwner::Pool),
+                ..ANON
+            };
+            assert_eq!(action(placed, terms), Action::Keep);
+        }
+    }
+
+    #[test]
+    fn a_folio_that_was_used_is_dropped_but_not_written() {
+        let seen = |facts| PageFacts {
+            verdict: Verdict::ReclaimClean,
+            ..facts
+        };
+        assert_eq!(action(seen(FILE), KSWAPD), Action::Reclaim);
+        assert_eq!(action(seen(DIRTY_FILE), KSWAPD), Action::Keep);
+    }
+
+    #[test]
+    fn after_a_write_the_folio_stays_until_it_is_over() {
+        let expected = [
+            (Write::Started, Action::Keep),
+            (Write::Refused, Action::Keep),
+            (Write::Done, Action::Reclaim),
+            (Write::Held, Action::Activate),
+            (Write::Failed, Action::Activate),
+        ];
+        for (write, action) in expected {
+            assert_eq!(after_write(write), action, "{write:?}");
+        }
+    }
+
+    // ---- in flight ----
+
+    #[test]
+    fn a_folio_in_flight_is_marked_and_put_out_of_the_way() {
+        for terms in [KSWAPD, DIRECT] {
+            assert_eq!(action(IN_FLIGHT, terms), Action::MarkAndActivate);
+            assert!(notes(IN_FLIGHT, terms).contains(Notes::WRITEBACK));
+        }
+    }
+
+    #[test]
+    fn kswapd_notices_that_it_laps_the_stores() {
+        let marked = PageFacts {
+            reclaim_marked: true,
+            ..IN_FLIGHT
+        };
+        let all_in_flight = |terms| PageTerms {
+            node: NodeBits::WRITEBACK,
+            ..terms
+        };
+        let lapped = decide(&marked, &all_in_flight(KSWAPD));
+        assert_eq!(lapped.action, Action::Activate);
+        assert!(lapped.notes.contains(Notes::IMMEDIATE));
+        assert!(!lapped.notes.contains(Notes::WRITEBACK));
+        for (facts, terms) in [
+            (marked, KSWAPD),
+            (IN_FLIGHT, all_in_flight(KSWAPD)),
+            (marked, all_in_flight(DIRECT)),
+        ] {
+            assert!(!notes(facts, terms).contains(Notes::IMMEDIATE));
+        }
+    }
+
+    // ---- what is counted ----
+
+    #[test]
+    fn only_files_count_as_dirty() {
+        let file = Notes::SCANNED | Notes::FILE;
+        assert_eq!(notes(FILE, KSWAPD), file);
+        let unqueued = file | Notes::DIRTY | Notes::UNQUEUED_DIRTY;
+        assert_eq!(notes(DIRTY_FILE, KSWAPD), unqueued);
+        assert_eq!(notes(ANON, KSWAPD), Notes::SCANNED);
+        let in_flight = file | Notes::DIRTY | Notes::WRITEBACK;
+        assert_eq!(notes(IN_FLIGHT, KSWAPD), in_flight);
+    }
+
+    #[test]
+    fn a_store_is_behind_if_it_says_so_or_its_folio_came_round_again() {
+        let is_congested = |facts| notes(facts, KSWAPD).contains(Notes::CONGESTED);
+        let behind = |facts| PageFacts {
+            congested: true,
+            ..facts
+        };
+        let marked = |facts| PageFacts {
+            reclaim_marked: true,
+            ..facts
+        };
+        assert!(is_congested(behind(DIRTY_FILE)) && is_congested(marked(IN_FLIGHT)));
+        assert!(!is_congested(behind(FILE)) && !is_congested(marked(DIRTY_FILE)));
+        assert!(!is_congested(IN_FLIGHT));
     }
 }

@@ -93,3 +93,53 @@ impl PassStats {
         self.immediate != 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stats(folios: &[(Notes, usize)]) -> PassStats {
+        let mut stats = PassStats::default();
+        folios
+            .iter()
+            .for_each(|(notes, pages)| stats.add(*notes, *pages));
+        stats
+    }
+
+    const CLEAN: Notes = Notes::SCANNED.union(Notes::FILE);
+    const DIRTY: Notes = CLEAN.union(Notes::DIRTY).union(Notes::UNQUEUED_DIRTY);
+    const IN_FLIGHT: Notes = CLEAN.union(Notes::DIRTY).union(Notes::WRITEBACK);
+
+    #[test]
+    fn folios_count_by_their_pages() {
+        let stats = stats(&[(DIRTY, 4), (CLEAN, 1), (Notes::empty(), 2)]);
+        assert_eq!((stats.taken, stats.scanned, stats.file_taken), (7, 5, 5));
+        assert_eq!((stats.dirty, stats.unqueued_dirty), (4, 4));
+        assert_eq!((stats.writeback, stats.immediate), (0, 0));
+    }
+
+    #[test]
+    fn a_bit_is_set_if_all_pages_were_so() {
+        let bits = |folios: &[_]| stats(folios).node_bits();
+        assert_eq!(bits(&[(DIRTY, 1), (DIRTY, 8)]), NodeBits::DIRTY);
+        assert_eq!(bits(&[(DIRTY, 1), (CLEAN, 1)]), NodeBits::empty());
+        assert_eq!(bits(&[(IN_FLIGHT, 1)]), NodeBits::WRITEBACK);
+        assert_eq!(bits(&[(IN_FLIGHT, 1), (CLEAN, 1)]), NodeBits::empty());
+        let stuck = DIRTY | Notes::CONGESTED;
+        let both = NodeBits::CONGESTED | NodeBits::DIRTY;
+        assert_eq!(bits(&[(stuck, 1)]), both);
+        assert_eq!(bits(&[(stuck, 1), (IN_FLIGHT, 1)]), NodeBits::empty());
+    }
+
+    #[test]
+    fn nothing_follows_from_a_pass_without_files() {
+        assert_eq!(stats(&[]).node_bits(), NodeBits::empty());
+        assert_eq!(stats(&[(Notes::SCANNED, 5)]).node_bits(), NodeBits::empty());
+    }
+
+    #[test]
+    fn kswapd_naps_after_it_met_a_page_twice() {
+        assert!(!stats(&[(IN_FLIGHT, 1)]).should_nap());
+        assert!(stats(&[(CLEAN | Notes::IMMEDIATE, 1)]).should_nap());
+    }
+}

@@ -109,3 +109,169 @@ fn share(pages: usize, of: u64, whole: u64) -> usize {
     let product = pages as u128 * u128::from(of);
     product.div_ceil(u128::from(whole)) as usize
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inputs() -> ScanInputs {
+        ScanInputs {
+            eligible: PerList::each(|list| [40_960, 81_920, 4096, 8192][list.idx()]),
+            priority: 12,
+            swappiness: 60,
+            can_swap: true,
+            scope: Scope::Node,
+            file_is_tiny: false,
+            inactive_is_low: PerKind {
+                anon: true,
+                file: true,
+            },
+        }
+    }
+
+    const EVEN: Shares = Shares {
+        of: PerKind {
+            anon: 100,
+            file: 100,
+        },
+        whole: 201,
+    };
+
+    fn targets(mode: ScanMode, inputs: &ScanInputs, shares: Shares) -> [usize; 4] {
+        let scan = scan_targets(mode, inputs, shares);
+        LruList::EVICTABLE.map(|list| scan.targets[list])
+    }
+
+    // ---- the mode, rule by rule ----
+
+    #[test]
+    fn without_room_in_swap_only_files_are_scanned() {
+        let full = ScanInputs {
+            can_swap: false,
+            priority: 0,
+            file_is_tiny: true,
+            ..inputs()
+        };
+        assert_eq!(scan_mode(&full), ScanMode::FileOnly);
+    }
+
+    #[test]
+    fn swappiness_0_spares_anonymous_folios_of_groups_altogether() {
+        let group = ScanInputs {
+            scope: Scope::Group,
+            swappiness: 0,
+            ..inputs()
+        };
+        assert_eq!(scan_mode(&group), ScanMode::FileOnly);
+        let node = ScanInputs {
+            scope: Scope::Node,
+            ..group
+        };
+        assert_eq!(scan_mode(&node), ScanMode::Fraction);
+    }
+
+    #[test]
+    fn at_priority_0_everything_is_scanned_alike_if_anything_may_be_swapped() {
+        let last = ScanInputs {
+            priority: 0,
+            file_is_tiny: true,
+            ..inputs()
+        };
+        assert_eq!(scan_mode(&last), ScanMode::Equal);
+        let spared = ScanInputs {
+            swappiness: 0,
+            ..last
+        };
+        assert_eq!(scan_mode(&spared), ScanMode::Fraction);
+    }
+
+    #[test]
+    fn tiny_files_are_spared_while_anonymous_folios_lie_unused() {
+        let tiny = ScanInputs {
+            file_is_tiny: true,
+            inactive_is_low: PerKind::default(),
+            ..inputs()
+        };
+        assert_eq!(scan_mode(&tiny), ScanMode::AnonOnly);
+        let group = ScanInputs {
+            scope: Scope::Group,
+            ..tiny
+        };
+        assert_eq!(scan_mode(&group), ScanMode::FileOnly);
+        let mut few = tiny;
+        few.eligible[LruList::InactiveAnon] = 4095;
+        assert_eq!(scan_mode(&few), ScanMode::FileOnly);
+        let in_use = ScanInputs {
+            inactive_is_low: PerKind {
+                anon: true,
+                file: false,
+            },
+            ..tiny
+        };
+        assert_eq!(scan_mode(&in_use), ScanMode::FileOnly);
+    }
+
+    #[test]
+    fn unused_files_go_first() {
+        let unused = ScanInputs {
+            inactive_is_low: PerKind {
+                anon: false,
+                file: false,
+            },
+            ..inputs()
+        };
+        assert_eq!(scan_mode(&unused), ScanMode::FileOnly);
+        let mut few = unused;
+        few.eligible[LruList::InactiveFile] = 4095;
+        assert_eq!(scan_mode(&few), ScanMode::Fraction);
+        assert_eq!(scan_mode(&inputs()), ScanMode::Fraction);
+    }
+
+    #[test]
+    fn files_are_tiny_if_all_of_them_would_not_do() {
+        assert!(file_is_tiny(60, 40, 100));
+        assert!(!file_is_tiny(61, 40, 100));
+    }
+
+    // ---- the targets ----
+
+    #[test]
+    fn a_mode_scans_its_kinds_and_no_other() {
+        let of = |mode| targets(mode, &inputs(), EVEN);
+        assert_eq!(of(ScanMode::Equal), [10, 20, 1, 2]);
+        assert_eq!(of(ScanMode::FileOnly), [0, 0, 1, 2]);
+        assert_eq!(of(ScanMode::AnonOnly), [10, 20, 0, 0]);
+        assert_eq!(
+            scan_targets(ScanMode::AnonOnly, &inputs(), EVEN).lru_pages,
+            135_168
+        );
+    }
+
+    #[test]
+    fn each_priority_doubles_what_is_looked_at_up_to_everything() {
+        let at = |priority| {
+            let inputs = ScanInputs {
+                priority,
+                ..inputs()
+            };
+            targets(ScanMode::Equal, &inputs, EVEN)
+        };
+        assert_eq!(at(11), [20, 40, 2, 4]);
+        assert_eq!(at(0), [40_960, 81_920, 4096, 8192]);
+    }
+
+    #[test]
+    fn shares_are_rounded_up_so_that_short_lists_are_not_passed_over() {
+        // 10 · 100 / 201, 20 · 100 / 201 and so on.
+        let of = targets(ScanMode::Fraction, &inputs(), EVEN);
+        assert_eq!(of, [5, 10, 1, 1]);
+        let one_sided = Shares {
+            of: PerKind { anon: 0, file: 200 },
+            whole: 201,
+        };
+        assert_eq!(
+            targets(ScanMode::Fraction, &inputs(), one_sided)[..2],
+            [0, 0]
+        );
+    }
+}

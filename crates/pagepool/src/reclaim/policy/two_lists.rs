@@ -6,10 +6,13 @@
 //!   written once and never again ages the folios that are in use.
 //! - Anonymous folios leave shadows, as only these can tell a working set that does not fit from one that
 //!   was started inactive without need.
+//! - A folio that comes back may take the place of any folio that its refault distance does not tell of,
+//!   of the other kind too: with both tracked by one clock, active files alone say too little.
 //! - Lists are weighed by what they cost in refaults and writes, not by rotations, which say nothing
 //!   about I/O.
 //!
-//! Not taken: nothing. [`TwoLists::V5_0`] keeps the old rules side by side, for comparison.
+//! [`TwoLists::V5_0`] is the old rules side by side, so that the two can be compared. What both share
+//! (whole lists for the inactive ratio, tiny files judged once a pass) is said where it is.
 
 use super::balance_lists::{self, Balance};
 use super::history::{self, History};
@@ -113,5 +116,163 @@ impl Policy for TwoLists {
         can_swap: bool,
     ) -> Refault {
         Refault::judge(distance, self.rivals.pages(kind, sizes, can_swap), shadow)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reclaim::policy::PerKind;
+    use crate::reclaim::policy::scan_count::Scope;
+    use crate::reclaim::policy::workingset::Buckets;
+
+    const FRESH_ANON: Newcomer = Newcomer {
+        kind: FolioKind::Anon,
+        arrival: Arrival::Fresh,
+        locked: false,
+        cold: false,
+    };
+    const FRESH_FILE: Newcomer = Newcomer {
+        kind: FolioKind::File,
+        ..FRESH_ANON
+    };
+
+    fn list(policy: TwoLists, newcomer: Newcomer) -> LruList {
+        policy.place(&newcomer).list
+    }
+
+    #[test]
+    fn fresh_folios_start_inactive_but_anonymous_ones_of_old() {
+        let (old, new) = (TwoLists::V5_0, TwoLists::REFINED);
+        assert_eq!(list(old, FRESH_ANON), LruList::ActiveAnon);
+        assert_eq!(list(new, FRESH_ANON), LruList::InactiveAnon);
+        for policy in [old, new] {
+            assert_eq!(list(policy, FRESH_FILE), LruList::InactiveFile);
+        }
+    }
+
+    #[test]
+    fn hints_outrank_the_start() {
+        let cold = Newcomer {
+            cold: true,
+            ..FRESH_ANON
+        };
+        assert_eq!(list(TwoLists::V5_0, cold), LruList::InactiveAnon);
+        let locked = Newcomer {
+            locked: true,
+            ..FRESH_ANON
+        };
+        assert_eq!(list(TwoLists::V5_0, locked), LruList::Unevictable);
+    }
+
+    #[test]
+    fn folios_that_come_back_start_where_their_shadow_says() {
+        for (refault, expected, workingset) in [
+            (Refault::Transition, LruList::InactiveFile, false),
+            (Refault::Activate, LruList::ActiveFile, false),
+            (Refault::Restore, LruList::ActiveFile, true),
+        ] {
+            let back = Newcomer {
+                arrival: Arrival::Back(refault),
+                ..FRESH_FILE
+            };
+            let expected = Placement {
+                list: expected,
+                workingset,
+            };
+            assert_eq!(TwoLists::REFINED.place(&back), expected, "{refault:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_read_ahead_has_yet_to_prove_itself() {
+        let ahead = Newcomer {
+            arrival: Arrival::ReadAhead,
+            ..FRESH_ANON
+        };
+        for policy in [TwoLists::V5_0, TwoLists::REFINED] {
+            assert_eq!(list(policy, ahead), LruList::InactiveAnon);
+        }
+    }
+
+    #[test]
+    fn anonymous_folios_leave_shadows_where_they_start_inactive() {
+        assert!(!TwoLists::V5_0.leaves_shadow(FolioKind::Anon));
+        assert!(TwoLists::V5_0.leaves_shadow(FolioKind::File));
+        assert!(FolioKind::ALL.map(|kind| TwoLists::REFINED.leaves_shadow(kind)) == [true; 2]);
+    }
+
+    #[test]
+    fn a_deficit_can_be_made_up_by_the_other_kind_where_both_are_tracked() {
+        // Ten active files and a thousand anonymous pages.
+        let sizes = PerList::each(|list| [500, 500, 0, 10][list.idx()]);
+        let shadow = Buckets::for_pages(4096).shadow(0, false);
+        let refault = |policy: TwoLists, can_swap| {
+            policy.refault(FolioKind::File, 100, shadow, &sizes, can_swap)
+        };
+        assert_eq!(refault(TwoLists::V5_0, true), Refault::Transition);
+        assert_eq!(refault(TwoLists::REFINED, true), Refault::Activate);
+        assert_eq!(refault(TwoLists::REFINED, false), Refault::Transition);
+    }
+
+    #[test]
+    fn each_weighs_by_what_it_knows() {
+        let inputs = ScanInputs {
+            eligible: PerList::each(|_| 100_000),
+            priority: 4,
+            swappiness: 100,
+            can_swap: true,
+            scope: Scope::Node,
+            file_is_tiny: false,
+            inactive_is_low: PerKind {
+                anon: true,
+                file: true,
+            },
+        };
+        let anon_part = |policy: TwoLists, history: &History| {
+            let scan = policy.scan_targets(&inputs, history);
+            scan.targets.of_kind(FolioKind::Anon) as f64 / scan.targets.total() as f64
+        };
+        let mut rotated = History::default();
+        rotated.note_scanned(FolioKind::Anon, 1000);
+        rotated.note_rotated(FolioKind::Anon, 1000);
+        rotated.note_scanned(FolioKind::File, 1000);
+        assert!(anon_part(TwoLists::V5_0, &rotated) < 0.01);
+        assert!((anon_part(TwoLists::REFINED, &rotated) - 0.5).abs() < 0.01);
+
+        let mut costly = History::default();
+        costly.charge(FolioKind::Anon, 10_000, 400_000);
+        assert!((anon_part(TwoLists::V5_0, &costly) - 0.5).abs() < 0.01);
+        assert!((anon_part(TwoLists::REFINED, &costly) - 1.0 / 3.0).abs() < 0.01);
+    }
+
+    /// A stream of folios that are used once goes by while a few are used again and again.
+    #[test]
+    fn what_is_used_once_leaves_before_what_is_used_often() {
+        let used = Candidate {
+            kind: FolioKind::Anon,
+            accessed: true,
+            referenced: false,
+            locked: false,
+            sticky: false,
+            cold: false,
+        };
+        let policy = TwoLists::REFINED;
+        let first = policy.judge(&used);
+        let again = |accessed| Candidate {
+            accessed,
+            referenced: first.referenced,
+            ..used
+        };
+        let often = policy.judge(&again(true)).verdict;
+        let once = policy.judge(&again(false)).verdict;
+        assert_eq!(
+            (first.verdict, often, once),
+            (
+                verdict::Verdict::Keep,
+                verdict::Verdict::Activate,
+                verdict::Verdict::Reclaim
+            )
+        );
     }
 }

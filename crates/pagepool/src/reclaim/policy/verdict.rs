@@ -120,3 +120,128 @@ pub(crate) fn age(candidate: &Candidate) -> Aging {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNUSED: Candidate = Candidate {
+        kind: FolioKind::File,
+        accessed: false,
+        referenced: false,
+        locked: false,
+        sticky: false,
+        cold: false,
+    };
+    const USED: Candidate = Candidate {
+        accessed: true,
+        ..UNUSED
+    };
+
+    fn anon(candidate: Candidate) -> Candidate {
+        Candidate {
+            kind: FolioKind::Anon,
+            ..candidate
+        }
+    }
+
+    fn verdict(evidence: Evidence, candidate: Candidate) -> Verdict {
+        judge(evidence, &candidate).verdict
+    }
+
+    #[test]
+    fn what_was_not_used_goes() {
+        for evidence in [Evidence::OneUse, Evidence::TwoUses] {
+            assert_eq!(verdict(evidence, UNUSED), Verdict::Reclaim);
+            assert_eq!(verdict(evidence, anon(UNUSED)), Verdict::Reclaim);
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_used_twice_becomes_active() {
+        let first = judge(Evidence::OneUse, &USED);
+        assert_eq!(first.verdict, Verdict::Keep);
+        assert!(first.referenced);
+        let again = Candidate {
+            referenced: first.referenced,
+            ..USED
+        };
+        assert_eq!(verdict(Evidence::OneUse, again), Verdict::Activate);
+    }
+
+    #[test]
+    fn a_file_that_was_used_once_goes_on_its_second_visit_if_it_is_clean() {
+        let seen = Candidate {
+            referenced: true,
+            ..UNUSED
+        };
+        let judged = judge(Evidence::TwoUses, &seen);
+        assert_eq!(judged.verdict, Verdict::ReclaimClean);
+        assert!(!judged.referenced, "and on its third in any case");
+        assert_eq!(verdict(Evidence::TwoUses, anon(seen)), Verdict::Reclaim);
+    }
+
+    #[test]
+    fn one_use_makes_anonymous_folios_active_only_where_they_start_so() {
+        let one = judge(Evidence::OneUse, &anon(USED));
+        assert_eq!((one.verdict, one.referenced), (Verdict::Activate, false));
+        let two = judge(Evidence::TwoUses, &anon(USED));
+        assert_eq!((two.verdict, two.referenced), (Verdict::Keep, true));
+    }
+
+    #[test]
+    fn a_sticky_folio_needs_one_use_but_needs_it() {
+        let sticky = |candidate| Candidate {
+            sticky: true,
+            ..candidate
+        };
+        assert_eq!(verdict(Evidence::OneUse, sticky(USED)), Verdict::Activate);
+        assert_eq!(verdict(Evidence::OneUse, sticky(UNUSED)), Verdict::Reclaim);
+    }
+
+    #[test]
+    fn a_locked_folio_is_taken_so_that_it_can_be_set_aside() {
+        let locked = Candidate {
+            locked: true,
+            referenced: true,
+            ..USED
+        };
+        let judged = judge(Evidence::OneUse, &locked);
+        assert_eq!(
+            (judged.verdict, judged.referenced),
+            (Verdict::Reclaim, false)
+        );
+        assert_eq!(age(&locked), Aging::SetAside);
+    }
+
+    #[test]
+    fn a_cold_folio_goes_dirty_or_not_unless_it_was_used_since() {
+        let cold = |candidate| Candidate {
+            cold: true,
+            referenced: true,
+            ..candidate
+        };
+        assert_eq!(verdict(Evidence::OneUse, cold(UNUSED)), Verdict::Reclaim);
+        assert_eq!(verdict(Evidence::OneUse, cold(USED)), Verdict::Activate);
+    }
+
+    #[test]
+    fn from_the_active_list_even_used_folios_go_on_but_count_as_rotated() {
+        assert_eq!(age(&UNUSED), Aging::Deactivate { rotated: false });
+        assert_eq!(age(&USED), Aging::Deactivate { rotated: true });
+    }
+
+    #[test]
+    fn only_sticky_files_in_use_stay_active() {
+        let sticky = |candidate| Candidate {
+            sticky: true,
+            ..candidate
+        };
+        assert_eq!(age(&sticky(USED)), Aging::Keep);
+        assert_eq!(age(&sticky(UNUSED)), Aging::Deactivate { rotated: false });
+        assert_eq!(
+            age(&sticky(anon(USED))),
+            Aging::Deactivate { rotated: true }
+        );
+    }
+}

@@ -21,7 +21,8 @@
 //! bucket too long; one of more than a whole turn is taken for a short one, which activates a folio too
 //! many.
 //!
-//! Anonymous folios leave shadows too (spec 9.19): both kinds use one clock.
+//! Anonymous folios leave shadows too (spec 9.19): both kinds use one clock. Of which node's clock a
+//! shadow is, the kernel keeps in it; here the folio's slot remembers its node.
 
 use super::tables::PerList;
 use crate::node::lru_list::FolioKind;
@@ -147,6 +148,102 @@ impl Refault {
         match self {
             Refault::Transition => false,
             Refault::Activate | Refault::Restore => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SMALL: Buckets = Buckets::for_pages(1000);
+
+    #[test]
+    fn buckets_are_of_one_age_until_fifteen_bits_do_not_hold_them() {
+        let order = |pages| Buckets::for_pages(pages).order;
+        assert_eq!([0, 1, 2, 1000, 1 << 15].map(order), [0; 5]);
+        assert_eq!(order((1 << 15) + 1), 1);
+        assert_eq!(order(1 << 16), 1);
+        assert_eq!(order(1 << 18), 3, "1 GiB");
+        assert_eq!(order(1 << 27), 12, "512 GiB");
+    }
+
+    #[test]
+    fn a_shadow_keeps_the_age_and_the_mark() {
+        for workingset in [false, true] {
+            let shadow = SMALL.shadow(77, workingset);
+            assert_eq!(Shadow::from_raw(shadow.raw()), shadow);
+            assert_eq!(shadow.was_workingset(), workingset);
+            assert_eq!(SMALL.distance(100, shadow), 23);
+        }
+    }
+
+    #[test]
+    fn distances_span_the_end_of_the_clock() {
+        let shadow = SMALL.shadow((1 << 15) - 3, true);
+        assert_eq!(SMALL.distance((1 << 15) + 4, shadow), 7);
+        let last = SMALL.shadow(u64::MAX, false);
+        assert_eq!(SMALL.distance(4, last), 5);
+    }
+
+    #[test]
+    fn a_distance_of_a_whole_turn_is_taken_for_none() {
+        assert_eq!(SMALL.distance(5 + (1 << 15), SMALL.shadow(5, false)), 0);
+    }
+
+    #[test]
+    fn who_comes_back_soon_starts_active() {
+        let (plain, marked) = (SMALL.shadow(0, false), SMALL.shadow(0, true));
+        assert_eq!(Refault::judge(100, 100, plain), Refault::Activate);
+        assert_eq!(Refault::judge(101, 100, plain), Refault::Transition);
+        assert_eq!(Refault::judge(100, 100, marked), Refault::Restore);
+        assert_eq!(Refault::judge(101, 100, marked), Refault::Transition);
+        assert!(Refault::Activate.activates() && Refault::Restore.activates());
+        assert!(!Refault::Transition.activates());
+    }
+
+    #[test]
+    fn rivals_are_active_folios_or_all_that_the_distance_does_not_tell_of() {
+        // Inactive and active anonymous pages, then files.
+        let sizes = PerList::each(|list| [1, 20, 300, 4000][list.idx()]);
+        let old = |kind| Rivals::ActiveOfItsKind.pages(kind, &sizes, true);
+        assert_eq!((old(FolioKind::Anon), old(FolioKind::File)), (20, 4000));
+        let all = |kind, can_swap| Rivals::AllOthers.pages(kind, &sizes, can_swap);
+        assert_eq!(all(FolioKind::File, true), 4021);
+        assert_eq!(all(FolioKind::File, false), 4000);
+        assert_eq!(all(FolioKind::Anon, true), 4320);
+    }
+
+    proptest! {
+        #[test]
+        fn a_distance_is_right_but_for_one_bucket(
+            then in any::<u64>(),
+            pages in 1_usize..1 << 30,
+            part in 0.0..1.0_f64,
+            mark in any::<bool>(),
+        ) {
+            let buckets = Buckets::for_pages(pages);
+            let bucket = 1_u64 << buckets.order;
+            // As far as a turn of the clock reaches, less the bucket that is lost.
+            let passed = (part * (pages as u64 - 1) as f64) as u64;
+            let passed = passed.min(buckets.mask() + 1 - bucket);
+            let distance = buckets.distance(then.wrapping_add(passed), buckets.shadow(then, mark));
+            prop_assert!(distance >= passed, "{distance} for {passed}");
+            prop_assert!(distance - passed < bucket, "{distance} for {passed}");
+        }
+
+        #[test]
+        fn the_clock_takes_all_pages_to_go_around(pages in 1_usize..1 << 40) {
+            let turn = Buckets::for_pages(pages).mask() + 1;
+            prop_assert!(turn >= pages as u64);
+        }
+
+        #[test]
+        fn the_mark_does_not_disturb_the_age(now in any::<u64>(), then in any::<u64>()) {
+            let distance = |mark| SMALL.distance(now, SMALL.shadow(then, mark));
+            prop_assert_eq!(distance(false), distance(true));
         }
     }
 }
