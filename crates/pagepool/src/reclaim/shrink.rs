@@ -118,7 +118,7 @@ impl<'a> Reclaimer<'a> {
             self.state.policy.scan_targets(&inputs, history)
         });
 
-        let thoroughness = Thoroughness::of(sc.who, sc.priority);
+        let thoroughness = Thoroughness::of(sc.who, sc.priority, sc.nr_to_reclaim);
         let targets = worth_a_write(targets.targets, &inputs.eligible);
         let mut pass = ScanLoop::new(targets, sc.nr_to_reclaim, thoroughness);
         let mut writer = Writer::new(*self, node);
