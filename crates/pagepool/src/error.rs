@@ -241,6 +241,9 @@ pub enum BuildError {
         /// What the system said.
         source: io::Error,
     },
+    /// A swap area could not be set up.
+    #[error("cannot set up swap: {0}")]
+    Swap(Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// An invariant that does not hold: which, and where.

@@ -37,6 +37,7 @@ use std::time::Duration;
 use crate::error::AllocError;
 use crate::gfp::Gfp;
 use crate::node::{Granted, Nodes};
+use crate::sync::clock::Instant;
 use crate::sync::cpu;
 use crate::types::{Migratetype, Order, ZoneType};
 use crate::zone::watermark::AllocFlags;
@@ -47,8 +48,9 @@ pub(crate) use retry::{CompactPriority, CompactResult};
 
 /// Frees memory on behalf of a request, in the requesting thread.
 pub(crate) trait Reclaim: Sync {
-    /// Tries to free enough for the request; returns how many pages were freed.
-    fn reclaim(&self, request: &Request) -> usize;
+    /// Tries to free enough for the request, until the deadline; returns how many pages were freed, or 1
+    /// if something else makes it worth to look again.
+    fn reclaim(&self, request: &Request, deadline: Option<Instant>) -> usize;
 
     /// Pages of a zone that might be reclaimed.
     fn reclaimable_pages(&self, zone: &crate::zone::Zone) -> usize;

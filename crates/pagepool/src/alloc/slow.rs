@@ -168,7 +168,7 @@ impl<'a> SlowPath<'a> {
         });
         let freed = {
             let _memalloc = scope::enter(scope::ScopeKind::Memalloc);
-            reclaimer.reclaim(&self.request)
+            reclaimer.reclaim(&self.request, self.deadline)
         };
         if freed == 0 {
             return Continue(false);

@@ -39,7 +39,7 @@ struct FakeReclaim<'a> {
 }
 
 impl Reclaim for FakeReclaim<'_> {
-    fn reclaim(&self, _request: &Request) -> usize {
+    fn reclaim(&self, _request: &Request, _deadline: Option<Instant>) -> usize {
         assert!(scope::is_memalloc(), "a reclaimer may use the reserves");
         let call = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
         if let (Some(nodes), true) = (self.nodes, call == self.at_call) {
@@ -567,6 +567,7 @@ fn a_mask_that_excludes_all_memory_is_the_cause() {
     let nodes = nodes(&[[0, 64, 0], [0, 64, 0]], 8);
     let allocator = bare(&nodes, Duration::ZERO);
     let only = |allowed: &[usize]| Placement {
+        purpose: Purpose::Raw,
         mask: mask(allowed),
         preferred: Some(NodeId::at(0)),
         patience: None,
@@ -598,6 +599,7 @@ fn thisnode_narrows_the_mask_and_does_not_widen_it() {
     let nodes = nodes(&[[0, 64, 0], [0, 64, 0]], 0);
     let allocator = bare(&nodes, Duration::ZERO);
     let forbidden = Placement {
+        purpose: Purpose::Raw,
         mask: mask(&[1]),
         preferred: Some(NodeId::at(0)),
         patience: None,
@@ -756,7 +758,7 @@ struct HungryReclaim<'a> {
 }
 
 impl Reclaim for HungryReclaim<'_> {
-    fn reclaim(&self, _request: &Request) -> usize {
+    fn reclaim(&self, _request: &Request, _deadline: Option<Instant>) -> usize {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let allocator = Allocator {
             reclaimer: Some(self),

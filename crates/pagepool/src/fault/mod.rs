@@ -9,18 +9,27 @@
 
 #![forbid(unsafe_code)]
 
+mod read_in;
+
 use std::time::Duration;
 
 use crate::alloc::{Allocator, Placement, Purpose};
+use crate::backing::Entry;
 use crate::error::{AccessError, AllocError};
 use crate::folio::{FolioId, FolioSlot, FolioWord, Frames, Landing, Mark, Vacated};
 use crate::gfp::Gfp;
-use crate::node::Custodian;
 use crate::node::lru::kind_of;
-use crate::node::lru_list::LruList;
+use crate::node::lru_list::FolioKind;
+use crate::node::{Custodian, Node};
+use crate::reclaim::Reclaimer;
+use crate::reclaim::policy::workingset::{Refault, Shadow};
+use crate::reclaim::policy::{Arrival, Newcomer};
+use crate::swap::ReadAhead as ReadAheadState;
 use crate::sync::clock::Instant;
-use crate::types::{Order, PAGE_SIZE};
-use crate::zone::vmstat::VmEvent;
+use crate::types::{NodeId, Order, PAGE_SIZE, Pfn};
+use crate::zone::vmstat::{NodeItem, VmEvent};
+
+use read_in::ReadAhead;
 
 /// What a fault may do to get its memory.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +58,10 @@ pub(crate) struct Faulter<'a> {
     pub(crate) allocator: Allocator<'a>,
     /// Where folios are.
     pub(crate) custodian: Custodian<'a>,
+    /// Where contents are kept, and who judges folios.
+    pub(crate) reclaimer: Reclaimer<'a>,
+    /// How much is read around a slot of swap.
+    pub(crate) read_ahead: &'a ReadAheadState,
     /// Whether freed memory is filled with a pattern, and checked.
     pub(crate) hardened: bool,
 }
@@ -65,6 +78,9 @@ struct Fault<'a> {
 
 impl<'a> Faulter<'a> {
     /// Brings a folio back, if it is away and nobody else does, and hands it to `landing`.
+    ///
+    /// # Errors
+    /// What kept it away; it is as it was.
     pub(crate) fn fault(
         &self,
         folio: FolioId,
@@ -75,16 +91,42 @@ impl<'a> Faulter<'a> {
         let Ok(word) = slot.begin_fault() else {
             return Ok(Claim::Taken);
         };
-        let fault = Fault {
-            custodian: self.custodian,
-            folio,
-            slot,
-            from: word.location(),
-            is_over: false,
-        };
-        let mut frames = self.take_frames(slot.order(), terms)?;
+        let fault = Fault::new(self.custodian, folio, slot, word.location());
+        self.serve(fault, landing, terms).map(Claim::Done)
+    }
+
+    /// Brings a folio back that is thought to be at `entry`, if it is.
+    ///
+    /// # Errors
+    /// As [`fault`](Self::fault).
+    pub(crate) fn bring_back_from(
+        &self,
+        folio: FolioId,
+        entry: Entry,
+        terms: Terms,
+    ) -> Result<(), AccessError> {
+        let slot = self.custodian.folios.slot(folio);
+        if slot.begin_fault_at(entry.raw()).is_err() {
+            return Ok(());
+        }
+        let fault = Fault::new(self.custodian, folio, slot, entry.raw());
+        self.serve(fault, Landing::Idle, terms)?;
+        Ok(())
+    }
+
+    fn serve(
+        &self,
+        fault: Fault<'_>,
+        landing: Landing,
+        terms: Terms,
+    ) -> Result<FolioWord, AccessError> {
+        let mut frames = self.take_frames(fault.slot.order(), terms)?;
         match self.fill(&fault, &mut frames, terms) {
-            Ok(()) => Ok(fault.publish(frames, landing)),
+            Ok(ahead) => {
+                let word = self.publish(fault, frames, landing);
+                self.publish_ahead(ahead);
+                Ok(word)
+            }
             Err(error) => {
                 self.give_up(frames);
                 Err(error)
@@ -122,44 +164,134 @@ impl<'a> Faulter<'a> {
         &self,
         fault: &Fault<'_>,
         frames: &mut Frames<'_>,
-        _terms: Terms,
-    ) -> Result<(), AccessError> {
-        debug_assert_eq!(fault.from, 0);
-        frames.zero();
-        Ok(())
+        terms: Terms,
+    ) -> Result<ReadAhead<'a>, AccessError> {
+        match Entry::from_raw(fault.from) {
+            Some(entry) => self.read_in(entry, frames, terms),
+            None => {
+                frames.zero();
+                Ok(ReadAhead::none())
+            }
+        }
+    }
+
+    /// Publishes that a folio is back; returns its word.
+    fn publish(&self, mut fault: Fault<'_>, frames: Frames<'_>, landing: Landing) -> FolioWord {
+        let (pfn, order) = (frames.pfn(), frames.order());
+        let _ = frames.into_taken();
+        let Fault {
+            folio, slot, from, ..
+        } = fault;
+        let Custodian { nodes, folios, .. } = self.custodian;
+        let node = nodes.node(pfn.node());
+        let placement = self
+            .reclaimer
+            .state
+            .policy
+            .place(&self.newcomer(&fault, order));
+        node.map().set_owner(pfn, Some(folio.get()));
+        node.map().set_copy(pfn, from);
+        node.expect_on_lru(pfn, placement.workingset);
+        self.custodian.count_resident(folio, pfn, order, 1);
+
+        fault.is_over = true;
+        let released = slot.end_fault(pfn.get(), landing);
+        nodes.events().count(VmEvent::Pgfault);
+        if released.word.is_dead() {
+            self.end_late(folio, node, pfn, order, from);
+        } else {
+            node.add_to_lru(folios, folio, pfn, order, placement.list);
+        }
+        if released.wake {
+            folios.waiters().wake(folio);
+        }
+        released.word
+    }
+
+    /// The folio's owner has dropped it meanwhile, and left everything to who brought it back.
+    fn end_late(&self, folio: FolioId, node: &Node, pfn: Pfn, order: Order, from: u32) {
+        node.clear_lru(pfn);
+        node.map().set_owner(pfn, None);
+        node.map().set_copy(pfn, 0);
+        self.custodian.count_resident(folio, pfn, order, -1);
+        self.custodian.frames.free_frames(Vacated::new(pfn, order));
+        self.custodian.bury(folio, from);
+    }
+
+    fn newcomer(&self, fault: &Fault<'_>, order: Order) -> Newcomer {
+        let slot = fault.slot;
+        let kind = kind_of(self.custodian.folios, fault.folio);
+        let was_evicted = slot.clear(Mark::Evicted);
+        let arrival = if slot.is(Mark::ReadAhead) {
+            Arrival::ReadAhead
+        } else if was_evicted {
+            Arrival::Back(self.refault(slot, kind, order))
+        } else {
+            Arrival::Fresh
+        };
+        Newcomer {
+            kind,
+            arrival,
+            locked: slot.is(Mark::Locked),
+            cold: slot.clear(Mark::Cold),
+        }
+    }
+
+    /// Judges how soon the folio came back (kernel: `workingset_refault`).
+    fn refault(&self, slot: &FolioSlot, kind: FolioKind, order: Order) -> Refault {
+        let (node, shadow) = slot.shadow();
+        let node = self.allocator.nodes.node(NodeId::at(usize::from(node)));
+        let shadow = Shadow::from_raw(shadow);
+        let state = self.reclaimer.state;
+        let distance = state.buckets.distance(node.lru().age(), shadow);
+        let sizes = Reclaimer::all_sizes(node);
+        let can_swap = self.reclaimer.swap.free_pages() > 0;
+        let refault = state
+            .policy
+            .refault(kind, distance, shadow, &sizes, can_swap);
+
+        let pages = order.pages();
+        let [refaults, activations, restorations] = items(kind);
+        node.count(refaults, pages as i64);
+        state
+            .node(node.id())
+            .history(|history| history.charge(kind, pages, sizes.total()));
+        if refault.activates() {
+            node.count(activations, pages as i64);
+            node.lru().advance_age(pages);
+        }
+        if refault == Refault::Restore {
+            node.count(restorations, pages as i64);
+        }
+        refault
     }
 }
 
-impl Fault<'_> {
-    /// Publishes that the folio is back.
-    fn publish(mut self, frames: Frames<'_>, landing: Landing) -> Claim {
-        let (pfn, order) = (frames.pfn(), frames.order());
-        let _ = frames.into_taken();
-        let Custodian { nodes, folios, .. } = self.custodian;
-        let node = nodes.node(pfn.node());
-        node.map().set_owner(pfn, Some(self.folio.get()));
-        node.map().set_copy(pfn, self.from);
-        node.expect_on_lru(pfn, false);
-        self.custodian.count_resident(self.folio, pfn, order, 1);
-        self.is_over = true;
-        let released = self.slot.end_fault(pfn.get(), landing);
-        nodes.events().count(VmEvent::Pgfault);
-        if released.word.is_dead() {
-            // Its owner has dropped it meanwhile, and left everything to us.
-            node.clear_lru(pfn);
-            node.map().set_owner(pfn, None);
-            node.map().set_copy(pfn, 0);
-            self.custodian.count_resident(self.folio, pfn, order, -1);
-            self.custodian.frames.free_frames(Vacated::new(pfn, order));
-            self.custodian.bury(self.folio, self.from);
-        } else {
-            let list = kind_of(folios, self.folio).inactive();
-            node.add_to_lru(folios, self.folio, pfn, order, list);
+/// What counts refaults of a kind, those that activate, and those that restore.
+fn items(kind: FolioKind) -> [NodeItem; 3] {
+    match kind {
+        FolioKind::Anon => [
+            NodeItem::WorkingsetRefaultAnon,
+            NodeItem::WorkingsetActivateAnon,
+            NodeItem::WorkingsetRestoreAnon,
+        ],
+        FolioKind::File => [
+            NodeItem::WorkingsetRefaultFile,
+            NodeItem::WorkingsetActivateFile,
+            NodeItem::WorkingsetRestoreFile,
+        ],
+    }
+}
+
+impl<'a> Fault<'a> {
+    fn new(custodian: Custodian<'a>, folio: FolioId, slot: &'a FolioSlot, from: u32) -> Fault<'a> {
+        Fault {
+            custodian,
+            folio,
+            slot,
+            from,
+            is_over: false,
         }
-        if released.wake {
-            folios.waiters().wake(self.folio);
-        }
-        Claim::Done(released.word)
     }
 }
 

@@ -49,12 +49,15 @@ pub(crate) struct FolioTable {
 }
 
 impl FolioTable {
+    /// The most folios that a table can be for.
+    pub(crate) const MAX: usize = u32::MAX as usize - 1;
+
     /// Returns a table for so many folios, which costs memory only for those there are.
     ///
     /// # Errors
     /// [`BuildError::Map`] if the system has no room for it.
     pub(crate) fn new(max_folios: usize) -> Result<FolioTable, BuildError> {
-        assert!(u32::try_from(max_folios).is_ok_and(|max| max < u32::MAX));
+        assert!(max_folios <= Self::MAX, "{max_folios} folios");
         Ok(FolioTable {
             slots: ZeroedTable::new(max_folios, "the table of folios")?,
             vacancies: CoreMutex::new(Vacancies::default()),

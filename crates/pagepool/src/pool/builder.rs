@@ -3,14 +3,18 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::tunables::{check, check_fraction, check_min_free, check_scale_factor};
 use super::{Inner, PagePool};
 use crate::arena::{ArenaOptions, HugePages, Topology};
+use crate::backing::{PoolTag, Store, StoreId, StoreSpec, Stores};
 use crate::error::{BuildError, RangeError};
 use crate::folio::FolioTable;
 use crate::node::{MarkSettings, NodePlan, Nodes, ZonePlan};
+use crate::reclaim::ReclaimState;
+use crate::swap::{ReadAhead, SwapDevice, SwapSpace, SwapSpec, default_page_cluster};
 use crate::sync::{Mutex, cpu};
 use crate::types::{MAX_NODES, NR_ZONES, Order, PAGE_SIZE, PAGEBLOCK_ORDER, Pfn};
 use crate::zone::lowmem::DEFAULT_RATIOS;
@@ -75,6 +79,22 @@ pub struct Builder {
     percpu_pagelist_fraction: u32,
     trim_threshold: Option<usize>,
     max_folios: Option<usize>,
+    swap: Vec<PlannedArea>,
+    swap_limit: Option<u64>,
+    max_stores: Option<usize>,
+}
+
+/// A swap area that the pool begins with.
+#[derive(Clone)]
+struct PlannedArea {
+    device: Arc<dyn SwapDevice>,
+    priority: i16,
+}
+
+impl fmt::Debug for PlannedArea {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at priority {}", self.device.name(), self.priority)
+    }
 }
 
 impl Builder {
@@ -97,6 +117,9 @@ impl Builder {
             percpu_pagelist_fraction: 0,
             trim_threshold: None,
             max_folios: None,
+            swap: Vec::new(),
+            swap_limit: None,
+            max_stores: None,
         }
     }
 
@@ -232,6 +255,42 @@ impl Builder {
         self
     }
 
+    /// Adds a swap area: where folios go that are not used while memory is short. Of several, the first
+    /// is filled first. Default: none, and folios stay in memory.
+    ///
+    /// ```
+    /// use pagepool::{PagePool, SwapFile};
+    /// let swap = SwapFile::temporary(64 << 20)?;
+    /// let pool = PagePool::builder().memory(32 << 20).swap(swap).build()?;
+    /// assert_eq!(pool.stats().swap_total_pages, (64 << 8) - 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn swap(self, device: impl SwapDevice) -> Self {
+        let priority = -2 - i16::try_from(self.swap.len()).unwrap_or(i16::MAX - 2);
+        self.swap_at(device, priority)
+    }
+
+    /// As [`swap`](Self::swap), with a priority: the highest is filled first, equal ones in turn.
+    pub fn swap_at(mut self, device: impl SwapDevice, priority: i16) -> Self {
+        let device = Arc::new(device);
+        self.swap.push(PlannedArea { device, priority });
+        self
+    }
+
+    /// The most bytes of swap that there can be at any time. Default: what the builder was given. Each
+    /// page costs 12 bytes of the budget, and 16 for the folio that may be there, used or not.
+    pub fn swap_limit(mut self, bytes: u64) -> Self {
+        self.swap_limit = Some(bytes);
+        self
+    }
+
+    /// The most stores, swap areas and [mappings](super::PagePool::map_backing) together, 0 to 31.
+    /// Default: as many as areas were given. Each costs 1 MiB of the budget for its buffers.
+    pub fn max_stores(mut self, stores: usize) -> Self {
+        self.max_stores = Some(stores);
+        self
+    }
+
     /// Checks the settings, maps the memory and builds the pool. Hardly any of the memory is touched.
     ///
     /// # Errors
@@ -248,8 +307,25 @@ impl Builder {
         let settings = self.settings(&plans);
         nodes.apply(&settings);
         let config = self.config(&plans, &nodes);
+        let pages = plans.iter().map(|plan| plan.zones.total()).sum();
+        let stores = Arc::new(Stores::new());
+        let swap = SwapSpace::new(SwapSpec {
+            pool: PoolTag::of(&*stores),
+            stores: Arc::clone(&stores),
+            spawn: super::spawn,
+            limit_bytes: self.swap_bytes(),
+            stuck_after: StoreSpec::STUCK_AFTER,
+        });
+        for area in &self.swap {
+            swap.swap_on(Arc::clone(&area.device), area.priority)?;
+        }
         Ok(PagePool::new(Inner {
-            folios: FolioTable::new(self.folio_limit(&plans))?,
+            folios: FolioTable::new(self.folio_limit(pages))?,
+            stores,
+            max_stores: self.store_limit(),
+            swap,
+            read_ahead: ReadAhead::new(default_page_cluster(pages * PAGE_SIZE)),
+            reclaim: ReclaimState::new(nodes.len(), pages),
             nodes,
             config,
             settings: Mutex::new(settings),
@@ -274,6 +350,13 @@ impl Builder {
         check(!self.daemons, "daemons", self.daemons, || {
             "false, since this version has no background threads".into()
         })?;
+        let most = StoreId::MAX;
+        check(
+            (self.swap.len()..=most).contains(&self.store_limit()),
+            "max_stores",
+            self.store_limit(),
+            || format!("{} (the swap areas given) to {most}", self.swap.len()),
+        )?;
         check_scale_factor(self.watermark_scale_factor)?;
         check_fraction(self.percpu_pagelist_fraction)?;
         self.check_cpus()?;
@@ -336,7 +419,7 @@ impl Builder {
                     format!("0 to {bytes} bytes less tables, part of the first node")
                 })?;
                 let least = self.nodes * (MIN_NODE_PAGES + self.dma.div_ceil(PAGE_SIZE));
-                let fixed = budget_of(&plans(least)?, nr_cpus);
+                let fixed = self.budget_of(&plans(least)?, nr_cpus);
                 check(bytes >= fixed, "memory", bytes, || {
                     format!(
                         "at least {fixed} bytes, for {} node(s) and their tables",
@@ -348,7 +431,7 @@ impl Builder {
                 let mut pages = bytes / PAGE_SIZE;
                 loop {
                     let plan = plans(pages)?;
-                    let over = budget_of(&plan, nr_cpus).saturating_sub(bytes);
+                    let over = self.budget_of(&plan, nr_cpus).saturating_sub(bytes);
                     if over == 0 {
                         return Ok(plan);
                     }
@@ -456,10 +539,40 @@ impl Builder {
         }
     }
 
-    /// How many folios there can be.
-    fn folio_limit(&self, plans: &[NodePlan]) -> usize {
-        let pages: usize = plans.iter().map(|plan| plan.zones.total()).sum();
-        self.max_folios.unwrap_or(pages)
+    /// Bytes of swap that there can be.
+    fn swap_bytes(&self) -> u64 {
+        let given = self.swap.iter().map(|area| area.device.capacity()).sum();
+        self.swap_limit.unwrap_or(given)
+    }
+
+    /// How many stores there can be.
+    fn store_limit(&self) -> usize {
+        self.max_stores.unwrap_or(self.swap.len())
+    }
+
+    /// How many folios there can be in a pool of so many pages.
+    fn folio_limit(&self, pages: usize) -> usize {
+        let swapped = usize::try_from(self.swap_bytes() / PAGE_SIZE as u64).unwrap_or(usize::MAX);
+        let limit = self.max_folios.unwrap_or(pages.saturating_add(swapped));
+        limit.min(FolioTable::MAX)
+    }
+
+    /// What the planned nodes and all that goes with them take: memory to hand out, and an upper bound of
+    /// the tables.
+    fn budget_of(&self, plans: &[NodePlan], nr_cpus: usize) -> usize {
+        let pages = plans.iter().map(|plan| plan.zones.total()).sum();
+        let nodes: usize = plans
+            .iter()
+            .map(|plan| plan.zones.total() * PAGE_SIZE + plan.metadata_bytes(nr_cpus))
+            .sum();
+        nodes + Nodes::fixed_bytes(nr_cpus) + self.folio_bytes(pages)
+    }
+
+    /// What the tables and buffers take that folios need.
+    fn folio_bytes(&self, pages: usize) -> usize {
+        FolioTable::bytes_for(self.folio_limit(pages))
+            .saturating_add(SwapSpace::bytes_for(self.swap_bytes()))
+            .saturating_add(self.store_limit() * Store::bytes())
     }
 
     fn settings(&self, plans: &[NodePlan]) -> MarkSettings {
@@ -490,7 +603,8 @@ impl Builder {
             .iter()
             .map(|plan| plan.zones.total() * PAGE_SIZE)
             .sum();
-        let metadata = nodes.metadata_bytes();
+        let pages = managed / PAGE_SIZE;
+        let metadata = nodes.metadata_bytes() + self.folio_bytes(pages);
         let budget = match self.size {
             Size::Budget(bytes) => bytes,
             Size::Managed(_) => managed + metadata,
@@ -513,15 +627,6 @@ impl Builder {
             hardened: self.hardened,
         }
     }
-}
-
-/// What the planned nodes take: memory to hand out, and an upper bound of their tables.
-fn budget_of(plans: &[NodePlan], nr_cpus: usize) -> usize {
-    let nodes: usize = plans
-        .iter()
-        .map(|plan| plan.zones.total() * PAGE_SIZE + plan.metadata_bytes(nr_cpus))
-        .sum();
-    nodes + Nodes::fixed_bytes(nr_cpus)
 }
 
 /// Pages of one node of several: an even share, the first nodes taking what is left over.

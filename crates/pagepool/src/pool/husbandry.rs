@@ -5,14 +5,18 @@
 use std::ptr::NonNull;
 
 use super::Inner;
+use crate::alloc::{Reclaim, Request};
+use crate::backing::Entry;
 use crate::error::{Violation, ensure};
 use crate::fault::Faulter;
 use crate::folio::{FolioId, FolioTable, Mark, Vacated, copy_racing};
 use crate::node::lru::kind_of;
 use crate::node::{CopySink, Custodian, FrameSink, Node};
+use crate::reclaim::{DirectTerms, Reclaimer, Shrink};
+use crate::sync::clock::Instant;
 use crate::types::Pfn;
-use crate::zone::Freed;
 use crate::zone::vmstat::VmEvent;
+use crate::zone::{Freed, Zone};
 
 impl Inner {
     pub(super) fn folios(&self) -> &FolioTable {
@@ -29,11 +33,23 @@ impl Inner {
         }
     }
 
+    /// What takes folios out of memory when it is needed for others.
+    pub(super) fn reclaimer(&self) -> Reclaimer<'_> {
+        Reclaimer {
+            custodian: self.custodian(),
+            swap: &self.swap,
+            stores: &self.stores,
+            state: &self.reclaim,
+        }
+    }
+
     /// What brings folios back.
     pub(super) fn faulter(&self) -> Faulter<'_> {
         Faulter {
             allocator: self.allocator(),
             custodian: self.custodian(),
+            reclaimer: self.reclaimer(),
+            read_ahead: &self.read_ahead,
             hardened: self.hardened,
         }
     }
@@ -61,6 +77,7 @@ impl Inner {
         slot.set(Mark::Accessed);
         if slot.clear(Mark::ReadAhead) {
             self.nodes.events().count(VmEvent::SwapRaHit);
+            self.read_ahead.hit();
         }
     }
 
@@ -117,7 +134,7 @@ impl Inner {
     }
 
     /// Where a folio is, if it is in memory.
-    fn place_of(&self, folio: FolioId) -> Option<(&Node, Pfn)> {
+    pub(super) fn place_of(&self, folio: FolioId) -> Option<(&Node, Pfn)> {
         let word = self.folios.slot(folio).word();
         let pfn = word.is_resident().then(|| Pfn::from_raw(word.location()))?;
         Some((self.nodes.node(pfn.node()), pfn))
@@ -161,14 +178,35 @@ impl FrameSink for Inner {
 
 impl CopySink for Inner {
     fn drop_copy(&self, copy: u32) {
-        debug_assert_eq!(copy, 0);
+        let entry = Entry::from_raw(copy).expect("a copy is somewhere");
+        self.swap.free(entry);
+    }
+}
+
+impl Reclaim for Inner {
+    fn reclaim(&self, request: &Request, deadline: Option<Instant>) -> usize {
+        let reclaimer = self.reclaimer();
+        let reclaimable = |zone: &Zone| reclaimer.reclaimable_pages(zone);
+        let walk = &request.walk;
+        self.nodes
+            .throttle_direct_reclaim(walk, request.gfp, deadline, &reclaimable);
+        reclaimer.try_to_free_pages(DirectTerms {
+            walk,
+            gfp: request.gfp,
+            deadline,
+            may_enter_fs: false,
+        })
+    }
+
+    fn reclaimable_pages(&self, zone: &Zone) -> usize {
+        self.reclaimer().reclaimable_pages(zone)
     }
 }
 
 impl Inner {
     /// Sees to what a zone has handed over with frames of folios: the pool is alive, since somebody has a
     /// handle who gave them back.
-    fn see_to(&self, zone: &crate::zone::Zone, freed: Freed) {
+    fn see_to(&self, zone: &Zone, freed: Freed) {
         let Freed {
             mut waiters,
             idle,

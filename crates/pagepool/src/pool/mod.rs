@@ -12,6 +12,7 @@ pub(crate) mod census;
 pub(crate) mod folio;
 mod hotplug;
 mod husbandry;
+pub(crate) mod swapping;
 pub(crate) mod lifetime;
 pub(crate) mod pages;
 pub(crate) mod request;
@@ -22,16 +23,21 @@ pub(crate) mod tunables;
 mod tests;
 
 use std::fmt;
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::alloc::{Allocator, Placement};
 use crate::arena::Arena;
+use crate::backing::Stores;
 use crate::buddy::IdleBlock;
 use crate::error::{AllocError, Violation};
 use crate::folio::FolioTable;
 use crate::gfp::Gfp;
 use crate::node::{Granted, MarkSettings, Nodes};
-use crate::sync::Mutex;
+use crate::reclaim::ReclaimState;
+use crate::swap::{ReadAhead, SwapSpace};
+use crate::sync::{Mutex, thread};
 use crate::types::{Order, PAGE_SIZE, Pfn, ZoneType};
 use crate::zone::vmstat::{NodeItem, VmEvent};
 use crate::zone::{Freed, Zone};
@@ -48,6 +54,12 @@ use tunables::Tunables;
 pub(crate) struct Inner {
     nodes: Nodes,
     folios: FolioTable,
+    /// What contents are written to, and read from.
+    stores: Arc<Stores>,
+    max_stores: usize,
+    swap: SwapSpace,
+    read_ahead: ReadAhead,
+    reclaim: ReclaimState,
     config: Config,
     settings: Mutex<MarkSettings>,
     /// Pageblocks out of service; held while some leave or come back.
@@ -56,11 +68,16 @@ pub(crate) struct Inner {
     hardened: bool,
 }
 
+/// How stores get their threads.
+fn spawn(name: &str, run: Box<dyn FnOnce() + Send>) -> io::Result<thread::JoinHandle<()>> {
+    thread::spawn(name, run)
+}
+
 impl Inner {
     fn allocator(&self) -> Allocator<'_> {
         Allocator {
             nodes: &self.nodes,
-            reclaimer: None,
+            reclaimer: Some(self),
             compactor: None,
             patience: self.patience,
         }

@@ -23,6 +23,12 @@ pub struct Stats {
     pub free_pages: usize,
     /// Free pages in the caches of the CPUs.
     pub cached_pages: usize,
+    /// Pages of swap.
+    pub swap_total_pages: usize,
+    /// Of these, pages that hold nothing.
+    pub swap_free_pages: usize,
+    /// Folios, in memory or away.
+    pub folios: usize,
     /// Requests that entered the slow path so far.
     pub slowpath_entries: u64,
     /// Every node.
@@ -195,7 +201,10 @@ impl Stats {
         };
         Stats {
             budget_bytes: inner.config.budget_bytes(),
-            metadata_bytes: inner.nodes.metadata_bytes(),
+            metadata_bytes: inner.config.metadata_bytes(),
+            swap_total_pages: inner.swap.total_pages(),
+            swap_free_pages: inner.swap.free_pages(),
+            folios: inner.folios.nr_open(),
             managed_pages: zones().map(|zone| zone.managed).sum(),
             free_pages: zones().map(|zone| zone.free).sum(),
             cached_pages: zones().map(|zone| zone.cached).sum(),

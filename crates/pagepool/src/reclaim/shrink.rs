@@ -69,6 +69,11 @@ impl<'a> Reclaimer<'a> {
         PerList::each(|list| node.lru().size(list, up_to))
     }
 
+    /// Pages on the lists of a node.
+    pub(crate) fn all_sizes(node: &Node) -> PerList<usize> {
+        Self::sizes(node, ZoneType::Movable)
+    }
+
     fn balance(&self, node: &Node, kind: FolioKind, counts_refaults: bool) -> Balance {
         let size = |list| node.lru().size(list, ZoneType::Movable);
         let refaulted = || activations(node, kind) != node.lru().refaults(kind);

@@ -104,6 +104,15 @@ pub enum SwapError {
     /// All numbers of stores are given away.
     #[error("a pool has at most {max} swap areas and backings together", max = StoreId::MAX)]
     TooMany,
+    /// The pool was built for fewer stores.
+    #[error(
+        "the pool has as many swap areas and mappings as max_stores = {limit} permits; build it with a \
+         higher `max_stores`"
+    )]
+    NoRoom {
+        /// The limit.
+        limit: usize,
+    },
     /// The system refused memory for the area's tables.
     #[error(transparent)]
     Map(#[from] BuildError),
@@ -138,6 +147,15 @@ pub enum SwapError {
         /// What is waited for.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl From<SwapError> for BuildError {
+    fn from(error: SwapError) -> BuildError {
+        match error {
+            SwapError::Map(error) => error,
+            error => BuildError::Swap(Box::new(error)),
+        }
+    }
 }
 
 /// What a pool's swap is made of.

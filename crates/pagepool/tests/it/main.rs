@@ -8,6 +8,7 @@ mod folios;
 mod memory;
 mod model;
 mod stress;
+mod swap;
 
 use pagepool::Order;
 
