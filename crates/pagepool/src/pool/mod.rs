@@ -9,6 +9,7 @@
 
 pub(crate) mod builder;
 pub(crate) mod census;
+mod daemons;
 pub(crate) mod folio;
 mod hotplug;
 mod husbandry;
@@ -31,6 +32,7 @@ use crate::alloc::{Allocator, Placement};
 use crate::arena::Arena;
 use crate::backing::Stores;
 use crate::buddy::IdleBlock;
+use crate::daemon::Daemons;
 use crate::error::{AllocError, Violation};
 use crate::folio::FolioTable;
 use crate::gfp::Gfp;
@@ -60,6 +62,7 @@ pub(crate) struct Inner {
     swap: SwapSpace,
     read_ahead: ReadAhead,
     reclaim: ReclaimState,
+    daemons: Daemons,
     config: Config,
     settings: Mutex<MarkSettings>,
     /// Pageblocks out of service; held while some leave or come back.
