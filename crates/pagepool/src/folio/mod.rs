@@ -5,8 +5,9 @@
 //! afford a fault and a mapping a page.
 //!
 //! Key types: [`FolioWord`], a folio's state, with all transitions (pure); [`FolioSlot`], a word on real
-//! atomics, with write sequence and marks; [`FolioTable`], all slots of a pool; [`Frames`], a block of
-//! frames that nobody else knows; [`copy_racing`], the one way to read bytes that may be changing.
+//! atomics, with write sequence and marks; [`FolioTable`], all slots of a pool; [`Custody`], who has a
+//! folio's frame in hand (pure); [`Frames`], a block of frames that nobody else knows; [`copy_racing`],
+//! the one way to read bytes that may be changing.
 //!
 //! **Invariants**
 //! - S1: a slot is type-stable: never unmapped while the pool lives, and addressed by its number.
@@ -27,12 +28,14 @@
 )]
 
 mod bytes;
+mod custody;
 mod frames;
 mod slot;
 mod table;
 mod waiters;
 mod word;
 
+pub use self::custody::{Custody, Flag, Heir, Place};
 pub use self::slot::{FolioSlot, Mark};
 pub use self::word::{Courtesy, FolioWord, Landing, Obstacle, Released};
 

@@ -1,0 +1,278 @@
+//! Who has a folio's frame in hand, in the byte that the frame table keeps for the LRU lists (pure).
+//!
+//! *Kernel counterpart:* `PG_lru`, `PG_active`, `PG_unevictable`, `PG_referenced`, `PG_workingset`,
+//! `PG_reclaim` and the references that a list, a batch or an isolator holds (v5.0). There a count says
+//! who frees a page; here it is the place that the frame has at the moment of the drop.
+//!
+//! ```text
+//!   7 6      5          4           3       2    0
+//! +-----+---------+------------+------------+-------+
+//! |     | RECLAIM | WORKINGSET | REFERENCED | place |
+//! +-----+---------+------------+------------+-------+
+//! ```
+//!
+//! | place | number | meaning | who may take it from there |
+//! |---|---|---|---|
+//! | off | 0 | no folio, or one that nobody has seen yet | who brings the folio in |
+//! | batched | 1 | on its way to a list, in some CPU's batch | who empties the batch; the owner's drop |
+//! | listed | 2 to 6 | on one of five lists | an isolator; the owner's drop |
+//! | isolated | 7 | in an isolator's hands | that isolator, and nobody else |
+//!
+//! **The drop.** A folio's owner may drop it at any moment, also while an isolator holds it:
+//!
+//! ```text
+//! owner                                      isolator
+//! ─────                                      ────────
+//! the word: DEAD                             LRU lock: listed → isolated
+//! LRU lock: look at the place                evict (refuses a word with DEAD), or not
+//!   off, batched   → off; frees the frame    LRU lock: look at the word
+//!   listed         → unlink, off; frees        DEAD → off; frees the frame, vacates the slot
+//!   isolated       → leaves it                 else → listed
+//! ```
+//!
+//! Both look under the same lock, and the owner has set DEAD before. Who comes second at the lock
+//! therefore sees what the first left: the owner finds the frame listed again, or the isolator finds
+//! DEAD. An entry that stays behind in a batch is checked under the lock when the batch is emptied: only
+//! a frame that is batched goes to a list.
+//!
+//! **Invariants**
+//! - C1: a frame is linked to a list exactly if its place is that list.
+//! - C2: a frame that is off has no flags, so that the byte of a frame without a folio is zero.
+//! - C3: only who holds the LRU lock changes the byte, but for the step from off to batched: that is
+//!   made by who brings the folio in, before the folio's word says so.
+
+#![forbid(unsafe_code)]
+
+const PLACE: u8 = 0b111;
+const OFF: u8 = 0;
+const BATCHED: u8 = 1;
+const FIRST_LIST: u8 = 2;
+const ISOLATED: u8 = 7;
+
+/// How many lists a frame can be on.
+pub(crate) const NR_LISTS: u8 = ISOLATED - FIRST_LIST;
+
+/// What reclaim remembers of a folio while it is in memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Flag {
+    /// It was used once since it came to its list.
+    Referenced = 1 << 3,
+    /// It has been on an active list before, or came back soon after it left.
+    Workingset = 1 << 4,
+    /// It is to be reclaimed as soon as its write-out ends.
+    Reclaim = 1 << 5,
+}
+
+const FLAGS: u8 = Flag::Referenced as u8 | Flag::Workingset as u8 | Flag::Reclaim as u8;
+
+const _: () = assert!(PLACE & FLAGS == 0);
+
+/// Where a frame is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// On no list and on its way to none.
+    Off,
+    /// In a CPU's batch, on its way to a list.
+    Batched,
+    /// On the list of this number.
+    Listed(u8),
+    /// In an isolator's hands.
+    Isolated,
+}
+
+/// Who frees the frame of a folio that its owner drops.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Heir {
+    /// The owner; no list knows the frame.
+    Owner,
+    /// The owner, after it has unlinked the frame from this list.
+    OwnerUnlinks(u8),
+    /// The isolator, when it wants to put the frame back.
+    Isolator,
+}
+
+/// A frame's place, and what reclaim remembers of the folio in it.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Custody(u8);
+
+impl Custody {
+    /// The custody that [`bits`](Self::bits) gave.
+    #[inline]
+    pub const fn from_bits(bits: u8) -> Custody {
+        Custody(bits)
+    }
+
+    /// The byte for the frame table.
+    #[inline]
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// Where the frame is.
+    #[inline]
+    pub const fn place(self) -> Place {
+        match self.0 & PLACE {
+            OFF => Place::Off,
+            BATCHED => Place::Batched,
+            ISOLATED => Place::Isolated,
+            list => Place::Listed(list - FIRST_LIST),
+        }
+    }
+
+    /// Whether a flag is set.
+    #[inline]
+    pub const fn has(self, flag: Flag) -> bool {
+        self.0 & flag as u8 != 0
+    }
+
+    /// The same with a flag set.
+    #[must_use]
+    pub const fn with(self, flag: Flag) -> Custody {
+        debug_assert!(
+            self.0 & PLACE != OFF,
+            "C2: a frame that is off has no flags"
+        );
+        Custody(self.0 | flag as u8)
+    }
+
+    /// The same with a flag clear.
+    #[must_use]
+    pub const fn without(self, flag: Flag) -> Custody {
+        Custody(self.0 & !(flag as u8))
+    }
+
+    const fn at(self, place: u8) -> Custody {
+        Custody(self.0 & !PLACE | place)
+    }
+
+    /// The frame goes into a batch; permitted if it is off.
+    pub const fn batched(self) -> Option<Custody> {
+        match self.place() {
+            Place::Off => Some(self.at(BATCHED)),
+            Place::Batched | Place::Listed(_) | Place::Isolated => None,
+        }
+    }
+
+    /// The frame goes to a list: from nowhere, from a batch, from an isolator, or from another list,
+    /// which it was unlinked from.
+    ///
+    /// # Panics
+    /// If there is no such list.
+    #[must_use]
+    pub const fn listed(self, list: u8) -> Custody {
+        assert!(list < NR_LISTS, "there is no such list");
+        self.at(FIRST_LIST + list)
+    }
+
+    /// An isolator takes the frame; permitted if it is on a list, which it must then be unlinked from.
+    pub const fn isolated(self) -> Option<Custody> {
+        match self.place() {
+            Place::Listed(_) => Some(self.at(ISOLATED)),
+            Place::Off | Place::Batched | Place::Isolated => None,
+        }
+    }
+
+    /// The frame holds no folio any more; reclaim forgets what it knew (C2).
+    #[must_use]
+    pub const fn off(self) -> Custody {
+        Custody(OFF)
+    }
+
+    /// Who frees the frame of a folio that its owner has killed. Asked under the LRU lock, by the owner.
+    pub const fn heir(self) -> Heir {
+        match self.place() {
+            Place::Off | Place::Batched => Heir::Owner,
+            Place::Listed(list) => Heir::OwnerUnlinks(list),
+            Place::Isolated => Heir::Isolator,
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    const FLAGS: [Flag; 3] = [Flag::Referenced, Flag::Workingset, Flag::Reclaim];
+
+    fn every_place() -> Vec<Custody> {
+        let off = Custody::default();
+        let lists = (0..NR_LISTS).map(|list| off.listed(list));
+        let isolated = off.listed(0).isolated().unwrap();
+        let mut all = vec![off, off.batched().unwrap(), isolated];
+        all.extend(lists);
+        all
+    }
+
+    #[test]
+    fn a_frame_without_a_folio_is_the_zero_byte() {
+        assert_eq!(Custody::default().bits(), 0);
+        assert_eq!(Custody::default().place(), Place::Off);
+        for custody in every_place() {
+            assert_eq!(custody.off(), Custody::default(), "C2");
+        }
+    }
+
+    #[test]
+    fn the_places_differ_and_fill_their_bits() {
+        let mut numbers: Vec<u8> = every_place().iter().map(|c| c.bits()).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..=PLACE).collect::<Vec<_>>());
+        for list in 0..NR_LISTS {
+            assert_eq!(Custody::default().listed(list).place(), Place::Listed(list));
+        }
+    }
+
+    #[test]
+    fn flags_stay_with_a_frame_from_place_to_place_and_end_with_the_folio() {
+        let listed = Custody::default().listed(1);
+        for flag in FLAGS {
+            let flagged = listed.with(flag);
+            assert_eq!(flagged.place(), Place::Listed(1));
+            let back = flagged.isolated().unwrap().listed(3);
+            assert!(back.has(flag), "{flag:?}");
+            assert_eq!(back.without(flag), listed.listed(3));
+            assert_eq!(flagged.off().bits(), 0);
+            for other in FLAGS.into_iter().filter(|other| *other != flag) {
+                assert!(!flagged.has(other), "{flag:?} is not {other:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_listed_frame_is_isolated() {
+        for custody in every_place() {
+            let is_listed = matches!(custody.place(), Place::Listed(_));
+            assert_eq!(custody.isolated().is_some(), is_listed, "{custody:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_frame_that_is_off_goes_into_a_batch() {
+        for custody in every_place() {
+            let is_off = custody.place() == Place::Off;
+            assert_eq!(custody.batched().is_some(), is_off, "{custody:?}");
+        }
+    }
+
+    #[test]
+    fn the_owner_frees_all_but_what_somebody_isolated() {
+        let heirs = every_place().into_iter().map(Custody::heir);
+        let of_lists = (0..NR_LISTS).map(Heir::OwnerUnlinks);
+        let mut expected = vec![Heir::Owner, Heir::Owner, Heir::Isolator];
+        expected.extend(of_lists);
+        assert_eq!(heirs.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    #[should_panic(expected = "no such list")]
+    fn there_is_no_sixth_list() {
+        let _ = Custody::default().listed(NR_LISTS);
+    }
+
+    #[test]
+    fn bits_survive() {
+        for custody in every_place() {
+            assert_eq!(Custody::from_bits(custody.bits()), custody);
+        }
+    }
+}
