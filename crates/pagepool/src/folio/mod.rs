@@ -12,7 +12,7 @@
 //! **Invariants**
 //! - S1: a slot is type-stable: never unmapped while the pool lives, and addressed by its number.
 //! - S2: a folio that is open has one owner, whose drop closes it. Its slot is used anew only after
-//!   nobody holds the folio isolated.
+//!   nobody holds the folio isolated or brings it back.
 //! - S3: the frame of a resident folio has the folio as its owner in the frame table, from before the
 //!   folio's word says so until after it does not.
 //!
@@ -36,10 +36,11 @@ mod waiters;
 mod word;
 
 pub use self::custody::{Custody, Flag, Heir, Place};
+pub use self::frames::follow_last_owner;
 pub use self::slot::{FolioSlot, Mark};
 pub use self::word::{Courtesy, FolioWord, Landing, Obstacle, Released};
 
 pub(crate) use self::bytes::copy_racing;
 pub(crate) use self::frames::Frames;
 pub(crate) use self::table::{FolioId, FolioTable};
-pub(crate) use self::waiters::Waiters;
+pub(crate) use self::waiters::{Waited, Waiters};

@@ -22,13 +22,37 @@
 //!
 //! If the copy holds one byte of a later write, the fences order the odd sequence, or for another owner
 //! of the frame the folio's new word, before the second look. The sequence has 32 bits; each change of
-//! place counts in it as well as in the word's generation, so that the two together do not come round
-//! within a copy.
+//! return to memory counts in it as well as in the word's generation, so that the two together do not
+//! come round within a copy.
+//!
+//! **`Dirty` and copies.** A writer sets [`Mark::Dirty`] after it has taken STABLE off the word. An
+//! isolator looks at the mark, and clears it, only after it has begun its copy, and before it reads the
+//! bytes:
+//!
+//! ```text
+//! isolator                                 writer
+//! ────────                                 ──────
+//! begin_copy: STABLE                       begin_write: EXCL, not STABLE any more
+//! Dirty? clear it; copy the bytes          Dirty, unless it is set already
+//! evict or end_copy: does STABLE stand?    bytes
+//! no, or the copy failed: Dirty again      end_write
+//! ```
+//!
+//! A writer that finds the mark set and passes it by may find it cleared a moment later. But it has
+//! taken STABLE off before it looked, so the isolator is told that its copy does not stand, and sets the
+//! mark again. Nobody else judges the folio by it meanwhile: who holds it isolated is alone.
+//!
+//! **The end.** [`kill`](FolioSlot::kill) may meet somebody who brings the folio back (BUSY). Then the
+//! owner leaves everything to that one, who learns of it from the word that
+//! [`end_fault`](FolioSlot::end_fault) or [`abort_fault`](FolioSlot::abort_fault) returns: one of two
+//! read-modify-writes is the second. If it meets an isolator, see [`custody`](super::custody).
+
+use std::convert::Infallible;
 
 use super::word::{Courtesy, FolioWord, Landing, Obstacle, Released};
 use crate::arena::Zeroable;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::sync::fence::{acquire_fence_at, release_fence_at};
+use crate::sync::fence::{acquire_fence_at, mutated, release_fence_at};
 use crate::types::Order;
 
 /// What is remembered about a folio beside its word.
@@ -97,11 +121,13 @@ impl FolioSlot {
     pub(super) fn open(&self, order: Order, marks: &[Mark]) {
         let marks = marks.iter().fold(0, |all, mark| all | *mark as u32);
         let order = u32::from(order.get()) << ORDER_SHIFT;
-        // Relaxed, both: the handle is passed on by its owner, whose means of doing so order them.
+        // Relaxed: ordered by the word.
         self.marks.store(order | marks, Ordering::Relaxed);
         let generation = self.word().generation();
+        // Release: who comes by the slot's number, without a handle, takes the word with Acquire and
+        // sees the marks. A store is enough: nobody changes the word of a slot that holds no folio (F4).
         self.word
-            .store(FolioWord::blank(generation).bits(), Ordering::Relaxed);
+            .store(FolioWord::blank(generation).bits(), Ordering::Release);
     }
 
     /// Links this slot, which holds no folio any more, to another such slot. Under the table's lock.
@@ -177,12 +203,11 @@ impl FolioSlot {
         }
     }
 
-    /// As [`change`](Self::change) for transitions that are always permitted; returns whether waiters
-    /// must be woken.
-    fn release(&self, transition: impl Fn(FolioWord) -> Released) -> bool {
-        let Ok((before, _)) =
-            self.change(|word| Ok::<_, std::convert::Infallible>(transition(word).word));
-        transition(before).wake
+    /// As [`change`](Self::change) for those who leave: always permitted. Returns the word as it was
+    /// published.
+    fn release(&self, transition: impl Fn(FolioWord) -> Released) -> Released {
+        let Ok((before, _)) = self.change(|word| Ok::<_, Infallible>(transition(word).word));
+        transition(before)
     }
 
     /// Begins to read. Returns the word, whose location is a frame until the end.
@@ -194,6 +219,7 @@ impl FolioSlot {
 
     /// Ends to read; returns whether waiters must be woken.
     #[inline]
+    #[must_use = "threads sleep on until they are woken"]
     pub fn end_read(&self) -> bool {
         // Release: what this reader read comes before what the next writer writes. Pairs with the
         // Acquire in `change`.
@@ -202,13 +228,12 @@ impl FolioSlot {
             .fetch_sub(FolioWord::READER_LEAVES, Ordering::Release);
         let before = FolioWord::from_bits(before);
         debug_assert!(before.readers() > 0, "F1: {before:?} has no reader");
-        before.owes_wake_after_reader() && self.call_waiters()
+        before.owes_wake_after_reader() && !mutated("folio.call_waiters") && self.call_waiters()
     }
 
     #[cold]
     fn call_waiters(&self) -> bool {
-        let Ok((before, after)) =
-            self.change(|word| Ok::<_, std::convert::Infallible>(word.call_waiters()));
+        let Ok((before, after)) = self.change(|word| Ok::<_, Infallible>(word.call_waiters()));
         before != after
     }
 
@@ -241,6 +266,7 @@ impl FolioSlot {
     }
 
     /// Ends to write; returns whether waiters must be woken.
+    #[must_use = "threads sleep on until they are woken"]
     pub fn end_write(&self) -> bool {
         // Relaxed: as in `begin_sequence`.
         let sequence = self.sequence.load(Ordering::Relaxed);
@@ -248,7 +274,7 @@ impl FolioSlot {
         // Release: the bytes come before the even sequence. Pairs with the Acquire in `look`.
         self.sequence
             .store(sequence.wrapping_add(1), Ordering::Release);
-        self.release(FolioWord::end_write)
+        self.release(FolioWord::end_write).wake
     }
 
     /// Pins the folio in its place. Returns the word, whose location is a frame until the end.
@@ -274,48 +300,50 @@ impl FolioSlot {
         Ok(word)
     }
 
-    /// The folio is in the frame `location`, with all its bytes. Returns the word as it was published, and
-    /// whether waiters must be woken.
+    /// The folio is in the frame `location`, with all its bytes. Returns the word as it was published: if
+    /// it is dead, its owner has left it to this thread, frame and all; and whether waiters must be woken.
     pub fn end_fault(&self, location: u32, landing: Landing) -> Released {
         // Relaxed: only who brings the folio back stores it now; optimistic readers see it after the
         // word, which they load with Acquire. The parity says whether the folio lands at a writer.
         let sequence = self.sequence.load(Ordering::Relaxed);
         self.sequence
             .store(sequence.wrapping_add(2) & !1, Ordering::Relaxed);
-        let wake = self.release(|word| word.end_fault(location, landing));
+        let released = self.release(|word| word.end_fault(location, landing));
         if landing == Landing::Write {
             self.begin_sequence();
         }
-        Released {
-            word: self.word(),
-            wake,
-        }
+        released
     }
 
-    /// The folio could not be brought back; returns whether waiters must be woken.
-    pub fn abort_fault(&self) -> bool {
+    /// The folio could not be brought back. Returns the word as it was published: if it is dead, its owner
+    /// has left it to this thread; and whether waiters must be woken.
+    pub fn abort_fault(&self) -> Released {
         self.release(FolioWord::abort_fault)
     }
 
     /// Begins to copy, for the isolator; returns whether that is permitted.
+    #[must_use]
     pub fn begin_copy(&self) -> bool {
         self.change(|word| word.begin_copy().ok_or(())).is_ok()
     }
 
-    /// Gives up the copy.
-    pub fn end_copy(&self) {
-        let Ok(_) = self.change(|word| Ok::<_, std::convert::Infallible>(word.end_copy()));
+    /// Has done with the copy, and leaves the folio where it is; returns whether the copy stands: nobody
+    /// has begun to write since it was begun.
+    pub fn end_copy(&self) -> bool {
+        let Ok((before, _)) = self.change(|word| Ok::<_, Infallible>(word.end_copy()));
+        before.is_stable()
     }
 
     /// Takes the folio out of memory, for the isolator: its contents are at `location`. Returns whether
     /// that was permitted; then the frame is the isolator's.
+    #[must_use]
     pub fn evict(&self, location: u32) -> bool {
         self.change(|word| word.evict(location).ok_or(())).is_ok()
     }
 
     /// Its owner drops it; returns the word before.
     pub fn kill(&self) -> FolioWord {
-        let Ok((before, _)) = self.change(|word| Ok::<_, std::convert::Infallible>(word.kill()));
+        let Ok((before, _)) = self.change(|word| Ok::<_, Infallible>(word.kill()));
         before
     }
 
@@ -323,7 +351,7 @@ impl FolioSlot {
     /// wait. The thread is on the queue already.
     pub fn wait_if(&self, blocked: impl Fn(FolioWord) -> bool) -> bool {
         self.change(|word| {
-            if blocked(word) {
+            if blocked(word) || mutated("folio.waiters_recheck") {
                 Ok(word.with_waiter())
             } else {
                 Err(())
@@ -332,6 +360,7 @@ impl FolioSlot {
         .is_ok()
     }
 
+    #[inline]
     fn look(&self) -> Option<Look> {
         // Acquire, both: the bytes that the last writer, or who brought the folio here, has stored are
         // seen. Pairs with `end_write` and `end_fault`.

@@ -5,9 +5,10 @@
 //! ```text
 //! waiter                                       who leaves
 //! ──────                                       ──────────
-//! publish the entry                            end of read, write, fault: one read-modify-write,
-//! word: WAITERS, if still blocked              which takes WAITERS off and sees that it was set
-//! sleep, until woken or late                   WAITERS was set: wake the queue
+//! publish the entry                            end of write, fault: one read-modify-write, which
+//! word: WAITERS, if still blocked              leaves, takes WAITERS off and sees that it was set;
+//! sleep, until woken or late                   of read: leaves, sees it, and takes it off by a second
+//!                                              WAITERS was set: wake the queue
 //! ```
 //!
 //! Both sides change the folio's word, so one of them comes first: the waiter finds that it need not
@@ -38,7 +39,8 @@ pub(crate) enum Waited {
 }
 
 impl Waiters {
-    pub(super) fn new() -> Waiters {
+    /// Returns queues on which nobody sleeps.
+    pub(crate) fn new() -> Waiters {
         Waiters {
             queues: (0..NR_QUEUES).map(|_| WaitQueue::unfenced()).collect(),
         }
@@ -73,5 +75,11 @@ impl Waiters {
     /// Wakes those who wait for a folio, and others by chance. For who has taken WAITERS off its word.
     pub(crate) fn wake(&self, id: FolioId) {
         self.of(id).wake_published();
+    }
+
+    /// Lets one timed wait for a folio run out: the one going on, or else the next.
+    #[cfg(loom)]
+    pub(crate) fn fire_timeout(&self, id: FolioId) {
+        self.of(id).fire_timeout();
     }
 }

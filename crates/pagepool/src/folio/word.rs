@@ -19,7 +19,7 @@
 //! | being copied | RESIDENT, STABLE | frame | readers come and go; a writer or a new location ends it |
 //! | away | none | swap entry, or 0: all zeros | whoever wants it takes BUSY |
 //! | on its way back | BUSY | as away | the one who took BUSY; others wait |
-//! | dead | DEAD and any | – | resident: the isolator that frees it; away: nobody |
+//! | dead | DEAD and any | – | who brings it back or holds it isolated, to end that; nobody begins anything |
 //!
 //! **Transitions** are functions from a word to the word after it, or to nothing where they are not
 //! permitted; the compare-exchange loop is written once, in [`FolioSlot`](super::FolioSlot).
@@ -28,8 +28,15 @@
 //! - F1: readers, pins, EXCL and STABLE are set on a resident folio only, and BUSY on no other.
 //! - F2: EXCL excludes readers and STABLE. It does not exclude pins: they say nothing about the bytes.
 //! - F3: the location changes only while there are no readers and no pins, and the generation with it.
+//! - F4: nobody begins anything with a dead folio, nor with a slot that holds none. Those who have only
+//!   the number of a slot, and no handle, rely on it.
+//!
+//! A guard that was leaked counts for ever. The one writer that knows the folio alone passes over a
+//! reader and a writer that were leaked: F2 holds as far as threads are concerned, not counts.
 
 use std::fmt;
+
+use crate::sync::fence::mutated;
 
 const DEAD: u64 = 1 << 0;
 const WAITERS: u64 = 1 << 1;
@@ -68,6 +75,8 @@ pub struct FolioWord(u64);
 pub enum Obstacle {
     /// The folio is away: bring it back.
     Away,
+    /// The folio has ended. Those who hold a handle do not meet this.
+    Ended,
     /// Somebody brings it back, writes to it, or, for a writer, reads it: wait.
     Taken,
     /// The count of readers or pins is at its limit.
@@ -193,21 +202,34 @@ impl FolioWord {
     /// What stands in the way of anybody who wants the bytes.
     #[inline]
     fn check_present(self) -> Result<(), Obstacle> {
-        if self.has(RESIDENT) {
+        if self.0 & (RESIDENT | DEAD) == RESIDENT {
             Ok(())
-        } else if self.has(BUSY) {
-            Err(Obstacle::Taken)
         } else {
-            Err(Obstacle::Away)
+            Err(self.absence())
+        }
+    }
+
+    /// Why the bytes are not there.
+    #[cold]
+    fn absence(self) -> Obstacle {
+        if self.has(DEAD) {
+            Obstacle::Ended
+        } else if self.has(BUSY) {
+            Obstacle::Taken
+        } else {
+            Obstacle::Away
         }
     }
 
     /// A reader comes.
     #[inline]
     pub fn begin_read(self, courtesy: Courtesy) -> Result<FolioWord, Obstacle> {
-        self.check_present()?;
-        if self.has(EXCL) || courtesy == Courtesy::WaitersFirst && self.has(WAITERS) {
-            return Err(Obstacle::Taken);
+        let in_the_way = match courtesy {
+            Courtesy::WaitersFirst => EXCL | DEAD | WAITERS,
+            Courtesy::MeFirst => EXCL | DEAD,
+        };
+        if self.0 & (RESIDENT | in_the_way) != RESIDENT {
+            return Err(self.check_present().err().unwrap_or(Obstacle::Taken));
         }
         if self.0 & READERS == READERS {
             return Err(Obstacle::TooMany);
@@ -237,6 +259,9 @@ impl FolioWord {
     pub fn begin_write_owned(self) -> Result<FolioWord, Obstacle> {
         self.check_present()?;
         // The copy that somebody makes is out of date from here on: STABLE goes in the same step.
+        if mutated("folio.writer_clears_stable") {
+            return Ok(self.with(EXCL));
+        }
         Ok(self.without(STABLE).with(EXCL))
     }
 
@@ -269,8 +294,9 @@ impl FolioWord {
     pub fn begin_fault(self) -> Result<FolioWord, Obstacle> {
         match self.check_present() {
             Err(Obstacle::Away) => Ok(self.with(BUSY)),
-            // Resident is none either: somebody else has done it.
-            Ok(()) | Err(_) => Err(Obstacle::Taken),
+            // Somebody else has done it.
+            Ok(()) => Err(Obstacle::Taken),
+            Err(other) => Err(other),
         }
     }
 
@@ -299,7 +325,7 @@ impl FolioWord {
         free.then(|| self.with(STABLE))
     }
 
-    /// Its isolator gives up the copy.
+    /// Its isolator has done with the copy, or gives it up.
     pub fn end_copy(self) -> FolioWord {
         self.without(STABLE)
     }
@@ -307,7 +333,8 @@ impl FolioWord {
     /// Its isolator takes it out of memory: a copy is at `location`. Permitted only if nobody has written
     /// to it since the copy began, and nobody holds it.
     pub fn evict(self, location: u32) -> Option<FolioWord> {
-        let permitted = self.has(STABLE) && !self.is_held() && !self.has(DEAD);
+        let is_dead = self.has(DEAD) && !mutated("folio.evict_spares_the_dead");
+        let permitted = self.has(STABLE) && !self.is_held() && !is_dead;
         let away = self.without(RESIDENT | STABLE).moved_to(location);
         permitted.then_some(away)
     }
@@ -330,7 +357,7 @@ impl FolioWord {
     fn release(self, after: FolioWord) -> Released {
         Released {
             word: after.without(WAITERS),
-            wake: self.has(WAITERS),
+            wake: self.has(WAITERS) && !mutated("folio.release_wakes"),
         }
     }
 
@@ -495,7 +522,23 @@ mod tests {
     fn a_dead_folio_is_not_touched() {
         let dead = resident().begin_copy().unwrap().kill();
         assert_eq!(dead.evict(3), None);
-        assert_eq!(resident().kill().begin_copy(), None);
+        let dead = resident().kill();
+        assert_eq!(dead.begin_copy(), None);
+        for dead in [dead, away().kill(), FolioWord::vacant(7, 3)] {
+            let ended = Err(Obstacle::Ended);
+            assert_eq!(dead.begin_read(Courtesy::MeFirst), ended, "{dead:?}");
+            assert_eq!(dead.begin_write(), ended);
+            assert_eq!(dead.begin_write_owned(), ended);
+            assert_eq!(dead.begin_pin(), ended);
+            assert_eq!(dead.begin_fault(), ended);
+        }
+    }
+
+    #[test]
+    fn who_brings_a_dead_folio_back_is_told() {
+        let busy = away().begin_fault().unwrap().kill();
+        assert!(busy.end_fault(FRAME, Landing::Read).word.is_dead());
+        assert!(busy.abort_fault().word.is_dead());
     }
 
     #[test]
