@@ -45,7 +45,8 @@
 //! **The end.** [`kill`](FolioSlot::kill) may meet somebody who brings the folio back (BUSY). Then the
 //! owner leaves everything to that one, who learns of it from the word that
 //! [`end_fault`](FolioSlot::end_fault) or [`abort_fault`](FolioSlot::abort_fault) returns: one of two
-//! read-modify-writes is the second. If it meets an isolator, see [`custody`](super::custody).
+//! read-modify-writes is the second. If it meets an isolator, see
+//! [`custody`](super::custody).
 
 use std::convert::Infallible;
 
