@@ -5,7 +5,7 @@
 //! comes to its turn, whatever the order, and sees what the one before left; afterwards nothing is left
 //! on the word that would make a reader wait. *The bug it would catch:* a thread that sleeps on, since
 //! the one it waits for left between its look and its sleep. *The edits that make it fail:* mutants
-//! `folio.waiters_recheck`, `folio.call_waiters`, `folio.release_wakes`.
+//! `folio.waiters_recheck`, `folio.call_waiters`, `folio.release_wakes`, `folio.waiter_gives_up`.
 
 #![cfg(loom)]
 
@@ -139,7 +139,7 @@ fn a_reader_and_a_writer_that_wait_both_come_to_their_turn() {
 fn a_writer_gives_up_at_its_deadline_and_leaves_nothing_behind() {
     let outcomes = Outcomes::new();
     let seen = outcomes.clone();
-    check("folio_wait_deadline", 1_000, move || {
+    check("folio_wait_deadline", 1_800, move || {
         let world = world();
         world.begin_reads(1);
         let (r, w, c) = (
@@ -163,4 +163,27 @@ fn a_writer_gives_up_at_its_deadline_and_leaves_nothing_behind() {
         assert!(matches!(begun, Ok(FRAME) | Err(Obstacle::Taken)));
     });
     outcomes.assert_exactly([false, true]);
+}
+
+/// Story: a writer whose deadline had passed left WAITERS behind, and until the last reader left, which
+/// may be never, readers gave way to a thread that was long gone.
+#[test]
+fn readers_do_not_give_way_to_a_writer_that_gave_up() {
+    check("folio_wait_gave_up", 4_000, || {
+        let world = world();
+        world.begin_reads(1);
+        let (w, c, r) = (
+            Shared::clone(&world),
+            Shared::clone(&world),
+            Shared::clone(&world),
+        );
+        let writer = actor(move || {
+            assert_eq!(w.folio.write_begin(true), Err(Obstacle::Taken));
+        });
+        let clock = actor(move || c.folio.fire_timeout());
+        let reader = actor(move || assert_eq!(r.read(), 0));
+        join_all([writer, clock, reader]);
+        assert_eq!(world.end_read(), 0);
+        world.assert_free(0);
+    });
 }

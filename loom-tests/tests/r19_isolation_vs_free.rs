@@ -166,7 +166,9 @@ impl World {
     /// A batch that holds the frame is emptied; returns whether the frame went to its list.
     fn flush(&self) -> bool {
         let mut is_linked = self.is_linked.lock();
-        let is_batched = self.custody().place() == Place::Batched;
+        let word = self.folio.slot.word();
+        let is_there = word.is_resident() && word.location() == FRAME;
+        let is_batched = is_there && self.custody().place() == Place::Batched;
         if is_batched {
             *is_linked = true;
             self.set_custody(self.custody().listed(LIST));

@@ -37,8 +37,9 @@
 //! is on its way to the lock, finds it. If the isolator evicts the folio before DEAD, the owner sees in
 //! the word that it has no frame.
 //!
-//! An entry that stays behind in a batch is checked under the lock when the batch is emptied: only a
-//! frame that is batched goes to a list.
+//! An entry may stay behind in a batch when its folio has gone, and the frame may be batched again, for a
+//! folio that is not in memory yet. So the entry names slot and frame, and goes to a list only if, under
+//! the lock, the frame is batched and the slot's word says that the folio is resident there.
 //!
 //! **Invariants**
 //! - C1: a frame is linked to a list exactly if its place is that list.

@@ -232,8 +232,10 @@ impl FolioSlot {
         before.owes_wake_after_reader() && !mutated("folio.call_waiters") && self.call_waiters()
     }
 
+    /// Takes WAITERS off; returns whether it was set, and the waiters must be woken.
     #[cold]
-    fn call_waiters(&self) -> bool {
+    #[must_use = "threads sleep on until they are woken"]
+    pub(super) fn call_waiters(&self) -> bool {
         let Ok((before, after)) = self.change(|word| Ok::<_, Infallible>(word.call_waiters()));
         before != after
     }

@@ -13,11 +13,13 @@
 //!
 //! Both sides change the folio's word, so one of them comes first: the waiter finds that it need not
 //! wait, or who leaves finds WAITERS, and by it the entry. No barrier is needed beside those of the word.
+//! Whoever takes WAITERS off wakes the queue, also a waiter that gives up at its deadline.
 
 use super::FolioSlot;
 use super::table::FolioId;
 use super::word::FolioWord;
 use crate::sync::clock::Instant;
+use crate::sync::fence::mutated;
 use crate::sync::{WaitQueue, waitqueue::SleepOutcome};
 
 /// Queues for all folios of a pool: enough that strangers seldom meet.
@@ -68,7 +70,19 @@ impl Waiters {
         }
         match entry.sleep(deadline) {
             SleepOutcome::Woken => Waited::LookAgain,
-            SleepOutcome::TimedOut => Waited::TimedOut,
+            SleepOutcome::TimedOut => {
+                self.give_up(id, slot);
+                Waited::TimedOut
+            }
+        }
+    }
+
+    /// Takes back the WAITERS that this thread may have set: readers would give way to it for as long as
+    /// another reader stays. Who still waits is woken and sets it again.
+    #[cold]
+    fn give_up(&self, id: FolioId, slot: &FolioSlot) {
+        if !mutated("folio.waiter_gives_up") && slot.call_waiters() {
+            self.wake(id);
         }
     }
 
