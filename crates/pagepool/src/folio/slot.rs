@@ -234,6 +234,7 @@ impl FolioSlot {
 
     /// Takes WAITERS off; returns whether it was set, and the waiters must be woken.
     #[cold]
+    #[inline(never)]
     #[must_use = "threads sleep on until they are woken"]
     pub(super) fn call_waiters(&self) -> bool {
         let Ok((before, after)) = self.change(|word| Ok::<_, Infallible>(word.call_waiters()));

@@ -231,10 +231,18 @@ impl FolioWord {
         if self.0 & (RESIDENT | in_the_way) != RESIDENT {
             return Err(self.check_present().err().unwrap_or(Obstacle::Taken));
         }
-        if self.0 & READERS == READERS {
+        self.counted(READER, READERS)
+    }
+
+    /// One more in the field `count`.
+    #[inline]
+    fn counted(self, one: u64, count: u64) -> Result<FolioWord, Obstacle> {
+        // A full count comes round to 0; what it carries into the next field goes no further than here.
+        let after = self.0.wrapping_add(one);
+        if after & count == 0 {
             return Err(Obstacle::TooMany);
         }
-        Ok(FolioWord(self.0 + READER))
+        Ok(FolioWord(after))
     }
 
     /// What is taken from the word when a reader leaves.
@@ -285,10 +293,7 @@ impl FolioWord {
     #[inline]
     pub fn begin_pin(self) -> Result<FolioWord, Obstacle> {
         self.check_present()?;
-        if self.0 & PINS == PINS {
-            return Err(Obstacle::TooMany);
-        }
-        Ok(FolioWord(self.0 + PIN))
+        self.counted(PIN, PINS)
     }
 
     /// Somebody takes it upon itself to bring the folio back.
