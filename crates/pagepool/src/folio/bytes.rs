@@ -1,6 +1,7 @@
 //! The bytes of folios that somebody may be writing.
 
 use std::mem::MaybeUninit;
+use std::ptr;
 
 use crate::arena::Arena;
 use crate::types::Pfn;
@@ -15,6 +16,7 @@ pub(crate) fn copy_racing<'d>(
     dst: &'d mut [MaybeUninit<u8>],
 ) -> &'d mut [u8] {
     arena.copy_racing(pfn.index(), offset, dst);
-    // SAFETY: every byte was filled, with some value; all values are bytes.
-    unsafe { dst.assume_init_mut() }
+    // SAFETY: (1) every byte was filled, with some value; all values are bytes. (2) The bytes are laid out
+    // as before, and the new slice takes the place of the old one, for as long.
+    unsafe { &mut *(ptr::from_mut(dst) as *mut [u8]) }
 }

@@ -53,7 +53,7 @@ impl Waiters {
     }
 
     fn of(&self, id: FolioId) -> &WaitQueue {
-        &self.queues[id.get() as usize % NR_QUEUES]
+        &self.queues[id.get() as usize % self.queues.len()]
     }
 
     /// Sleeps until the folio's word changes, if `is_blocked` says that there is something in the way.
