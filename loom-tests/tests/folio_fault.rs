@@ -11,9 +11,7 @@
 
 #![cfg(loom)]
 
-use std::sync::atomic::AtomicUsize as Count;
-
-use loom_tests::{Outcomes, Shared, actor, check, check_twin, join, join_all};
+use loom_tests::{Outcomes, Shared, Tally, actor, check, check_twin, join, join_all};
 use pagepool::model::{Folio, FolioWord, Landing, Obstacle, atomic};
 
 use atomic::{AtomicU64, Ordering::Relaxed};
@@ -24,22 +22,22 @@ struct World {
     folio: Folio,
     /// The bytes of the frame, as two words that say nothing about each other.
     bytes: [AtomicU64; 2],
-    /// Faults that began; outside of the model, which it must not order.
-    nr_faults: Count,
+    /// Faults that began.
+    nr_faults: Tally,
     /// How many of the first faults fail.
     nr_failing: usize,
-    nr_freed: Count,
-    nr_vacated: Count,
+    nr_freed: Tally,
+    nr_vacated: Tally,
 }
 
 fn world(nr_failing: usize) -> Shared<World> {
     Shared::new(World {
         folio: Folio::away(),
         bytes: Default::default(),
-        nr_faults: Count::new(0),
+        nr_faults: Tally::default(),
         nr_failing,
-        nr_freed: Count::new(0),
-        nr_vacated: Count::new(0),
+        nr_freed: Tally::default(),
+        nr_vacated: Tally::default(),
     })
 }
 
@@ -74,7 +72,7 @@ impl World {
     }
 
     fn bring_back(&self) -> bool {
-        let is_failing = self.nr_faults.fetch_add(1, Relaxed) < self.nr_failing;
+        let is_failing = self.nr_faults.add_one() < self.nr_failing;
         if is_failing {
             self.folio.wake_if(self.folio.slot.abort_fault().wake);
             return false;
@@ -91,8 +89,8 @@ impl World {
         self.folio.slot.begin_fault().ok()?;
         let landed = self.folio.slot.end_fault(FRAME, Landing::Idle);
         if is_dead(&self.folio, landed.word) {
-            self.nr_freed.fetch_add(1, Relaxed);
-            self.nr_vacated.fetch_add(1, Relaxed);
+            self.nr_freed.add_one();
+            self.nr_vacated.add_one();
         }
         Some(())
     }
@@ -101,10 +99,10 @@ impl World {
     fn drop_folio(&self) {
         let before = self.folio.slot.kill();
         if before.is_resident() {
-            self.nr_freed.fetch_add(1, Relaxed);
+            self.nr_freed.add_one();
         }
         if !before.is_busy() {
-            self.nr_vacated.fetch_add(1, Relaxed);
+            self.nr_vacated.add_one();
         }
     }
 }
@@ -117,7 +115,7 @@ fn two_readers(nr_failing: usize) -> ([bool; 2], usize) {
     let word = world.folio.slot.word();
     assert!(!word.is_held() && !word.is_busy(), "{word:?}");
     assert_eq!(word.is_resident(), got.contains(&true));
-    (got, world.nr_faults.load(Relaxed))
+    (got, world.nr_faults.get())
 }
 
 #[test]
@@ -133,7 +131,7 @@ fn a_fault_that_fails_leaves_it_to_the_next() {
     let outcomes = Outcomes::new();
     let seen = outcomes.clone();
     check("folio_fault_fails", 360, move || {
-        seen.record(two_readers(1))
+        seen.record(two_readers(1));
     });
     outcomes.assert_exactly([([false, true], 2), ([true, false], 2)]);
 }
@@ -161,8 +159,8 @@ fn read_ahead_against_drop(is_dead: fn(&Folio, FolioWord) -> bool) -> bool {
     let owner = actor(move || o.drop_folio());
     join(owner);
     let came_back = join(fault).is_some();
-    assert_eq!(world.nr_freed.load(Relaxed), usize::from(came_back));
-    assert_eq!(world.nr_vacated.load(Relaxed), 1);
+    assert_eq!(world.nr_freed.get(), usize::from(came_back));
+    assert_eq!(world.nr_vacated.get(), 1);
     came_back
 }
 

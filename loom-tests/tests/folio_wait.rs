@@ -10,7 +10,7 @@
 #![cfg(loom)]
 
 use loom_tests::{Outcomes, Shared, actor, check, join, join_all};
-use pagepool::model::{Courtesy, Folio, Obstacle, atomic};
+use pagepool::model::{Courtesy, Folio, FolioWord, Obstacle, atomic};
 
 use atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -153,7 +153,7 @@ fn a_writer_gives_up_at_its_deadline_and_leaves_nothing_behind() {
             if begun.is_ok() {
                 w.end_write();
             }
-            begun.map(|word| word.location())
+            begun.map(FolioWord::location)
         });
         let clock = actor(move || c.folio.fire_timeout());
         join_all([reader, clock]);

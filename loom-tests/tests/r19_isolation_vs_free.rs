@@ -10,9 +10,7 @@
 
 #![cfg(loom)]
 
-use std::sync::atomic::AtomicUsize as Count;
-
-use loom_tests::{Outcomes, Shared, actor, check, check_twin, join};
+use loom_tests::{Outcomes, Shared, Tally, actor, check, check_twin, join};
 use pagepool::model::{CoreMutex, Custody, Folio, Heir, Place, atomic};
 
 use atomic::{AtomicU8, Ordering::Relaxed};
@@ -27,9 +25,8 @@ struct World {
     cell: AtomicU8,
     /// The LRU lock; what it holds is whether the frame is linked to its list.
     is_linked: CoreMutex<bool>,
-    /// Outside of the model, which they must not order.
-    nr_freed: Count,
-    nr_vacated: Count,
+    nr_freed: Tally,
+    nr_vacated: Tally,
 }
 
 /// What became of the folio at the isolator.
@@ -69,8 +66,8 @@ impl World {
             folio: Folio::resident(FRAME),
             cell: AtomicU8::new(custody.bits()),
             is_linked: CoreMutex::new(is_linked),
-            nr_freed: Count::new(0),
-            nr_vacated: Count::new(0),
+            nr_freed: Tally::default(),
+            nr_vacated: Tally::default(),
         })
     }
 
@@ -85,13 +82,13 @@ impl World {
     }
 
     fn free(&self) {
-        self.nr_freed.fetch_add(1, Relaxed);
+        self.nr_freed.add_one();
     }
 
     fn vacate(&self) {
         let is_dead = self.folio.slot.word().is_dead();
         assert!(is_dead, "a slot is given back that is still in use");
-        self.nr_vacated.fetch_add(1, Relaxed);
+        self.nr_vacated.add_one();
     }
 
     /// The owner drops the folio.
@@ -178,8 +175,8 @@ impl World {
 
     #[track_caller]
     fn assert_freed_once(&self) {
-        assert_eq!(self.nr_freed.load(Relaxed), 1, "frames freed");
-        assert_eq!(self.nr_vacated.load(Relaxed), 1, "slots given back");
+        assert_eq!(self.nr_freed.get(), 1, "frames freed");
+        assert_eq!(self.nr_vacated.get(), 1, "slots given back");
         assert!(!*self.is_linked.lock(), "a freed frame is on a list");
         assert_eq!(self.custody(), Custody::default());
     }
