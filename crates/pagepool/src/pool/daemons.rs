@@ -8,7 +8,7 @@ use super::lifetime::DaemonRef;
 use super::{Inner, PagePool};
 use crate::daemon::{Daemons, Machine, StartError, StillRunning, Stopped};
 use crate::error::BuildError;
-use crate::node::{Node, Nodes};
+use crate::node::{DaemonState, Node, Nodes};
 use crate::reclaim::Shrink;
 use crate::reclaim::balance::Circumstances;
 use crate::sync::clock;
@@ -70,6 +70,16 @@ impl PagePool {
     }
 }
 
+/// Daemons that stand still; dropping it lets them go on.
+#[must_use = "the daemons go on when it is dropped"]
+pub(super) struct Frozen<'a>(&'a Nodes);
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        Daemons::thaw(self.0);
+    }
+}
+
 impl From<StartError> for BuildError {
     fn from(error: StartError) -> BuildError {
         BuildError::Thread {
@@ -86,6 +96,18 @@ impl Inner {
             Stopped::Ended => {}
             Stopped::Itself => unreachable!("a daemon has no handle that it could drop"),
         }
+    }
+
+    /// Has the daemons stand still until the result is dropped; none if somebody has done so already, or if
+    /// they do not within `patience`.
+    pub(super) fn freeze_for(&self, patience: Duration) -> Option<Frozen<'_>> {
+        let is_frozen = |node: &Node| node.kswapd.state() == DaemonState::Frozen;
+        if self.nodes.iter().any(is_frozen) {
+            return None;
+        }
+        let deadline = clock::deadline_after(patience);
+        let frozen = Daemons::freeze(&self.nodes, deadline);
+        frozen.is_ok().then_some(Frozen(&self.nodes))
     }
 
     /// Bytes that the pool's tables and buffers take now.

@@ -134,6 +134,9 @@ pub struct PagePool {
     inner: PoolRef,
 }
 
+/// How long [`PagePool::verify`] waits for the daemons to stand still.
+const VERIFY_PATIENCE: Duration = Duration::from_secs(5);
+
 impl PagePool {
     /// Returns a builder with every setting at its default.
     pub fn builder() -> Builder {
@@ -308,13 +311,19 @@ impl PagePool {
     /// Checks every invariant of every layer by walking all metadata.
     ///
     /// Meant for tests and for epochs at which nothing else runs: what moves meanwhile may be
-    /// reported although nothing is wrong.
+    /// reported although nothing is wrong. The pool's own daemons stand still for the while.
     ///
     /// # Errors
     /// The first [`Violation`] found: which invariant, at which frame.
     pub fn verify(&self) -> Result<(), Violation> {
-        self.inner.nodes.verify()?;
-        self.inner.verify_folios()
+        let freeze = self.inner.freeze_for(VERIFY_PATIENCE);
+        let verdict = self
+            .inner
+            .nodes
+            .verify()
+            .and_then(|()| self.inner.verify_folios());
+        drop(freeze);
+        verdict
     }
 
     /// Returns the settings the pool was built with, defaults filled in.
