@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pagepool::{BuildError, PAGE_SIZE, PagePool, Stats};
+use pagepool::{BuildError, DaemonState, PAGE_SIZE, PagePool, Stats};
 use serde::Serialize;
 
 use crate::{
@@ -347,6 +347,12 @@ impl Performance<'_> {
         let verified = posts.conduct(Place::Verifying, || self.stage.pool.verify());
         if let Err(violation) = verified {
             self.violations.add(violation);
+        }
+        for node in &self.stage.pool.stats().nodes {
+            let daemons = [("kswapd", node.kswapd), ("kcompactd", node.kcompactd)];
+            for (name, _) in daemons.iter().filter(|(_, state)| *state == DaemonState::Dead) {
+                self.violations.add(format_args!("{name}{} has died", node.id.get()));
+            }
         }
     }
 
