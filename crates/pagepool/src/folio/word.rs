@@ -328,13 +328,10 @@ impl FolioWord {
         self.begin_fault()
     }
 
-    /// The folio is back, in the frame `location`; or, if its owner has dropped it meanwhile, it stays
-    /// away, and whoever brought it back has it to end.
+    /// The folio is back, in the frame `location`. If its owner has dropped it meanwhile, whoever brought
+    /// it back has it to end, frame and all.
     pub fn end_fault(self, location: u32, landing: Landing) -> Released {
         debug_assert!(self.has(BUSY), "nobody brings {self:?} back");
-        if self.has(DEAD) {
-            return self.release(self);
-        }
         let holder = match landing {
             Landing::Idle => 0,
             Landing::Read => READER,
@@ -348,9 +345,6 @@ impl FolioWord {
     /// It could not be brought back. If its owner has dropped it meanwhile, see `end_fault`.
     pub fn abort_fault(self) -> Released {
         debug_assert!(self.has(BUSY), "nobody brings {self:?} back");
-        if self.has(DEAD) {
-            return self.release(self);
-        }
         self.release(self.without(BUSY))
     }
 
