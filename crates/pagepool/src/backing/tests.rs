@@ -1,8 +1,8 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use super::*;
+use crate::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use crate::sync::clock::{self, Instant};
 use crate::sync::lock::Condvar;
 use crate::sync::{CoreMutex, Mutex, thread};
@@ -50,7 +50,7 @@ impl Scripted {
     }
 
     fn act(&self, page: u64, nr: usize) -> Result<WriteOut, BackingError> {
-        self.nr_calls.fetch_add(1, SeqCst);
+        self.nr_calls.fetch_add(1, Relaxed);
         self.was_inside.lock().push(callback::is_inside(self.pool));
         let mut script = self.script.lock();
         match *script {
@@ -222,7 +222,7 @@ fn two_writes_are_in_flight_at_once() {
     fix.backing.set(Script::Stall);
     let first = fix.write(1, 1, 1);
     let second = fix.write(2, 1, 2);
-    eventually(|| fix.backing.nr_calls.load(SeqCst) == 2);
+    eventually(|| fix.backing.nr_calls.load(Relaxed) == 2);
     assert_eq!(fix.store.nr_in_flight(), 2);
     assert_eq!(*fix.watch.0.lock(), [1, 2]);
     assert!(!first.has_ended());
@@ -267,7 +267,7 @@ fn an_abandoned_write_keeps_its_buffer_until_it_ends() {
     let fix = fixture();
     fix.backing.set(Script::Stall);
     let stalled = fix.write(5, 1, 9);
-    eventually(|| fix.backing.nr_calls.load(SeqCst) == 1);
+    eventually(|| fix.backing.nr_calls.load(Relaxed) == 1);
     assert_eq!(stalled.wait(within(5)).err(), Some(StoreError::Stalled));
     assert_eq!(fix.store.nr_in_flight(), 1);
     assert_eq!(*fix.watch.0.lock(), [5]);
@@ -285,7 +285,7 @@ fn an_abandoned_transfer_that_has_not_begun_is_called_off() {
     let fix = fixture();
     fix.backing.set(Script::Stall);
     let running: Vec<_> = (0..4).map(|page| fix.read(page, 1)).collect();
-    eventually(|| fix.backing.nr_calls.load(SeqCst) == 4);
+    eventually(|| fix.backing.nr_calls.load(Relaxed) == 4);
     drop(fix.write(7, 1, 1));
     assert_eq!(fix.store.nr_in_flight(), 4);
     assert!(fix.watch.0.lock().is_empty());
@@ -293,7 +293,7 @@ fn an_abandoned_transfer_that_has_not_begun_is_called_off() {
     for read in running {
         assert_eq!(outcome(read), Outcome::DONE);
     }
-    assert_eq!(fix.backing.nr_calls.load(SeqCst), 4);
+    assert_eq!(fix.backing.nr_calls.load(Relaxed), 4);
 }
 
 #[test]
@@ -358,12 +358,12 @@ fn a_stuck_worker_is_replaced_and_goes_when_it_comes_back() {
     let fix = fixture_with(thread::spawn, Duration::from_millis(20));
     fix.backing.set(Script::Stall);
     let stuck: Vec<_> = (0..4).map(|page| fix.read(page, 1)).collect();
-    eventually(|| fix.backing.nr_calls.load(SeqCst) == 4);
+    eventually(|| fix.backing.nr_calls.load(Relaxed) == 4);
     // Nobody is left for this one until the four are found stuck.
     let late = fix.read(9, 1);
     assert_eq!(late.wait(within(200)).err(), Some(StoreError::Stalled));
     assert_eq!(fix.count(Counter::Quarantined), 4);
-    assert_eq!(fix.backing.nr_calls.load(SeqCst), 5);
+    assert_eq!(fix.backing.nr_calls.load(Relaxed), 5);
 
     fix.backing.set(Script::Work);
     for read in stuck {
@@ -390,7 +390,7 @@ fn shutting_down_names_who_does_not_return() {
     let fix = fixture();
     fix.backing.set(Script::Stall);
     let stalled = fix.write(1, 1, 1);
-    eventually(|| fix.backing.nr_calls.load(SeqCst) == 1);
+    eventually(|| fix.backing.nr_calls.load(Relaxed) == 1);
     let busy = fix.store.shut_down(within(5)).expect_err("one is stalled");
     assert!(busy.to_string().contains("1 worker"), "{busy}");
     // What was under way ends, what comes later is refused.

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::slots::SlotMap;
 use super::*;
-use crate::backing::{Completed, Counter, Direction, InFlight, StoreError};
+use crate::backing::{Completed, Counter, Direction, InFlight, Outcome, StoreError};
 use crate::sync::cpu::with_cpu;
 use crate::sync::{clock, thread};
 
@@ -224,7 +224,7 @@ fn a_chain_is_freed_once() {
     map.free(head);
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Step {
     Take { cpu: usize, nr: u32 },
     Free { nth: usize },
@@ -799,4 +799,75 @@ fn threads_take_and_free_slots_while_an_area_comes_and_goes() {
     });
     assert_eq!(space.free_pages(), 599);
     space.verify().expect("nothing is wrong");
+}
+
+// ---- speed ----
+
+const TOTAL: usize = 256 << 20;
+
+/// Bytes a second at which `f` deals with [`TOTAL`] of them.
+fn rate(f: impl FnOnce()) -> f64 {
+    let start = clock::now();
+    f();
+    TOTAL as f64 / clock::now().saturating_duration_since(start).as_secs_f64()
+}
+
+/// Writes a file 64 KiB at a time, the plain way.
+fn write_plainly(file: &SwapFile) {
+    const CHUNK: usize = 64 << 10;
+    let memory = crate::arena::ZeroedTable::<u8>::new(CHUNK, "a test").expect("there is room");
+    for offset in (0..TOTAL).step_by(CHUNK) {
+        let written = file.write_at(&memory, offset as u64);
+        assert_eq!(written.expect("it writes"), CHUNK);
+    }
+}
+
+/// Writes single pages out as reclaim does: one buffer is filled while another is written.
+fn swap_out(space: &SwapSpace, store: &Store) -> Vec<Entry> {
+    let mut entries = vec![];
+    let mut in_flight: Option<InFlight> = None;
+    let mut next = space.alloc(1, 0);
+    while let Some(first) = next {
+        let mut buf = store.take_buf(Direction::Write, soon()).expect("free");
+        let mut nr = 0;
+        while nr < IO_PAGES && next.is_some_and(|entry| entry.page() == first.page() + nr as u32) {
+            buf.pages_mut(nr, 1).copy_from_slice(&[nr as u8; PAGE_SIZE]);
+            entries.extend(next);
+            nr += 1;
+            let is_last = entries.len() == TOTAL / PAGE_SIZE;
+            next = if is_last { None } else { space.alloc(1, 0) };
+        }
+        let started = store.submit_write(buf, first.page().into(), nr);
+        if let Some(before) = in_flight.replace(started) {
+            let done = before.wait(soon()).expect("not stalled");
+            assert_eq!(done.outcome, Outcome::DONE);
+        }
+    }
+    let last = in_flight.expect("there was something to write");
+    assert_eq!(
+        last.wait(soon()).expect("not stalled").outcome,
+        Outcome::DONE
+    );
+    entries
+}
+
+#[test]
+#[ignore = "measures the disk for seconds; run it alone and optimised"]
+fn swapping_out_is_at_least_85_percent_of_a_plain_loop() {
+    let bytes = TOTAL as u64 + (64 << 20);
+    let file = Arc::new(SwapFile::temporary(bytes).expect("it can be made"));
+    write_plainly(&file);
+    let space = space(1 << 30);
+    let id = space.swap_on(file.clone(), 0).expect("it fits");
+    let store = space.spec.stores.get(id).expect("it was added");
+    let ratios = [0; 3].map(|_| {
+        let plain = rate(|| write_plainly(&file));
+        let mut entries = vec![];
+        let swapped = rate(|| entries = swap_out(&space, &store));
+        entries.into_iter().for_each(|entry| space.free(entry));
+        println!("plain {plain:.3e} bytes a second, swap {swapped:.3e}");
+        swapped / plain
+    });
+    let best = ratios.into_iter().fold(0.0, f64::max);
+    assert!(best >= 0.85, "{ratios:?}");
 }
