@@ -4,17 +4,17 @@
 //! act is to end it. *Property:* who waits is woken, nothing that was submitted stays queued, each write
 //! that began ends once, and all buffers are there afterwards. *The bug it would catch:* a worker that
 //! goes to sleep past a transfer, a submitter that sleeps past the end of its own, a buffer that an
-//! abandoned transfer takes along. *The edits that make it fail:* in `Shared::next_job`, leave out the
-//! look at the worker's state in `wait_until`; in `Shared::complete`, wake nobody.
+//! abandoned transfer takes along. *The edits that make it fail:* mutants `store.look_at_call`,
+//! `store.wake_waiter`.
 
 #![cfg(loom)]
 
-use loom_tests::{Shared, actor, check, join};
+use loom_tests::{Shared, actor, check, check_deeper, join};
 use pagepool::model::Io;
 
 #[test]
 fn who_waits_for_a_transfer_is_woken() {
-    check("store_io_wait", 1, || {
+    check("store_io_wait", 250, || {
         let io = Io::new();
         io.write();
         assert_eq!(io.shut_down(), 1);
@@ -23,7 +23,7 @@ fn who_waits_for_a_transfer_is_woken() {
 
 #[test]
 fn a_worker_that_is_about_to_sleep_sees_the_next_transfer() {
-    check("store_io_next", 1, || {
+    check("store_io_next", 1_000, || {
         let io = Io::new();
         io.write();
         io.write();
@@ -34,7 +34,7 @@ fn a_worker_that_is_about_to_sleep_sees_the_next_transfer() {
 
 #[test]
 fn an_abandoned_write_gives_its_buffer_back_wherever_it_stands() {
-    check("store_io_abandon", 1, || {
+    check("store_io_abandon", 80, || {
         let io = Io::new();
         io.abandon_write();
         assert_eq!(io.shut_down(), 1);
@@ -44,7 +44,8 @@ fn an_abandoned_write_gives_its_buffer_back_wherever_it_stands() {
 
 #[test]
 fn two_submitters_do_not_lose_each_others_wake_up() {
-    check("store_io_two", 1, || {
+    // With two preemptions it takes minutes.
+    check_deeper("store_io_two", 1, 1_500, || {
         let io = Shared::new(Io::new());
         let other = Shared::clone(&io);
         let writer = actor(move || other.write());

@@ -41,6 +41,7 @@ use super::entry::StoreId;
 use super::workers::{Crew, Spawn};
 use crate::error::BuildError;
 use crate::sync::clock::{self, Instant};
+use crate::sync::fence::mutated;
 use crate::sync::{CoreMutex, WaitQueue};
 use crate::types::PAGE_SIZE;
 
@@ -338,7 +339,7 @@ impl Shared {
 
         if is_abandoned {
             self.vacated.wake_all();
-        } else {
+        } else if !mutated("store.wake_waiter") {
             self.ended[op].wake_all();
         }
     }
