@@ -17,8 +17,8 @@
 //!   where the worker has it. So what a device may still read or write belongs to nobody else.
 //! - B2: an op is `Done` only while an [`InFlight`] waits for it. One that was abandoned goes from
 //!   `Running` straight to `Vacant`.
-//! - B3: a write leaves at least [`FOR_READS`] buffers for reads, whatever becomes of it: a fault needs
-//!   one in order to make progress, reclaim can do without.
+//! - B3: neither direction has more buffers than [`Direction::max_bufs`], whatever becomes of them, so
+//!   that stalled writes leave some for faults, and faults some for reclaim, whose memory they need.
 //! - B4: between `write_begins` and `write_ends` for a page, the device may still write it. `write_ends`
 //!   comes before the op is `Done` or `Vacant`.
 //!
@@ -41,15 +41,13 @@ use super::entry::StoreId;
 use super::workers::{Crew, Spawn};
 use crate::error::BuildError;
 use crate::sync::clock::{self, Instant};
+use crate::sync::fence::mutated;
 use crate::sync::{CoreMutex, WaitQueue};
 use crate::types::PAGE_SIZE;
 
-/// Buffers of a store: two for writes, so that one is filled while the other is written, and the rest
-/// for faults. More of them only queue up at the device.
+/// Buffers of a store, 1 MiB. Two writes are enough to keep a disk busy while the next is filled; more
+/// reads than these only queue up at the device.
 const NR_BUFS: usize = 8;
-
-/// Buffers that no write takes (B3).
-const FOR_READS: usize = 4;
 
 /// Which way the bytes go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,6 +57,19 @@ pub(crate) enum Direction {
     /// From memory to the backing.
     Write,
 }
+
+impl Direction {
+    /// Buffers that one direction may have at once (B3).
+    const fn max_bufs(self) -> usize {
+        match self {
+            Direction::Read => 6,
+            Direction::Write => 4,
+        }
+    }
+}
+
+const _: () =
+    assert!(Direction::Read.max_bufs() < NR_BUFS && Direction::Write.max_bufs() < NR_BUFS);
 
 /// Why a transfer did not bring what was asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -206,6 +217,8 @@ enum Stage {
 struct Op {
     buffer: Option<Buffer>,
     stage: Stage,
+    /// What it was last taken for.
+    direction: Direction,
 }
 
 /// Everything under a store's lock.
@@ -226,34 +239,30 @@ pub(super) struct Job {
 }
 
 impl State {
-    fn nr_vacant(&self) -> usize {
-        let vacant = |op: &&Op| matches!(op.stage, Stage::Vacant);
-        self.ops.iter().filter(vacant).count()
-    }
-
     /// Takes a vacant buffer (B3).
     fn take_vacant(&mut self, direction: Direction) -> Option<(usize, Buffer)> {
-        let kept_back = match direction {
-            Direction::Read => 0,
-            Direction::Write => FOR_READS,
-        };
-        if self.nr_vacant() <= kept_back {
+        let is_vacant = |op: &Op| matches!(op.stage, Stage::Vacant);
+        let same = |op: &&Op| !is_vacant(op) && op.direction == direction;
+        if self.ops.iter().filter(same).count() >= direction.max_bufs() {
             return None;
         }
-        let op = self
-            .ops
-            .iter()
-            .position(|op| matches!(op.stage, Stage::Vacant))?;
-        self.ops[op].stage = Stage::Taken;
-        let buffer = self.ops[op].buffer.take().expect("B1: it is vacant");
+        let op = self.ops.iter().position(is_vacant)?;
+        self.ops[op].direction = direction;
+        let buffer = self.take_buffer(op);
         Some((op, buffer))
     }
 
-    fn vacate(&mut self, op: usize, buffer: Buffer) {
-        self.ops[op] = Op {
-            buffer: Some(buffer),
-            stage: Stage::Vacant,
-        };
+    /// Takes the buffer out of an op that has it.
+    fn take_buffer(&mut self, op: usize) -> Buffer {
+        self.ops[op].stage = Stage::Taken;
+        self.ops[op].buffer.take().expect("B1: it is in its op")
+    }
+
+    /// Puts the buffer of an op back, which is then at `stage`.
+    fn put_buffer(&mut self, op: usize, buffer: Buffer, stage: Stage) {
+        debug_assert!(self.ops[op].buffer.is_none(), "B1: two buffers");
+        self.ops[op].buffer = Some(buffer);
+        self.ops[op].stage = stage;
     }
 
     pub(super) fn has_queued(&self) -> bool {
@@ -273,11 +282,11 @@ impl State {
             });
         let (op, request) = queued
             .min_by_key(|(_, request)| (request.direction == Direction::Write, request.ticket))?;
+        let buffer = self.take_buffer(op);
         self.ops[op].stage = Stage::Running {
             request,
             is_abandoned: false,
         };
-        let buffer = self.ops[op].buffer.take().expect("B1: it was queued");
         Some(Job {
             op,
             request,
@@ -321,19 +330,16 @@ impl Shared {
             unreachable!("B1: a worker has the buffer of {:?}", state.ops[op]);
         };
         count(&self.counters, request, outcome, is_abandoned);
-        if is_abandoned {
-            state.vacate(op, buffer);
-        } else {
-            state.ops[op] = Op {
-                buffer: Some(buffer),
-                stage: Stage::Done(outcome),
-            };
-        }
+        let stage = match is_abandoned {
+            true => Stage::Vacant,
+            false => Stage::Done(outcome),
+        };
+        state.put_buffer(op, buffer, stage);
         drop(state);
 
         if is_abandoned {
             self.vacated.wake_all();
-        } else {
+        } else if !mutated("store.wake_waiter") {
             self.ended[op].wake_all();
         }
     }
@@ -355,7 +361,7 @@ impl Shared {
     }
 
     fn give_back(&self, op: usize, buffer: Buffer) {
-        self.state.lock().vacate(op, buffer);
+        self.state.lock().put_buffer(op, buffer, Stage::Vacant);
         self.vacated.wake_all();
     }
 
@@ -373,8 +379,7 @@ impl Shared {
         };
         let Some(request) = called_off else { return };
         // Not vacant yet: the watcher is told first, without the lock (B4).
-        state.ops[op].stage = Stage::Taken;
-        let buffer = state.ops[op].buffer.take().expect("B1: it was in its op");
+        let buffer = state.take_buffer(op);
         drop(state);
 
         if let Some(request) = request {
@@ -389,9 +394,7 @@ impl Shared {
         let Stage::Done(outcome) = state.ops[op].stage else {
             return None;
         };
-        state.ops[op].stage = Stage::Taken;
-        let buffer = state.ops[op].buffer.take().expect("B1: it is done");
-        Some((buffer, outcome))
+        Some((state.take_buffer(op), outcome))
     }
 }
 
@@ -449,6 +452,7 @@ impl Store {
         let ops = std::array::from_fn(|_| Op {
             buffer: buffers.next(),
             stage: Stage::Vacant,
+            direction: Direction::Read,
         });
         let StoreSpec {
             id,
@@ -568,10 +572,7 @@ impl Store {
         } else {
             Stage::Queued(request)
         };
-        state.ops[buf.op] = Op {
-            buffer: Some(buffer),
-            stage,
-        };
+        state.put_buffer(buf.op, buffer, stage);
         drop(state);
 
         if is_closed {

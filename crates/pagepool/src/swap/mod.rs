@@ -40,6 +40,9 @@ mod file;
 mod readahead;
 mod slots;
 
+#[cfg(all(test, not(loom)))]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -19,6 +19,15 @@ pub(crate) use std::thread_local as per_thread;
 /// The right to wait for a thread's end and result.
 pub type JoinHandle<T> = imp::JoinHandle<T>;
 
+/// What tells threads apart.
+pub type ThreadId = imp::ThreadId;
+
+/// Returns the calling thread's.
+#[must_use]
+pub fn current_id() -> ThreadId {
+    imp::current().id()
+}
+
 /// Starts a thread. The system shows at most 15 bytes of `name`.
 ///
 /// # Errors
