@@ -58,7 +58,7 @@ pub(crate) use self::readahead::{MAX_PAGE_CLUSTER, ReadAhead, Window, default_pa
 
 use self::area::Totals;
 use crate::backing::{
-    Entry, IO_PAGES, PoolTag, Spawn, StillBusy, Store, StoreId, StoreSpec, Stores, WriteWatch,
+    Entry, IO_PAGES, PoolTag, Spawn, Store, StoreId, StoreSpec, Stores, WriteWatch,
 };
 use crate::error::{BuildError, Violation, ensure};
 use crate::sync::CoreMutex;
