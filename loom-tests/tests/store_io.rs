@@ -16,7 +16,7 @@ use pagepool::model::Io;
 fn who_waits_for_a_transfer_is_woken() {
     check("store_io_wait", 250, || {
         let io = Io::new();
-        io.write();
+        io.write(1);
         assert_eq!(io.shut_down(), 1);
     });
 }
@@ -25,8 +25,8 @@ fn who_waits_for_a_transfer_is_woken() {
 fn a_worker_that_is_about_to_sleep_sees_the_next_transfer() {
     check("store_io_next", 1_000, || {
         let io = Io::new();
-        io.write();
-        io.write();
+        io.write(1);
+        io.write(1);
         assert_eq!(io.shut_down(), 2);
         assert_eq!(io.nr_buffers(), 4);
     });
@@ -48,8 +48,8 @@ fn two_submitters_do_not_lose_each_others_wake_up() {
     check_deeper("store_io_two", 1, 1_500, || {
         let io = Shared::new(Io::new());
         let other = Shared::clone(&io);
-        let writer = actor(move || other.write());
-        io.write();
+        let writer = actor(move || other.write(2));
+        io.write(1);
         join(writer);
         assert_eq!(io.shut_down(), 2);
     });

@@ -406,12 +406,12 @@ impl Io {
         }
     }
 
-    /// Writes a page and waits for the end, however long it takes.
-    pub fn write(&self) {
+    /// Writes `page` and waits for the end, however long it takes.
+    pub fn write(&self, page: u64) {
         let buf = self.store.take_buf(Direction::Write, None).expect("waits");
         let done = self
             .store
-            .submit_write(buf, 1, 1)
+            .submit_write(buf, page, 1)
             .wait(None)
             .expect("waits");
         assert_eq!(done.outcome, Outcome::DONE);

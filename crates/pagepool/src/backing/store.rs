@@ -21,6 +21,8 @@
 //!   that stalled writes leave some for faults, and faults some for reclaim, whose memory they need.
 //! - B4: between `write_begins` and `write_ends` for a page, the device may still write it. `write_ends`
 //!   comes before the op is `Done` or `Vacant`.
+//! - B5: what overlaps a write that is queued or running is refused as stalled, so that an abandoned write
+//!   that ends late never undoes a later one.
 //!
 //! **Locking and ordering.** One lock for everything above; callbacks, watchers and wake-ups run without
 //! it. Queues wait for conditions that only change under that lock, and a sleeper looks at its condition
@@ -265,6 +267,29 @@ impl State {
         self.ops[op].stage = stage;
     }
 
+    /// Why a request is not even queued, if it is not (B5).
+    fn refusal(&self, request: Request) -> Option<StoreError> {
+        if self.is_closed {
+            Some(StoreError::Closed)
+        } else if self.is_being_written(request.page, request.nr) {
+            Some(StoreError::Stalled)
+        } else {
+            None
+        }
+    }
+
+    /// Whether one of these pages is being written, or is about to be.
+    fn is_being_written(&self, page: u64, nr: usize) -> bool {
+        self.ops.iter().any(|op| match op.stage {
+            Stage::Queued(other) | Stage::Running { request: other, .. } => {
+                other.direction == Direction::Write
+                    && page < other.page + other.nr as u64
+                    && other.page < page + nr as u64
+            }
+            Stage::Vacant | Stage::Taken | Stage::Done(_) => false,
+        })
+    }
+
     pub(super) fn has_queued(&self) -> bool {
         let queued = |op: &Op| matches!(op.stage, Stage::Queued(_));
         self.ops.iter().any(queued)
@@ -316,6 +341,30 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// Queues a request, or ends it as refused.
+    fn enqueue(&self, op: usize, buffer: Buffer, mut request: Request) {
+        let refused = |error| Stage::Done(Outcome::all_failed(request.nr, error));
+        let mut state = self.state.lock();
+        if let Some(error) = state.refusal(request) {
+            state.put_buffer(op, buffer, refused(error));
+            return;
+        }
+        // The watcher is told before a worker can see the request (B4), and without the lock.
+        drop(state);
+        self.tell_write_begins(request);
+
+        let mut state = self.state.lock();
+        if let Some(error) = state.refusal(request) {
+            state.put_buffer(op, buffer, refused(error));
+            drop(state);
+            self.tell_write_ended(request);
+            return;
+        }
+        request.ticket = state.next_ticket;
+        state.next_ticket += 1;
+        state.put_buffer(op, buffer, Stage::Queued(request));
+    }
+
     /// Puts an op's buffer and outcome where they belong after the transfer.
     pub(super) fn complete(&self, job: Job, outcome: Outcome) {
         let Job {
@@ -341,6 +390,12 @@ impl Shared {
             self.vacated.wake_all();
         } else if !mutated("store.wake_waiter") {
             self.ended[op].wake_all();
+        }
+    }
+
+    fn tell_write_begins(&self, request: Request) {
+        if let (Direction::Write, Some(watch)) = (request.direction, &self.watch) {
+            watch.write_begins(request.page, request.nr);
         }
     }
 
@@ -547,41 +602,25 @@ impl Store {
     }
 
     fn submit(&self, mut buf: IoBuf, direction: Direction, page: u64, nr: usize) -> InFlight {
+        let shared = self.shared();
         assert!(
-            Arc::ptr_eq(self.shared(), &buf.shared),
+            Arc::ptr_eq(shared, &buf.shared),
             "the buffer is another store's"
         );
         assert!((1..=IO_PAGES).contains(&nr), "{nr} pages in one transfer");
-        if let (Direction::Write, Some(watch)) = (direction, &self.shared().watch) {
-            watch.write_begins(page, nr);
-        }
 
         let buffer = buf.buffer.take().expect("a buffer in hand has its memory");
-        let mut state = self.shared().state.lock();
         let request = Request {
             direction,
             page,
             nr,
             callers: callback::current(),
-            ticket: state.next_ticket,
+            ticket: 0,
         };
-        state.next_ticket += 1;
-        let is_closed = state.is_closed;
-        let stage = if is_closed {
-            Stage::Done(Outcome::all_failed(nr, StoreError::Closed))
-        } else {
-            Stage::Queued(request)
-        };
-        state.put_buffer(buf.op, buffer, stage);
-        drop(state);
-
-        if is_closed {
-            self.shared().tell_write_ended(request);
-        } else {
-            Shared::see_to_workers(self.shared());
-        }
+        shared.enqueue(buf.op, buffer, request);
+        Shared::see_to_workers(shared);
         InFlight {
-            shared: Some(Arc::clone(self.shared())),
+            shared: Some(Arc::clone(shared)),
             op: buf.op,
         }
     }
@@ -596,6 +635,11 @@ impl Store {
         let state = self.shared().state.lock();
         let in_flight = |op: &&Op| matches!(op.stage, Stage::Queued(_) | Stage::Running { .. });
         state.ops.iter().filter(in_flight).count()
+    }
+
+    /// Whether it was shut down, or is about to be.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.shared().state.lock().is_closed
     }
 
     /// Refuses further transfers, lets those under way end, and waits for the worker threads to do so;

@@ -726,6 +726,8 @@ fn swap_off_does_not_wait_for_a_stalled_device_for_ever() {
         .finish_swap_off(fix.id, within(5))
         .expect_err("it is stalled");
     assert!(matches!(error, SwapError::Busy { .. }), "{error}");
+    let error = fix.space.cancel_swap_off(fix.id).expect_err("it is ending");
+    assert!(matches!(error, SwapError::Ending { .. }), "{error}");
     fix.device.release();
     drop(read);
     fix.space

@@ -11,7 +11,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Access, Advice, Folio, FolioRead, FolioWrite};
+use super::{Access, Advice, FlushError, Folio, FolioRead, FolioWrite};
 use crate::error::AccessError;
 use crate::folio::{Courtesy, FolioSlot};
 
@@ -182,6 +182,14 @@ impl SharedFolio {
         let bytes = self.read()?;
         dst.copy_from_slice(&bytes[offset..offset + dst.len()]);
         Ok(())
+    }
+
+    /// As [`Folio::flush`].
+    ///
+    /// # Errors
+    /// As [`Folio::flush`].
+    pub fn flush(&self) -> Result<(), FlushError> {
+        self.folio.flush()
     }
 
     /// As [`Folio::advise`].
