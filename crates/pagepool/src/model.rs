@@ -7,6 +7,11 @@
     reason = "who gives a page back has it no more"
 )]
 
+mod kswapd;
+
+pub use kswapd::{Daemon, Node};
+
+pub use crate::node::DaemonState;
 pub use crate::sync::parker::{CorePark, DaemonPark, Park};
 pub use crate::sync::{
     CoreMutex, DeltaCounters, FenceNames, PerCpu, RequestWord, Requests, SleepOutcome, WaitOutcome,

@@ -90,7 +90,9 @@ pub(crate) fn run<W: Ward>(ward: &mut W) {
 /// Says that the thread has ended, and lets go whoever waits for it.
 pub(crate) fn leave<W: Ward>(ward: &W, ending: Ending) {
     ward.post().control().end(ending);
-    ward.throttled().wake_all();
+    if !mutated("leave.release") {
+        ward.throttled().wake_all();
+    }
 }
 
 /// L2 to L7: sleeps, then balances, until what was asked for last was not cut down. Returns what that
