@@ -79,7 +79,7 @@ impl<N: Node> Daemon<N> {
     pub fn run_here(&self) {
         self.0.post.control().begin();
         kswapd::run(&mut self.clone());
-        kswapd::leave(self, Ending::Stopped);
+        self.leave();
     }
 
     /// Starts the thread, unless it runs.
@@ -98,6 +98,21 @@ impl<N: Node> Daemon<N> {
     /// Asks the thread to stop.
     pub fn ask_to_stop(&self) {
         self.0.post.ask_to_stop();
+    }
+
+    /// Asks the thread to stand still.
+    pub fn ask_to_freeze(&self) {
+        self.0.post.ask_to_freeze();
+    }
+
+    /// Stands still if that is asked for, as the thread does between runs.
+    pub fn safe_point(&self) {
+        self.0.post.control().safe_point(|| ());
+    }
+
+    /// Says that the thread has ended.
+    pub fn leave(&self) {
+        kswapd::leave(self, Ending::Stopped);
     }
 
     /// Asks the thread to stand still, and waits until it does.
