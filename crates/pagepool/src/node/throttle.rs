@@ -129,7 +129,13 @@ impl Nodes {
 
         self.events.count(VmEvent::PgscanDirectThrottle);
         let deadline = wait_at_most(gfp, deadline);
-        wait(&node.pfmemalloc, &node.kswapd, class, deadline, may_reclaim)
+        wait(&node.pfmemalloc, &node.kswapd, class, deadline, || {
+            let may = may_reclaim();
+            if !may {
+                self.events.count(VmEvent::KswapdPosts);
+            }
+            may
+        })
     }
 }
 
