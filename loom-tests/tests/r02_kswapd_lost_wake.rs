@@ -110,7 +110,7 @@ impl model::Node for Pages {
 
 #[test]
 fn the_whole_loop_runs_when_an_allocator_goes_below_low() {
-    check("r02_kswapd_loop", 500, || {
+    check("r02_kswapd_loop", 600, || {
         let daemon = Daemon::new(Pages(AtomicUsize::new(LOW)));
         daemon.end_nap();
         let (k, a) = (daemon.clone(), daemon.clone());

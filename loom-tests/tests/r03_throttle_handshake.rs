@@ -43,7 +43,7 @@ impl model::Node for Pages {
 
 #[test]
 fn nobody_stays_throttled_while_kswapd_sleeps() {
-    check("r03_throttle_handshake", 1000, || {
+    check("r03_throttle_handshake", 12_000, || {
         let daemon = Daemon::new(Pages(AtomicUsize::new(1)));
         daemon.end_nap();
         let (k, t) = (daemon.clone(), daemon.clone());
@@ -61,7 +61,7 @@ fn nobody_stays_throttled_while_kswapd_sleeps() {
 
 #[test]
 fn the_pass_that_frees_releases_who_waits_for_it() {
-    check("r03_release", 50, || {
+    check("r03_release", 70, || {
         let daemon = Daemon::new(Pages(AtomicUsize::new(0)));
         let (k, t) = (daemon.clone(), daemon.clone());
         let pass = actor(move || {
@@ -96,7 +96,7 @@ impl model::Node for LastRun {
 
 #[test]
 fn nobody_waits_for_a_daemon_that_has_ended() {
-    check("r03_end", 500, || {
+    check("r03_end", 3600, || {
         let daemon = Daemon::new(LastRun);
         daemon.begin();
         let (k, t) = (daemon.clone(), daemon.clone());

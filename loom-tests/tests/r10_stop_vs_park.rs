@@ -53,27 +53,27 @@ fn stop_by<const N: usize>(is_balanced: bool, nap_ends: bool) {
 
 #[test]
 fn a_stop_ends_the_nap() {
-    check("r10_stop_in_nap", 100, || stop_by::<1>(true, false));
+    check("r10_stop_in_nap", 130, || stop_by::<1>(true, false));
 }
 
 #[test]
 fn a_stop_ends_the_long_sleep() {
-    check("r10_stop_in_sleep", 100, || stop_by::<1>(true, true));
+    check("r10_stop_in_sleep", 290, || stop_by::<1>(true, true));
 }
 
 #[test]
 fn a_stop_ends_a_run() {
-    check("r10_stop_in_run", 50, || stop_by::<1>(false, false));
+    check("r10_stop_in_run", 490, || stop_by::<1>(false, false));
 }
 
 #[test]
 fn two_stops_both_return_after_the_end() {
-    check("r10_stop_twice", 200, || stop_by::<2>(true, false));
+    check("r10_stop_twice", 1000, || stop_by::<2>(true, false));
 }
 
 #[test]
 fn a_stopped_daemon_can_be_started_and_stopped_again() {
-    check("r10_start_again", 100, || {
+    check("r10_start_again", 500, || {
         let daemon = Daemon::new(Node { is_balanced: true });
         daemon.start();
         daemon.start();

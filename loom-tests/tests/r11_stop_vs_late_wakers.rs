@@ -39,7 +39,7 @@ impl model::Node for Node {
 fn a_late_request_is_served_or_kept() {
     let outcomes = Outcomes::new();
     let seen = outcomes.clone();
-    check("r11_stop_vs_late_wakers", 500, move || {
+    check("r11_stop_vs_late_wakers", 14_000, move || {
         let daemon = Daemon::new(Node(AtomicBool::new(false)));
         daemon.end_nap();
         daemon.start();

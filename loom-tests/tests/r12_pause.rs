@@ -68,7 +68,7 @@ fn pause(daemon: &Daemon<Node>, f: impl FnOnce()) {
 
 #[test]
 fn what_is_asked_before_and_during_a_freeze_is_served_after() {
-    check("r12_pause", 1000, || {
+    check("r12_pause", 4000, || {
         let daemon = Daemon::new(Node::default());
         daemon.ask(ZoneType::Movable, 1);
         daemon.begin();
@@ -82,7 +82,7 @@ fn what_is_asked_before_and_during_a_freeze_is_served_after() {
 
 #[test]
 fn a_daemon_frozen_again_is_still_when_it_says_so() {
-    check("r12_pause_twice", 1000, || {
+    check("r12_pause_twice", 4300, || {
         let daemon = Daemon::new(Node::default());
         daemon.begin();
         let (k, c) = (daemon.clone(), daemon.clone());
@@ -103,7 +103,7 @@ fn a_daemon_frozen_again_is_still_when_it_says_so() {
 
 #[test]
 fn a_stop_ends_a_freeze() {
-    check("r12_stop_while_paused", 100, || {
+    check("r12_stop_while_paused", 220, || {
         let daemon = Daemon::new(Node::default());
         daemon.ask_to_freeze();
         daemon.start();

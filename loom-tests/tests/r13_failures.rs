@@ -32,7 +32,7 @@ impl model::Node for Nothing {
 fn a_balanced_node_is_not_hopeless() {
     let outcomes = Outcomes::new();
     let seen = outcomes.clone();
-    check("r13_failures", 50, move || {
+    check("r13_failures", 1000, move || {
         // A page of two is free, and the high mark is 1: one more balances the zone.
         let zone = Shared::new(Zone::new(2, 1, 0, 0));
         let page = zone.take().expect("two are free");

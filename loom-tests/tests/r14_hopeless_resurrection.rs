@@ -37,7 +37,7 @@ impl model::Node for Node {
 
 #[test]
 fn progress_without_balance_does_not_keep_kswapd_at_work() {
-    check("r14_hopeless_resurrection", 300, || {
+    check("r14_hopeless_resurrection", 13_000, || {
         let daemon = Daemon::new(Node(AtomicUsize::new(0)));
         for _ in 0..14 {
             daemon.note_failure(None, || false);

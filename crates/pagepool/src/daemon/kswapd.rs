@@ -139,19 +139,18 @@ pub(crate) fn try_to_sleep<W: Ward>(ward: &W, asked: Requests, left: Requests) {
         return;
     }
     let nap = nap(ward, asked, left);
+    let slept = nap == Nap::Undisturbed && sleep(ward, left);
+    // Whoever stops or freezes a daemon says nothing about the marks.
+    if slept || control.is_interrupted() {
+        return;
+    }
+    ward.count(match nap {
+        Nap::Woken => VmEvent::KswapdLowWmarkHitQuickly,
+        Nap::NotReady | Nap::Undisturbed => VmEvent::KswapdHighWmarkHitQuickly,
+    });
     if nap == Nap::Woken {
         // What the nap was for counts again, together with what is newly asked.
         ward.post().put_back(left);
-    }
-    if nap == Nap::Undisturbed && sleep(ward, left) {
-        return;
-    }
-    // Whoever stops or freezes a daemon says nothing about the marks.
-    if !control.is_interrupted() {
-        ward.count(match nap {
-            Nap::Woken => VmEvent::KswapdLowWmarkHitQuickly,
-            Nap::NotReady | Nap::Undisturbed => VmEvent::KswapdHighWmarkHitQuickly,
-        });
     }
 }
 
