@@ -7,6 +7,11 @@
     reason = "who gives a page back has it no more"
 )]
 
+mod kswapd;
+
+pub use kswapd::{Daemon, Node};
+
+pub use crate::node::DaemonState;
 pub use crate::sync::parker::{CorePark, DaemonPark, Park};
 pub use crate::sync::{
     CoreMutex, DeltaCounters, FenceNames, PerCpu, RequestWord, Requests, SleepOutcome, WaitOutcome,
@@ -347,7 +352,7 @@ impl Folio {
     }
 }
 
-/// Notes whether a write is under way in a [`Io`], and ends every transfer at once.
+/// Notes whether a write is under way in an [`Io`], and ends every transfer at once.
 #[derive(Debug, Default)]
 struct Device {
     nr_writing: atomic::AtomicUsize,

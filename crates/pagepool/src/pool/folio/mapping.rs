@@ -4,6 +4,8 @@
 //! memory is short and they are clean, and written out when they are dirty. Which ranges are in whose
 //! hands is registered, so that no page of a store is in memory twice.
 
+#![forbid(unsafe_code)]
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;

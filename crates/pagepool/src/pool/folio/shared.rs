@@ -5,6 +5,8 @@
 //! or the other way round, is told so ([`AccessError::Deadlock`]), and one that reads again does not
 //! queue behind writers that wait for it.
 
+#![forbid(unsafe_code)]
+
 use std::cell::Cell;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
