@@ -123,9 +123,9 @@ const fn generation_bits(generation: u64) -> u64 {
 }
 
 impl FolioWord {
-    /// Returns the word of a new folio that was never written: away, all zeros.
-    pub(super) const fn blank(generation: u64) -> FolioWord {
-        FolioWord(generation_bits(generation))
+    /// Returns the word of a new folio: away, at `location`; 0 is all zeros.
+    pub(super) const fn away(location: u32, generation: u64) -> FolioWord {
+        FolioWord(location_bits(location) | generation_bits(generation))
     }
 
     /// Returns the word of a slot that holds no folio, which links to another such slot.
@@ -328,13 +328,10 @@ impl FolioWord {
         self.begin_fault()
     }
 
-    /// The folio is back, in the frame `location`; or, if its owner has dropped it meanwhile, it stays
-    /// away, and whoever brought it back has it to end.
+    /// The folio is back, in the frame `location`. If its owner has dropped it meanwhile, whoever brought
+    /// it back has it to end, frame and all.
     pub fn end_fault(self, location: u32, landing: Landing) -> Released {
         debug_assert!(self.has(BUSY), "nobody brings {self:?} back");
-        if self.has(DEAD) {
-            return self.release(self);
-        }
         let holder = match landing {
             Landing::Idle => 0,
             Landing::Read => READER,
@@ -348,9 +345,6 @@ impl FolioWord {
     /// It could not be brought back. If its owner has dropped it meanwhile, see `end_fault`.
     pub fn abort_fault(self) -> Released {
         debug_assert!(self.has(BUSY), "nobody brings {self:?} back");
-        if self.has(DEAD) {
-            return self.release(self);
-        }
         self.release(self.without(BUSY))
     }
 
@@ -437,7 +431,7 @@ mod tests {
     const FRAME: u32 = 77;
 
     fn away() -> FolioWord {
-        FolioWord::blank(5)
+        FolioWord::away(0, 5)
     }
 
     fn resident() -> FolioWord {
@@ -597,7 +591,7 @@ mod tests {
 
     #[test]
     fn the_generation_wraps_within_its_field() {
-        let mut word = FolioWord::blank(1023);
+        let mut word = FolioWord::away(0, 1023);
         assert_eq!(word.generation(), 1023);
         word = word
             .begin_fault()
