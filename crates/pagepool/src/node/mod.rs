@@ -156,13 +156,9 @@ impl Node {
         self.kswapd.is_hopeless(self.zones.iter())
     }
 
-    /// Notes that somebody has reclaimed from the node. Only if it is balanced now is that reason to
-    /// hope again: else a reclaimer that frees a few hot pages would keep a hopeless one busy for ever
-    /// (spec 9.6).
+    /// Notes that somebody has reclaimed from the node.
     pub(crate) fn note_progress(&self, order: Order, class: ZoneType) {
-        if self.kswapd.failures() > 0 && self.is_balanced(order, class) {
-            self.kswapd.note_balanced();
-        }
+        self.kswapd.note_progress(|| self.is_balanced(order, class));
     }
 
     /// Whether fragmentation has raised the marks of a zone up to `class`.

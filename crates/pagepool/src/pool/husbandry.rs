@@ -179,7 +179,11 @@ impl FrameSink for Inner {
 impl CopySink for Inner {
     fn drop_copy(&self, copy: u32) {
         let entry = Entry::from_raw(copy).expect("a copy is somewhere");
-        self.swap.free(entry);
+        if self.swap.area(entry.store()).is_some() {
+            self.swap.free(entry);
+        } else {
+            self.mapped.remove(entry);
+        }
     }
 }
 
