@@ -40,7 +40,7 @@ pub use pool::folio::{
 };
 pub use pool::pages::{Pages, PagesUninit, Split};
 pub use pool::request::AllocRequest;
-pub use pool::stats::{NodeStats, PagesetStats, Stats, Vmstat, ZoneStats};
+pub use pool::stats::{LruStats, NodeStats, PagesetStats, Stats, Vmstat, ZoneStats};
 pub use pool::swapping::{SwapArea, SwapAreaStats};
 pub use pool::tunables::Tunables;
 pub use pool::{PagePool, StillHeld};

@@ -33,6 +33,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use self::lru_list::LruList;
 use crate::arena::Arena;
 use crate::error::{BuildError, Violation};
 use crate::memmap::Memmap;
@@ -344,8 +345,16 @@ impl Nodes {
             (item.name(), sum)
         });
         let free: usize = self.zones().map(Zone::free_pages).sum();
+        let lists = LruList::ALL.into_iter().map(|list| {
+            let sizes = self
+                .nodes
+                .iter()
+                .map(|node| node.lru.size(list, ZoneType::Movable));
+            (list.name(), sizes.sum::<usize>() as u64)
+        });
         let events = VmEvent::ALL.iter().map(|event| event.name()).zip(sums);
         std::iter::once(("nr_free_pages", free as u64))
+            .chain(lists)
             .chain(gauges)
             .chain(events)
             .collect()

@@ -91,6 +91,7 @@ impl Inner {
             reclaimer: Some(self),
             compactor: None,
             patience: self.patience,
+            pool: Some(self.tag()),
         }
     }
 

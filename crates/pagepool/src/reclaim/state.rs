@@ -75,6 +75,16 @@ impl WriteErrors {
     }
 }
 
+/// What stood in the way of reclaim lately.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum Obstacle {
+    /// What could go is pinned or in use.
+    Pinned = 1,
+    /// A store does not answer.
+    Stalled = 2,
+}
+
 /// Reclaim's memory of a pool, and its settings.
 #[derive(Debug)]
 pub(crate) struct ReclaimState {
@@ -84,6 +94,8 @@ pub(crate) struct ReclaimState {
     pub(crate) buckets: Buckets,
     /// Which folios leave memory.
     pub(crate) policy: Box<dyn Policy>,
+    /// The last [`Obstacle`], or 0 since something was reclaimed.
+    obstacle: AtomicU8,
     swappiness: AtomicU8,
     laptop_mode: AtomicU32,
 }
@@ -96,6 +108,7 @@ impl ReclaimState {
             write_errors: std::array::from_fn(|_| WriteErrors::default()),
             buckets: Buckets::for_pages(pages),
             policy: Box::new(TwoLists::REFINED),
+            obstacle: AtomicU8::new(0),
             swappiness: AtomicU8::new(DEFAULT_SWAPPINESS),
             laptop_mode: AtomicU32::new(0),
         }
@@ -109,6 +122,24 @@ impl ReclaimState {
     /// Failures of a store to write.
     pub(crate) fn write_errors(&self, store: StoreId) -> &WriteErrors {
         &self.write_errors[store.idx()]
+    }
+
+    /// What stood in the way lately, if nothing was reclaimed since.
+    pub(crate) fn obstacle(&self) -> Option<Obstacle> {
+        // Relaxed, here and below: for a message.
+        match self.obstacle.load(Ordering::Relaxed) {
+            1 => Some(Obstacle::Pinned),
+            2 => Some(Obstacle::Stalled),
+            _ => None,
+        }
+    }
+
+    /// Notes what stood in the way; nothing, if something was reclaimed.
+    pub(crate) fn note_obstacle(&self, obstacle: Option<Obstacle>) {
+        let number = obstacle.map_or(0, |obstacle| obstacle as u8);
+        if self.obstacle.load(Ordering::Relaxed) != number {
+            self.obstacle.store(number, Ordering::Relaxed);
+        }
     }
 
     /// `swappiness`: the weight of anonymous folios against backed ones, 0 to 200.

@@ -16,6 +16,7 @@ use arrayvec::ArrayVec;
 
 use super::control::ScanControl;
 use super::shrink::{Batch, Reclaimer};
+use super::state::Obstacle;
 use crate::backing::{Completed, Direction, Entry, IO_PAGES, InFlight, IoBuf, Store, StoreError};
 use crate::folio::{Mark, copy_racing};
 use crate::node::Node;
@@ -207,8 +208,16 @@ impl<'a> Writer<'a> {
             }
         }
         let taken = store.take_buf(Direction::Write, deadline(sc));
-        self.has_stalled |= taken.is_err();
+        if taken.is_err() {
+            self.give_up_on_store();
+        }
         taken.ok()
+    }
+
+    fn give_up_on_store(&mut self) {
+        self.has_stalled = true;
+        let state = self.reclaimer.state;
+        state.note_obstacle(Some(Obstacle::Stalled));
     }
 
     /// Sends the open buffer off.
@@ -263,7 +272,9 @@ impl<'a> Writer<'a> {
             };
             self.arrive(passenger, written, sc, &mut back);
         }
-        self.has_stalled |= landed.is_err();
+        if landed.is_err() {
+            self.give_up_on_store();
+        }
         self.reclaimer.put_back(self.node, &back);
         true
     }
