@@ -1,7 +1,7 @@
 //! Which pools' callbacks the calling thread is inside of.
 //!
 //! *Kernel counterpart:* `memalloc_nofs_save()` (v5.0), which keeps a filesystem's allocations from
-//! calling the filesystem. Here such an allocation is to be refused, since it may wait for itself.
+//! calling the filesystem. Here such an allocation is refused, since it would wait for itself.
 //!
 //! A callback of pool A may allocate from pool B, whose store then works for it on another thread. So a
 //! transfer carries the pools that its submitter is inside of to the worker: A to B is fine, A to B to A

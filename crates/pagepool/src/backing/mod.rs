@@ -65,8 +65,7 @@ use thiserror::Error;
 ///
 /// Every call is made on a worker thread of the store, never on a thread that allocates or touches a
 /// folio, so an implementation may take locks of the application. It may block; who waits for it has a
-/// deadline. What it must not do is allocate from the pool that it serves: it may be what that request
-/// waits for.
+/// deadline. What it must not do is allocate from the pool that it serves: such a request is refused.
 /// A panic in it is caught and counted, and the transfer counts as failed.
 ///
 /// Pages are 4 KiB and numbered from 0. Calls for different pages may be made at once; calls for the
