@@ -58,9 +58,14 @@ const FULL: Scale = Scale {
     mixed_bytes: 1 << 30,
     mixed_ops: 100_000,
     opens: 31,
+    holds: 1_000_000,
+    scattered: 256 << 10,
+    swapped_bytes: 128 << 20,
+    faults: 2_000,
+    wakes: 2_000,
 };
 
-/// What shows the order of things: eight works in at most 60 seconds. As many pages are held, and
+/// What shows the order of things: every work in at most 3 seconds or so. As many pages are held, and
 /// the memory is as large, as in the full run.
 const QUICK: Scale = Scale {
     rounds: 9,
@@ -69,6 +74,10 @@ const QUICK: Scale = Scale {
     huge_pairs: 20_000,
     mixed_ops: 20_000,
     opens: 11,
+    holds: 200_000,
+    swapped_bytes: 32 << 20,
+    faults: 500,
+    wakes: 500,
     ..FULL
 };
 

@@ -18,6 +18,7 @@
 )]
 
 mod cli;
+mod contest;
 mod harness;
 mod machine;
 mod meet;

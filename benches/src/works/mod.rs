@@ -1,5 +1,7 @@
 //! The works: one question to a file, stated in its first line with what we expect.
 
+mod folio_optimistic;
+mod folio_pin;
 mod handover;
 mod held;
 mod mixed;
@@ -8,7 +10,7 @@ mod pair;
 
 use std::time::{Duration, Instant};
 
-use pagepool::Order;
+use pagepool::{Folio, Gfp, Order, PagePool};
 
 use crate::Failure;
 use crate::harness::{Plan, measure};
@@ -77,6 +79,30 @@ pub(crate) const ALL: &[Entry] = &[
         rows: open::ROWS,
         run: open::measure_opening,
     },
+    Entry {
+        name: "hold a folio",
+        title: "Take hold of a folio and let go of it, 1 thread: ns per pair",
+        rows: folio_pin::ROWS,
+        run: folio_pin::measure_holding,
+    },
+    Entry {
+        name: "read a folio",
+        title: "Read 8 bytes of one folio without a trace: ns per read",
+        rows: folio_optimistic::HOT,
+        run: folio_optimistic::measure_hot,
+    },
+    Entry {
+        name: "read scattered folios",
+        title: "Read 8 bytes of one of 262,144 folios, drawn at random: ns per read",
+        rows: folio_optimistic::SCATTERED,
+        run: folio_optimistic::measure_scattered,
+    },
+    Entry {
+        name: "read a folio twice",
+        title: "Read 8 bytes of one folio while another thread does the same: ns per read",
+        rows: folio_optimistic::TWICE,
+        run: folio_optimistic::measure_twice,
+    },
 ];
 
 /// Nanoseconds of each of `operations` that took `elapsed` together.
@@ -90,6 +116,22 @@ fn timed(operations: usize, run: impl FnOnce()) -> f64 {
     let begun = Instant::now();
     run();
     per_operation(begun.elapsed(), operations)
+}
+
+/// A pool of so many bytes without swap, for folios.
+fn pool_of(bytes: usize) -> Result<PagePool, Failure> {
+    let built = PagePool::builder().managed(bytes).build();
+    built.map_err(|error| Failure::broken(format!("a pool of {bytes} bytes: {error}")))
+}
+
+/// A folio that was written to, and so is in memory in every sense.
+fn folio_of(pool: &PagePool, bytes: usize) -> Result<Folio, Failure> {
+    let broken = |error: &dyn std::error::Error| Failure::broken(format!("a folio: {error}"));
+    let mut folio = pool
+        .alloc_folio(bytes, Gfp::USER_MOVABLE)
+        .map_err(|error| broken(&error))?;
+    folio.write().map_err(|error| broken(&error))?.fill(1);
+    Ok(folio)
 }
 
 /// The order of a block of 2 MiB.
