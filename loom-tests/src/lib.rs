@@ -119,6 +119,23 @@ pub fn join_all<T, const N: usize>(actors: [loom::thread::JoinHandle<T>; N]) -> 
     actors.map(join)
 }
 
+/// A count that loom does not see: it orders nothing, and offers no choice. loom runs one actor at a time.
+#[derive(Debug, Default)]
+pub struct Tally(AtomicUsize);
+
+impl Tally {
+    /// Counts one more; returns the count before.
+    pub fn add_one(&self) -> usize {
+        self.0.fetch_add(1, Relaxed)
+    }
+
+    /// The count.
+    #[must_use]
+    pub fn get(&self) -> usize {
+        self.0.load(Relaxed)
+    }
+}
+
 /// The results that a model had, over all its executions.
 #[derive(Debug)]
 pub struct Outcomes<T>(Arc<Mutex<BTreeSet<T>>>);

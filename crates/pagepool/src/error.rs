@@ -241,6 +241,16 @@ pub enum BuildError {
         /// What the system said.
         source: io::Error,
     },
+    /// The system has no thread for a daemon.
+    #[error(
+        "cannot start {name}; raise the limit on threads (`ulimit -u`), or build without daemons"
+    )]
+    Thread {
+        /// The thread's name.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// A swap area could not be set up.
     #[error("cannot set up swap: {0}")]
     Swap(Box<dyn std::error::Error + Send + Sync>),

@@ -22,12 +22,14 @@ pub(crate) mod node; // 6  zones, zonelists and requests of a pool; every step t
 pub(crate) mod reclaim; // 8  which folios leave memory, and when to stop
 pub(crate) mod alloc; // 9  fast path, slow path, scopes
 pub(crate) mod fault; // 9  folios come back to memory
+pub(crate) mod daemon; // 10  threads that keep memory free: kswapd, its life, the freezer
 pub(crate) mod pool; // 11  the public face: pool, builder, tunables, statistics
 #[cfg(feature = "allocator-api2")]
 pub(crate) mod adapters; // 12  pools as allocators of collections
 
 pub use alloc::scope;
 pub use backing::{Backing, BackingError, FileBacking, WriteOut};
+pub use daemon::StillRunning;
 pub use error::{AccessError, AllocError, BuildError, OrderError, RangeError, Violation};
 pub use gfp::Gfp;
 pub use node::DaemonState;

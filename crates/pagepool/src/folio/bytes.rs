@@ -1,6 +1,7 @@
 //! The bytes of folios that somebody may be writing.
 
 use std::mem::MaybeUninit;
+use std::ptr;
 
 use crate::arena::Arena;
 use crate::types::Pfn;

@@ -5,10 +5,10 @@
 //! who frees a page; here it is the place that the frame has at the moment of the drop.
 //!
 //! ```text
-//!   7 6      5          4           3       2    0
-//! +-----+---------+------------+------------+-------+
-//! |     | RECLAIM | WORKINGSET | REFERENCED | place |
-//! +-----+---------+------------+------------+-------+
+//!  7    6        5          4           3       2    0
+//! +-+--------+---------+------------+------------+-------+
+//! | | ORPHAN | RECLAIM | WORKINGSET | REFERENCED | place |
+//! +-+--------+---------+------------+------------+-------+
 //! ```
 //!
 //! | place | number | meaning | who may take it from there |
@@ -23,21 +23,28 @@
 //! ```text
 //! owner                                      isolator
 //! ─────                                      ────────
-//! the word: DEAD                             LRU lock: listed → isolated
-//! LRU lock: look at the place                evict (refuses a word with DEAD), or not
-//!   off, batched   → off; frees the frame    LRU lock: look at the word
-//!   listed         → unlink, off; frees        DEAD → off; frees the frame, vacates the slot
-//!   isolated       → leaves it                 else → listed
+//! the word: DEAD; was it resident?           LRU lock: listed → isolated
+//! LRU lock:                                  evict (refuses a word with DEAD), or not
+//!   off, batched   → off; frees the frame    LRU lock:
+//!   listed         → unlink, off; frees        ORPHAN → off; frees the frame, vacates the slot
+//!   isolated       → ORPHAN; leaves it         else   → listed, also if the word has DEAD
 //! ```
 //!
-//! Both look under the same lock, and the owner has set DEAD before. Who comes second at the lock
-//! therefore sees what the first left: the owner finds the frame listed again, or the isolator finds
-//! DEAD. An entry that stays behind in a batch is checked under the lock when the batch is emptied: only
-//! a frame that is batched goes to a list.
+//! DEAD keeps the frame the folio's: from then on the word allows no eviction and no move. It does not
+//! say who frees the frame. If the isolator freed whatever is dead, it could do so between the owner's
+//! two steps, and the owner would then find the frame off and free it once more. So it is ORPHAN, under
+//! the lock, that hands the frame over; without it the frame goes back to its list, where the owner, who
+//! is on its way to the lock, finds it. If the isolator evicts the folio before DEAD, the owner sees in
+//! the word that it has no frame.
+//!
+//! An entry may stay behind in a batch when its folio has gone, and the frame may be batched again, for a
+//! folio that is not in memory yet. So the entry names slot and frame, and goes to a list only if, under
+//! the lock, the frame is batched and the slot's word says that the folio is resident there.
 //!
 //! **Invariants**
 //! - C1: a frame is linked to a list exactly if its place is that list.
-//! - C2: a frame that is off has no flags, so that the byte of a frame without a folio is zero.
+//! - C2: a frame that is off has no flags, so that the byte of a frame without a folio is zero. Only an
+//!   isolated frame is an orphan.
 //! - C3: only who holds the LRU lock changes the byte, but for the step from off to batched: that is
 //!   made by who brings the folio in, before the folio's word says so.
 
@@ -52,6 +59,9 @@ const ISOLATED: u8 = 7;
 /// How many lists a frame can be on.
 pub(crate) const NR_LISTS: u8 = ISOLATED - FIRST_LIST;
 
+/// Its owner has dropped the folio and left the frame to the isolator.
+const ORPHAN: u8 = 1 << 6;
+
 /// What reclaim remembers of a folio while it is in memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Flag {
@@ -65,7 +75,7 @@ pub enum Flag {
 
 const FLAGS: u8 = Flag::Referenced as u8 | Flag::Workingset as u8 | Flag::Reclaim as u8;
 
-const _: () = assert!(PLACE & FLAGS == 0);
+const _: () = assert!(PLACE & FLAGS == 0 && (PLACE | FLAGS) & ORPHAN == 0);
 
 /// Where a frame is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -87,7 +97,7 @@ pub enum Heir {
     Owner,
     /// The owner, after it has unlinked the frame from this list.
     OwnerUnlinks(u8),
-    /// The isolator, when it wants to put the frame back.
+    /// The isolator, which finds it an orphan when it wants to put it back.
     Isolator,
 }
 
@@ -161,6 +171,7 @@ impl Custody {
     #[must_use]
     pub const fn listed(self, list: u8) -> Custody {
         assert!(list < NR_LISTS, "there is no such list");
+        debug_assert!(!self.is_orphan(), "C2: an orphan is freed");
         self.at(FIRST_LIST + list)
     }
 
@@ -178,13 +189,21 @@ impl Custody {
         Custody(OFF)
     }
 
-    /// Who frees the frame of a folio that its owner has killed. Asked under the LRU lock, by the owner.
-    pub const fn heir(self) -> Heir {
+    /// Its owner, who has killed the folio in it, lets go of the frame: the custody afterwards, and who
+    /// frees the frame.
+    #[must_use]
+    pub const fn dropped(self) -> (Custody, Heir) {
         match self.place() {
-            Place::Off | Place::Batched => Heir::Owner,
-            Place::Listed(list) => Heir::OwnerUnlinks(list),
-            Place::Isolated => Heir::Isolator,
+            Place::Off | Place::Batched => (self.off(), Heir::Owner),
+            Place::Listed(list) => (self.off(), Heir::OwnerUnlinks(list)),
+            Place::Isolated => (Custody(self.0 | ORPHAN), Heir::Isolator),
         }
+    }
+
+    /// Whether the isolator that has the frame is to free it instead of putting it back, and to vacate
+    /// the folio's slot.
+    pub const fn is_orphan(self) -> bool {
+        self.0 & ORPHAN != 0
     }
 }
 
@@ -256,11 +275,25 @@ mod tests {
 
     #[test]
     fn the_owner_frees_all_but_what_somebody_isolated() {
-        let heirs = every_place().into_iter().map(Custody::heir);
+        let heirs = every_place().into_iter().map(|custody| custody.dropped().1);
         let of_lists = (0..NR_LISTS).map(Heir::OwnerUnlinks);
         let mut expected = vec![Heir::Owner, Heir::Owner, Heir::Isolator];
         expected.extend(of_lists);
         assert_eq!(heirs.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_dropped_frame_is_off_or_an_orphan() {
+        for custody in every_place() {
+            let (after, heir) = custody.dropped();
+            assert!(!custody.is_orphan());
+            if heir == Heir::Isolator {
+                assert!(after.is_orphan() && after.place() == Place::Isolated);
+                assert_eq!(after.off(), Custody::default());
+            } else {
+                assert_eq!(after, Custody::default(), "C2");
+            }
+        }
     }
 
     #[test]

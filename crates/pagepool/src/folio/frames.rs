@@ -5,6 +5,16 @@ use crate::sync::fence::release_fence_at;
 use crate::types::{Order, Pfn};
 use crate::zone::Taken;
 
+/// What a thread does that has taken frames over, before it stores anything there.
+#[inline]
+pub fn follow_last_owner() {
+    // Orders whatever the last owner's folio said when it lost these frames before the bytes that are
+    // stored here from now on. Pairs with the fence in `FolioSlot::read_optimistic`: a reader that copies
+    // one of those bytes then sees that the folio it believes to read has moved. The zone's lock, an
+    // acquire, does not order that.
+    release_fence_at("frame.next_owner");
+}
+
 /// A block that was taken from a zone, known to nobody else, whose bytes may be written.
 ///
 /// A [`Taken`] is made by a zone alone, for each block that leaves it, and cannot be copied: who has it
@@ -20,11 +30,7 @@ impl<'a> Frames<'a> {
     /// Takes the block over; `arena` is that of its node.
     pub(crate) fn new(arena: &'a Arena, taken: Taken) -> Frames<'a> {
         arena.asan_unpoison(taken.pfn().index(), taken.order().pages());
-        // Orders whatever the last owner's folio said when it lost these frames before the bytes that
-        // are stored here from now on. Pairs with the fence in `FolioSlot::read_optimistic`: a reader
-        // that copies one of those bytes then sees that the folio it believes to read has moved. The
-        // zone's lock, an acquire, does not order that.
-        release_fence_at("frame.next_owner");
+        follow_last_owner();
         Frames { arena, taken }
     }
 

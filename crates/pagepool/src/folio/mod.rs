@@ -5,13 +5,14 @@
 //! afford a fault and a mapping a page.
 //!
 //! Key types: [`FolioWord`], a folio's state, with all transitions (pure); [`FolioSlot`], a word on real
-//! atomics, with write sequence and marks; [`FolioTable`], all slots of a pool; [`Frames`], a block of
-//! frames that nobody else knows; [`copy_racing`], the one way to read bytes that may be changing.
+//! atomics, with write sequence and marks; [`FolioTable`], all slots of a pool; [`Custody`], who has a
+//! folio's frame in hand (pure); [`Frames`], a block of frames that nobody else knows; [`copy_racing`],
+//! the one way to read bytes that may be changing.
 //!
 //! **Invariants**
 //! - S1: a slot is type-stable: never unmapped while the pool lives, and addressed by its number.
 //! - S2: a folio that is open has one owner, whose drop closes it. Its slot is used anew only after
-//!   nobody holds the folio isolated.
+//!   nobody holds the folio isolated or brings it back.
 //! - S3: the frame of a resident folio has the folio as its owner in the frame table, from before the
 //!   folio's word says so until after it does not.
 //!
@@ -34,6 +35,7 @@ mod table;
 mod waiters;
 mod word;
 
+pub use self::frames::follow_last_owner;
 pub use self::slot::{FolioSlot, Mark};
 pub use self::word::{Courtesy, FolioWord, Landing, Obstacle, Released};
 

@@ -22,13 +22,38 @@
 //!
 //! If the copy holds one byte of a later write, the fences order the odd sequence, or for another owner
 //! of the frame the folio's new word, before the second look. The sequence has 32 bits; each change of
-//! place counts in it as well as in the word's generation, so that the two together do not come round
-//! within a copy.
+//! return to memory counts in it as well as in the word's generation, so that the two together do not
+//! come round within a copy.
+//!
+//! **`Dirty` and copies.** A writer sets [`Mark::Dirty`] after it has taken STABLE off the word. An
+//! isolator looks at the mark, and clears it, only after it has begun its copy, and before it reads the
+//! bytes:
+//!
+//! ```text
+//! isolator                                 writer
+//! ────────                                 ──────
+//! begin_copy: STABLE                       begin_write: EXCL, not STABLE any more
+//! Dirty? clear it; copy the bytes          Dirty, unless it is set already
+//! evict or end_copy: does STABLE stand?    bytes
+//! no, or the copy failed: Dirty again      end_write
+//! ```
+//!
+//! A writer that finds the mark set and passes it by may find it cleared a moment later. But it has
+//! taken STABLE off before it looked, so the isolator is told that its copy does not stand, and sets the
+//! mark again. Nobody else judges the folio by it meanwhile: who holds it isolated is alone.
+//!
+//! **The end.** [`kill`](FolioSlot::kill) may meet somebody who brings the folio back (BUSY). Then the
+//! owner leaves everything to that one, who learns of it from the word that
+//! [`end_fault`](FolioSlot::end_fault) or [`abort_fault`](FolioSlot::abort_fault) returns: one of two
+//! read-modify-writes is the second. If it meets an isolator, see
+//! [`custody`](super::custody).
+
+use std::convert::Infallible;
 
 use super::word::{Courtesy, FolioWord, Landing, Obstacle, Released};
 use crate::arena::Zeroable;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::sync::fence::{acquire_fence_at, release_fence_at};
+use crate::sync::fence::{acquire_fence_at, mutated, release_fence_at};
 use crate::types::Order;
 
 /// What is remembered about a folio beside its word.
@@ -101,11 +126,13 @@ impl FolioSlot {
     pub(super) fn open(&self, order: Order, marks: &[Mark]) {
         let marks = marks.iter().fold(0, |all, mark| all | *mark as u32);
         let order = u32::from(order.get()) << ORDER_SHIFT;
-        // Relaxed, both: the handle is passed on by its owner, whose means of doing so order them.
+        // Relaxed: ordered by the word.
         self.marks.store(order | marks, Ordering::Relaxed);
         let generation = self.word().generation();
+        // Release: who comes by the slot's number, without a handle, takes the word with Acquire and
+        // sees the marks. A store is enough: nobody changes the word of a slot that holds no folio (F4).
         self.word
-            .store(FolioWord::blank(generation).bits(), Ordering::Relaxed);
+            .store(FolioWord::blank(generation).bits(), Ordering::Release);
     }
 
     /// Links this slot, which holds no folio any more, to another such slot. Under the table's lock.
@@ -210,10 +237,10 @@ impl FolioSlot {
         }
     }
 
-    /// As [`change`](Self::change) for transitions that are always permitted.
+    /// As [`change`](Self::change) for those who leave: always permitted. Returns the word as it was
+    /// published.
     fn release(&self, transition: impl Fn(FolioWord) -> Released) -> Released {
-        let Ok((before, _)) =
-            self.change(|word| Ok::<_, std::convert::Infallible>(transition(word).word));
+        let Ok((before, _)) = self.change(|word| Ok::<_, Infallible>(transition(word).word));
         transition(before)
     }
 
@@ -226,6 +253,7 @@ impl FolioSlot {
 
     /// Ends to read; returns whether waiters must be woken.
     #[inline]
+    #[must_use = "threads sleep on until they are woken"]
     pub fn end_read(&self) -> bool {
         // Release: what this reader read comes before what the next writer writes. Pairs with the
         // Acquire in `change`.
@@ -234,13 +262,15 @@ impl FolioSlot {
             .fetch_sub(FolioWord::READER_LEAVES, Ordering::Release);
         let before = FolioWord::from_bits(before);
         debug_assert!(before.readers() > 0, "F1: {before:?} has no reader");
-        before.owes_wake_after_reader() && self.call_waiters()
+        before.owes_wake_after_reader() && !mutated("folio.call_waiters") && self.call_waiters()
     }
 
+    /// Takes WAITERS off; returns whether it was set, and the waiters must be woken.
     #[cold]
-    fn call_waiters(&self) -> bool {
-        let Ok((before, after)) =
-            self.change(|word| Ok::<_, std::convert::Infallible>(word.call_waiters()));
+    #[inline(never)]
+    #[must_use = "threads sleep on until they are woken"]
+    pub(super) fn call_waiters(&self) -> bool {
+        let Ok((before, after)) = self.change(|word| Ok::<_, Infallible>(word.call_waiters()));
         before != after
     }
 
@@ -273,6 +303,7 @@ impl FolioSlot {
     }
 
     /// Ends to write; returns whether waiters must be woken.
+    #[must_use = "threads sleep on until they are woken"]
     pub fn end_write(&self) -> bool {
         // Relaxed: as in `begin_sequence`.
         let sequence = self.sequence.load(Ordering::Relaxed);
@@ -312,8 +343,8 @@ impl FolioSlot {
         Ok(word)
     }
 
-    /// The folio is in the frame `location`, with all its bytes. Returns the word as it was published, and
-    /// whether waiters must be woken. If that word is dead, the folio has stayed away.
+    /// The folio is in the frame `location`, with all its bytes. Returns the word as it was published: if
+    /// it is dead, its owner has left it to this thread, frame and all; and whether waiters must be woken.
     pub fn end_fault(&self, location: u32, landing: Landing) -> Released {
         // Relaxed: only who brings the folio back stores it now; optimistic readers see it after the
         // word, which they load with Acquire.
@@ -327,8 +358,8 @@ impl FolioSlot {
         released
     }
 
-    /// The folio could not be brought back. Returns the word as it was left; if that is dead, the caller
-    /// has the folio to end.
+    /// The folio could not be brought back. Returns the word as it was published: if it is dead, its owner
+    /// has left it to this thread; and whether waiters must be woken.
     pub fn abort_fault(&self) -> Released {
         self.release(FolioWord::abort_fault)
     }
@@ -339,6 +370,7 @@ impl FolioSlot {
     }
 
     /// Begins to copy, for the isolator; returns whether that is permitted.
+    #[must_use]
     pub fn begin_copy(&self) -> bool {
         self.change(|word| word.begin_copy().ok_or(())).is_ok()
     }
@@ -352,32 +384,31 @@ impl FolioSlot {
             .is_ok()
     }
 
-    /// Gives up the copy; returns whether nobody has begun to write since it was begun, so that it is
-    /// what the folio holds.
+    /// Has done with the copy, and leaves the folio where it is; returns whether the copy stands: nobody
+    /// has begun to write since it was begun.
     pub fn end_copy(&self) -> bool {
-        let Ok((before, _)) =
-            self.change(|word| Ok::<_, std::convert::Infallible>(word.end_copy()));
+        let Ok((before, _)) = self.change(|word| Ok::<_, Infallible>(word.end_copy()));
         before.is_stable()
     }
 
     /// Takes the folio out of memory, for the isolator: its contents are at `location`. Returns whether
     /// that was permitted; then the frame is the isolator's.
+    #[must_use]
     pub fn evict(&self, location: u32) -> bool {
         self.change(|word| word.evict(location).ok_or(())).is_ok()
     }
 
-    /// Its owner drops it, if the word is as it must be for that; returns the word before.
-    pub fn kill_if(&self, is_fit: impl Fn(FolioWord) -> bool) -> Option<FolioWord> {
-        let kill = |word: FolioWord| is_fit(word).then(|| word.kill()).ok_or(());
-        let (before, _) = self.change(kill).ok()?;
-        Some(before)
+    /// Its owner drops it; returns the word before.
+    pub fn kill(&self) -> FolioWord {
+        let Ok((before, _)) = self.change(|word| Ok::<_, Infallible>(word.kill()));
+        before
     }
 
     /// Sees to it that this thread is woken when the word changes, if `blocked` still says that it must
     /// wait. The thread is on the queue already.
     pub fn wait_if(&self, blocked: impl Fn(FolioWord) -> bool) -> bool {
         self.change(|word| {
-            if blocked(word) {
+            if blocked(word) || mutated("folio.waiters_recheck") {
                 Ok(word.with_waiter())
             } else {
                 Err(())
@@ -386,6 +417,7 @@ impl FolioSlot {
         .is_ok()
     }
 
+    #[inline]
     fn look(&self) -> Option<Look> {
         // Acquire, both: the bytes that the last writer, or who brought the folio here, has stored are
         // seen. Pairs with `end_write` and `end_fault`.

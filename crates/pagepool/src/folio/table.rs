@@ -103,6 +103,8 @@ impl FolioTable {
 
     /// The slot of a folio that has ended, for a new one. Nobody holds it, or will.
     pub(crate) fn vacate(&self, id: FolioId) {
+        let word = self.slot(id).word();
+        debug_assert!(word.is_dead() && !word.is_busy(), "S2: {id:?} {word:?}");
         let mut vacancies = self.vacancies.lock();
         self.slot(id).vacate(vacancies.first);
         vacancies.first = id.0 + 1;

@@ -5,18 +5,21 @@
 //! ```text
 //! waiter                                       who leaves
 //! ──────                                       ──────────
-//! publish the entry                            end of read, write, fault: one read-modify-write,
-//! word: WAITERS, if still blocked              which takes WAITERS off and sees that it was set
-//! sleep, until woken or late                   WAITERS was set: wake the queue
+//! publish the entry                            end of write, fault: one read-modify-write, which
+//! word: WAITERS, if still blocked              leaves, takes WAITERS off and sees that it was set;
+//! sleep, until woken or late                   of read: leaves, sees it, and takes it off by a second
+//!                                              WAITERS was set: wake the queue
 //! ```
 //!
 //! Both sides change the folio's word, so one of them comes first: the waiter finds that it need not
 //! wait, or who leaves finds WAITERS, and by it the entry. No barrier is needed beside those of the word.
+//! Whoever takes WAITERS off wakes the queue, also a waiter that gives up at its deadline.
 
 use super::FolioSlot;
 use super::table::FolioId;
 use super::word::FolioWord;
 use crate::sync::clock::Instant;
+use crate::sync::fence::mutated;
 use crate::sync::{WaitQueue, waitqueue::SleepOutcome};
 
 /// Queues for all folios of a pool: enough that strangers seldom meet.
@@ -38,7 +41,8 @@ pub(crate) enum Waited {
 }
 
 impl Waiters {
-    pub(super) fn new() -> Waiters {
+    /// Returns queues on which nobody sleeps.
+    pub(crate) fn new() -> Waiters {
         Waiters {
             queues: (0..NR_QUEUES).map(|_| WaitQueue::unfenced()).collect(),
         }
@@ -49,7 +53,7 @@ impl Waiters {
     }
 
     fn of(&self, id: FolioId) -> &WaitQueue {
-        &self.queues[id.get() as usize % NR_QUEUES]
+        &self.queues[id.get() as usize % self.queues.len()]
     }
 
     /// Sleeps until the folio's word changes, if `is_blocked` says that there is something in the way.
@@ -66,12 +70,30 @@ impl Waiters {
         }
         match entry.sleep(deadline) {
             SleepOutcome::Woken => Waited::LookAgain,
-            SleepOutcome::TimedOut => Waited::TimedOut,
+            SleepOutcome::TimedOut => {
+                self.give_up(id, slot);
+                Waited::TimedOut
+            }
+        }
+    }
+
+    /// Takes back the WAITERS that this thread may have set: readers would give way to it for as long as
+    /// another reader stays. Who still waits is woken and sets it again.
+    #[cold]
+    fn give_up(&self, id: FolioId, slot: &FolioSlot) {
+        if !mutated("folio.waiter_gives_up") && slot.call_waiters() {
+            self.wake(id);
         }
     }
 
     /// Wakes those who wait for a folio, and others by chance. For who has taken WAITERS off its word.
     pub(crate) fn wake(&self, id: FolioId) {
         self.of(id).wake_published();
+    }
+
+    /// Lets one timed wait for a folio run out: the one going on, or else the next.
+    #[cfg(loom)]
+    pub(crate) fn fire_timeout(&self, id: FolioId) {
+        self.of(id).fire_timeout();
     }
 }

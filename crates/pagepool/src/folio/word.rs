@@ -19,7 +19,7 @@
 //! | being copied | RESIDENT, STABLE | frame | readers come and go; a writer or a new location ends it |
 //! | away | none | swap entry, or 0: all zeros | whoever wants it takes BUSY |
 //! | on its way back | BUSY | as away | the one who took BUSY; others wait |
-//! | dead | DEAD and any | – | resident: the isolator that frees it; BUSY: the one who took it; away: nobody |
+//! | dead | DEAD and any | – | who brings it back or holds it isolated, to end that; nobody begins anything |
 //!
 //! **Transitions** are functions from a word to the word after it, or to nothing where they are not
 //! permitted; the compare-exchange loop is written once, in [`FolioSlot`](super::FolioSlot).
@@ -28,8 +28,15 @@
 //! - F1: readers, pins, EXCL and STABLE are set on a resident folio only, and BUSY on no other.
 //! - F2: EXCL excludes readers and STABLE. It does not exclude pins: they say nothing about the bytes.
 //! - F3: the location changes only while there are no readers and no pins, and the generation with it.
+//! - F4: nobody begins anything with a dead folio, nor with a slot that holds none. Those who have only
+//!   the number of a slot, and no handle, rely on it.
+//!
+//! A guard that was leaked counts for ever. The one writer that knows the folio alone passes over a
+//! reader and a writer that were leaked: F2 holds as far as threads are concerned, not counts.
 
 use std::fmt;
+
+use crate::sync::fence::mutated;
 
 const DEAD: u64 = 1 << 0;
 const WAITERS: u64 = 1 << 1;
@@ -68,6 +75,8 @@ pub struct FolioWord(u64);
 pub enum Obstacle {
     /// The folio is away: bring it back.
     Away,
+    /// The folio has ended. Those who hold a handle do not meet this.
+    Ended,
     /// Somebody brings it back, writes to it, or, for a writer, reads it: wait.
     Taken,
     /// The count of readers or pins is at its limit.
@@ -105,15 +114,23 @@ pub struct Released {
     pub wake: bool,
 }
 
+const fn location_bits(location: u32) -> u64 {
+    (location as u64) << LOCATION_SHIFT
+}
+
+const fn generation_bits(generation: u64) -> u64 {
+    (generation * GENERATION) & GENERATIONS
+}
+
 impl FolioWord {
     /// Returns the word of a new folio that was never written: away, all zeros.
     pub(super) const fn blank(generation: u64) -> FolioWord {
-        FolioWord(generation * GENERATION & GENERATIONS)
+        FolioWord(generation_bits(generation))
     }
 
     /// Returns the word of a slot that holds no folio, which links to another such slot.
     pub(super) const fn vacant(link: u32, generation: u64) -> FolioWord {
-        FolioWord((link as u64) << LOCATION_SHIFT | generation * GENERATION & GENERATIONS | DEAD)
+        FolioWord(location_bits(link) | generation_bits(generation) | DEAD)
     }
 
     pub(super) const fn from_bits(bits: u64) -> FolioWord {
@@ -198,26 +215,47 @@ impl FolioWord {
     /// What stands in the way of anybody who wants the bytes.
     #[inline]
     fn check_present(self) -> Result<(), Obstacle> {
-        if self.has(RESIDENT) {
+        if self.0 & (RESIDENT | DEAD) == RESIDENT {
             Ok(())
-        } else if self.has(BUSY) {
-            Err(Obstacle::Taken)
         } else {
-            Err(Obstacle::Away)
+            Err(self.absence())
+        }
+    }
+
+    /// Why the bytes are not there.
+    #[cold]
+    fn absence(self) -> Obstacle {
+        if self.has(DEAD) {
+            Obstacle::Ended
+        } else if self.has(BUSY) {
+            Obstacle::Taken
+        } else {
+            Obstacle::Away
         }
     }
 
     /// A reader comes.
     #[inline]
     pub fn begin_read(self, courtesy: Courtesy) -> Result<FolioWord, Obstacle> {
-        self.check_present()?;
-        if self.has(EXCL) || courtesy == Courtesy::WaitersFirst && self.has(WAITERS) {
-            return Err(Obstacle::Taken);
+        let in_the_way = match courtesy {
+            Courtesy::WaitersFirst => EXCL | DEAD | WAITERS,
+            Courtesy::MeFirst => EXCL | DEAD,
+        };
+        if self.0 & (RESIDENT | in_the_way) != RESIDENT {
+            return Err(self.check_present().err().unwrap_or(Obstacle::Taken));
         }
-        if self.0 & READERS == READERS {
+        self.counted(READER, READERS)
+    }
+
+    /// One more in the field `count`.
+    #[inline]
+    fn counted(self, one: u64, count: u64) -> Result<FolioWord, Obstacle> {
+        // A full count comes round to 0; what it carries into the next field goes no further than here.
+        let after = self.0.wrapping_add(one);
+        if after & count == 0 {
             return Err(Obstacle::TooMany);
         }
-        Ok(FolioWord(self.0 + READER))
+        Ok(FolioWord(after))
     }
 
     /// What is taken from the word when a reader leaves.
@@ -242,12 +280,16 @@ impl FolioWord {
     pub fn begin_write_owned(self) -> Result<FolioWord, Obstacle> {
         self.check_present()?;
         // The copy that somebody makes is out of date from here on: STABLE goes in the same step.
+        if mutated("folio.writer_clears_stable") {
+            return Ok(self.with(EXCL));
+        }
         Ok(self.without(STABLE).with(EXCL))
     }
 
     /// A writer comes among others.
     #[inline]
     pub fn begin_write(self) -> Result<FolioWord, Obstacle> {
+        self.check_present()?;
         if self.has(EXCL | READERS) {
             return Err(Obstacle::Taken);
         }
@@ -264,18 +306,16 @@ impl FolioWord {
     #[inline]
     pub fn begin_pin(self) -> Result<FolioWord, Obstacle> {
         self.check_present()?;
-        if self.0 & PINS == PINS {
-            return Err(Obstacle::TooMany);
-        }
-        Ok(FolioWord(self.0 + PIN))
+        self.counted(PIN, PINS)
     }
 
     /// Somebody takes it upon itself to bring the folio back.
     pub fn begin_fault(self) -> Result<FolioWord, Obstacle> {
         match self.check_present() {
             Err(Obstacle::Away) => Ok(self.with(BUSY)),
-            // Resident is none either: somebody else has done it.
-            Ok(()) | Err(_) => Err(Obstacle::Taken),
+            // Somebody else has done it.
+            Ok(()) => Err(Obstacle::Taken),
+            Err(other) => Err(other),
         }
     }
 
@@ -288,13 +328,10 @@ impl FolioWord {
         self.begin_fault()
     }
 
-    /// The folio is back, in the frame `location`; or, if its owner has dropped it meanwhile, it stays
-    /// away, and whoever brought it back has it to end.
+    /// The folio is back, in the frame `location`. If its owner has dropped it meanwhile, whoever brought
+    /// it back has it to end, frame and all.
     pub fn end_fault(self, location: u32, landing: Landing) -> Released {
         debug_assert!(self.has(BUSY), "nobody brings {self:?} back");
-        if self.has(DEAD) {
-            return self.release(self);
-        }
         let holder = match landing {
             Landing::Idle => 0,
             Landing::Read => READER,
@@ -308,9 +345,6 @@ impl FolioWord {
     /// It could not be brought back. If its owner has dropped it meanwhile, see `end_fault`.
     pub fn abort_fault(self) -> Released {
         debug_assert!(self.has(BUSY), "nobody brings {self:?} back");
-        if self.has(DEAD) {
-            return self.release(self);
-        }
         self.release(self.without(BUSY))
     }
 
@@ -326,7 +360,7 @@ impl FolioWord {
         free.then(|| self.with(STABLE))
     }
 
-    /// Its isolator gives up the copy.
+    /// Its isolator has done with the copy, or gives it up.
     pub fn end_copy(self) -> FolioWord {
         self.without(STABLE)
     }
@@ -334,7 +368,8 @@ impl FolioWord {
     /// Its isolator takes it out of memory: a copy is at `location`. Permitted only if nobody has written
     /// to it since the copy began, and nobody holds it.
     pub fn evict(self, location: u32) -> Option<FolioWord> {
-        let permitted = self.has(STABLE) && !self.is_held() && !self.has(DEAD);
+        let is_dead = self.has(DEAD) && !mutated("folio.evict_spares_the_dead");
+        let permitted = self.has(STABLE) && !self.is_held() && !is_dead;
         let away = self.without(RESIDENT | STABLE).moved_to(location);
         permitted.then_some(away)
     }
@@ -357,14 +392,14 @@ impl FolioWord {
     fn release(self, after: FolioWord) -> Released {
         Released {
             word: after.without(WAITERS),
-            wake: self.has(WAITERS),
+            wake: self.has(WAITERS) && !mutated("folio.release_wakes"),
         }
     }
 
     fn moved_to(self, location: u32) -> FolioWord {
         let generation = self.0.wrapping_add(GENERATION) & GENERATIONS;
         let rest = self.0 & (GENERATION - 1);
-        FolioWord(u64::from(location) << LOCATION_SHIFT | generation | rest)
+        FolioWord(location_bits(location) | generation | rest)
     }
 }
 
@@ -388,6 +423,9 @@ impl fmt::Debug for FolioWord {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     const FRAME: u32 = 77;
@@ -522,7 +560,23 @@ mod tests {
     fn a_dead_folio_is_not_touched() {
         let dead = resident().begin_copy().unwrap().kill();
         assert_eq!(dead.evict(3), None);
-        assert_eq!(resident().kill().begin_copy(), None);
+        let dead = resident().kill();
+        assert_eq!(dead.begin_copy(), None);
+        for dead in [dead, away().kill(), FolioWord::vacant(7, 3)] {
+            let ended = Err(Obstacle::Ended);
+            assert_eq!(dead.begin_read(Courtesy::MeFirst), ended, "{dead:?}");
+            assert_eq!(dead.begin_write(), ended);
+            assert_eq!(dead.begin_write_owned(), ended);
+            assert_eq!(dead.begin_pin(), ended);
+            assert_eq!(dead.begin_fault(), ended);
+        }
+    }
+
+    #[test]
+    fn who_brings_a_dead_folio_back_is_told() {
+        let busy = away().begin_fault().unwrap().kill();
+        assert!(busy.end_fault(FRAME, Landing::Read).word.is_dead());
+        assert!(busy.abort_fault().word.is_dead());
     }
 
     #[test]
@@ -552,5 +606,290 @@ mod tests {
     fn the_debug_form_reads_like_a_sentence() {
         let word = read(resident()).with_waiter();
         assert_eq!(format!("{word:?}"), "pfn:4d g6 waiters 1r 0p");
+    }
+
+    /// What somebody may try to do with a folio.
+    #[derive(Clone, Copy, Debug)]
+    enum Op {
+        BeginRead(Courtesy),
+        EndRead,
+        BeginWrite,
+        BeginWriteOwned,
+        EndWrite,
+        BeginPin,
+        EndPin,
+        BeginFault,
+        EndFault(u32, Landing),
+        AbortFault,
+        BeginCopy,
+        EndCopy,
+        Evict(u32),
+        Relocate(u32),
+        Wait,
+        Call,
+        Kill,
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        use Op::*;
+        let landing = prop_oneof![
+            Just(Landing::Idle),
+            Just(Landing::Read),
+            Just(Landing::Write),
+            Just(Landing::Pin),
+        ];
+        prop_oneof![
+            6 => prop_oneof![Just(Courtesy::MeFirst), Just(Courtesy::WaitersFirst)].prop_map(BeginRead),
+            6 => Just(EndRead),
+            3 => Just(BeginWrite),
+            1 => Just(BeginWriteOwned),
+            4 => Just(EndWrite),
+            2 => Just(BeginPin),
+            3 => Just(EndPin),
+            6 => Just(BeginFault),
+            6 => (any::<u32>(), landing).prop_map(|(at, landing)| EndFault(at, landing)),
+            1 => Just(AbortFault),
+            6 => Just(BeginCopy),
+            2 => Just(EndCopy),
+            4 => any::<u32>().prop_map(Evict),
+            2 => any::<u32>().prop_map(Relocate),
+            2 => Just(Wait),
+            2 => Just(Call),
+            1 => Just(Kill),
+        ]
+    }
+
+    /// A folio as plain fields: what the word packs.
+    #[derive(Clone, PartialEq, Debug)]
+    struct Model {
+        location: u32,
+        nr_moves: u64,
+        readers: u64,
+        pins: u64,
+        is_resident: bool,
+        is_busy: bool,
+        is_written: bool,
+        is_stable: bool,
+        is_dead: bool,
+        is_awaited: bool,
+    }
+
+    impl Model {
+        fn new() -> Model {
+            Model {
+                location: 0,
+                nr_moves: 5,
+                readers: 0,
+                pins: 0,
+                is_resident: false,
+                is_busy: false,
+                is_written: false,
+                is_stable: false,
+                is_dead: false,
+                is_awaited: false,
+            }
+        }
+
+        /// The model that a word stands for.
+        fn of(word: FolioWord, nr_moves: u64) -> Model {
+            assert_eq!(word.generation(), nr_moves % 1024);
+            Model {
+                location: word.location(),
+                nr_moves,
+                readers: word.readers(),
+                pins: word.pins(),
+                is_resident: word.is_resident(),
+                is_busy: word.is_busy(),
+                is_written: word.has(EXCL),
+                is_stable: word.is_stable(),
+                is_dead: word.is_dead(),
+                is_awaited: word.has(WAITERS),
+            }
+        }
+
+        fn is_held(&self) -> bool {
+            self.readers > 0 || self.pins > 0 || self.is_written
+        }
+
+        fn is_open(&self) -> Result<(), Obstacle> {
+            match (self.is_dead, self.is_resident, self.is_busy) {
+                (true, _, _) => Err(Obstacle::Ended),
+                (false, true, _) => Ok(()),
+                (false, false, true) => Err(Obstacle::Taken),
+                (false, false, false) => Err(Obstacle::Away),
+            }
+        }
+
+        fn move_to(&mut self, location: u32) {
+            self.location = location;
+            self.nr_moves += 1;
+        }
+
+        fn begin_write(&mut self, is_in_the_way: bool) -> Result<(), Obstacle> {
+            self.is_open()?;
+            if is_in_the_way {
+                return Err(Obstacle::Taken);
+            }
+            self.is_written = true;
+            self.is_stable = false;
+            Ok(())
+        }
+
+        /// F1 to F3, as far as one state shows them.
+        fn verify(&self) {
+            let in_use = self.is_held() || self.is_stable;
+            assert!(!in_use || self.is_resident, "F1: {self:?}");
+            assert!(!(self.is_busy && self.is_resident), "F1: {self:?}");
+            let others = self.readers > 0 || self.is_stable;
+            assert!(!(self.is_written && others), "F2: {self:?}");
+        }
+    }
+
+    /// The word after the step, if it is permitted, and what the model says of it: the step is done there
+    /// too. None if nobody could try it, since nobody holds what it gives back.
+    fn step(word: FolioWord, model: &mut Model, op: Op) -> Option<FolioWord> {
+        let check = |got: Result<FolioWord, Obstacle>, expected: Result<(), Obstacle>| {
+            assert_eq!(got.map(|_| ()), expected, "{op:?} of {word:?}");
+            Some(got.unwrap_or(word))
+        };
+        let leave = |released: Released, model: &mut Model| {
+            assert_eq!(released.wake, std::mem::take(&mut model.is_awaited));
+            Some(released.word)
+        };
+        match op {
+            Op::BeginRead(courtesy) => {
+                let gives_way = courtesy == Courtesy::WaitersFirst && model.is_awaited;
+                let expected = model.is_open().and_then(|()| {
+                    let is_taken = model.is_written || gives_way;
+                    if is_taken {
+                        Err(Obstacle::Taken)
+                    } else {
+                        Ok(())
+                    }
+                });
+                model.readers += u64::from(expected.is_ok());
+                check(word.begin_read(courtesy), expected)
+            }
+            Op::EndRead if model.readers > 0 => {
+                let is_last = model.readers == 1;
+                assert_eq!(word.owes_wake_after_reader(), is_last && model.is_awaited);
+                model.readers -= 1;
+                Some(FolioWord(word.0 - FolioWord::READER_LEAVES))
+            }
+            Op::BeginWrite => {
+                let is_in_the_way = model.is_written || model.readers > 0;
+                check(word.begin_write(), model.begin_write(is_in_the_way))
+            }
+            // Whoever knows the folio alone has no guard out, but for those it leaked.
+            Op::BeginWriteOwned if model.readers == 0 => {
+                check(word.begin_write_owned(), model.begin_write(false))
+            }
+            Op::EndWrite if model.is_written => {
+                model.is_written = false;
+                leave(word.end_write(), model)
+            }
+            Op::BeginPin => {
+                let full = if model.pins == MAX_PINS {
+                    Err(Obstacle::TooMany)
+                } else {
+                    Ok(())
+                };
+                let expected = model.is_open().and(full);
+                model.pins += u64::from(expected.is_ok());
+                check(word.begin_pin(), expected)
+            }
+            Op::EndPin if model.pins > 0 => {
+                model.pins -= 1;
+                Some(FolioWord(word.0 - FolioWord::PIN_GOES))
+            }
+            Op::BeginFault => {
+                let expected = match model.is_open() {
+                    Err(Obstacle::Away) => Ok(()),
+                    Ok(()) => Err(Obstacle::Taken),
+                    other => other,
+                };
+                model.is_busy |= expected.is_ok();
+                check(word.begin_fault(), expected)
+            }
+            Op::EndFault(location, landing) if model.is_busy => {
+                model.is_busy = false;
+                model.is_resident = true;
+                model.move_to(location);
+                match landing {
+                    Landing::Idle => {}
+                    Landing::Read => model.readers = 1,
+                    Landing::Write => model.is_written = true,
+                    Landing::Pin => model.pins = 1,
+                }
+                leave(word.end_fault(location, landing), model)
+            }
+            Op::AbortFault if model.is_busy => {
+                model.is_busy = false;
+                leave(word.abort_fault(), model)
+            }
+            Op::BeginCopy => {
+                let is_permitted = model.is_open().is_ok() && !model.is_held();
+                model.is_stable |= is_permitted;
+                assert_eq!(word.begin_copy().is_some(), is_permitted, "{word:?}");
+                Some(word.begin_copy().unwrap_or(word))
+            }
+            Op::EndCopy => {
+                model.is_stable = false;
+                Some(word.end_copy())
+            }
+            Op::Evict(location) | Op::Relocate(location) => {
+                let is_move = matches!(op, Op::Relocate(_));
+                let after = if is_move {
+                    word.relocate(location)
+                } else {
+                    word.evict(location)
+                };
+                let is_permitted = model.is_stable && !model.is_held() && !model.is_dead;
+                assert_eq!(after.is_some(), is_permitted, "{op:?} of {word:?}");
+                if is_permitted {
+                    model.is_stable = false;
+                    model.is_resident = is_move;
+                    model.move_to(location);
+                }
+                Some(after.unwrap_or(word))
+            }
+            Op::Wait => {
+                model.is_awaited = true;
+                Some(word.with_waiter())
+            }
+            Op::Call => {
+                model.is_awaited = false;
+                Some(word.call_waiters())
+            }
+            Op::Kill => {
+                model.is_dead = true;
+                Some(word.kill())
+            }
+            Op::BeginWriteOwned | Op::EndRead | Op::EndWrite | Op::EndPin => None,
+            Op::EndFault(..) | Op::AbortFault => None,
+        }
+    }
+
+    proptest! {
+        /// Whatever is tried in whatever order: the word does what plain fields would do, F1 to F3 hold,
+        /// and an optimistic reader tells every change of place from none.
+        #[test]
+        fn the_word_does_as_plain_fields_do(ops in vec(op(), 0..100)) {
+            let (mut word, mut model) = (away(), Model::new());
+            for op in ops {
+                let before = (word, model.clone());
+                let Some(after) = step(word, &mut model, op) else {
+                    continue;
+                };
+                prop_assert_eq!(&Model::of(after, model.nr_moves), &model, "{:?} of {:?}", op, word);
+                model.verify();
+                let (old, was) = before;
+                if was.nr_moves != model.nr_moves {
+                    prop_assert_eq!(was.readers + was.pins, 0, "F3: {:?} of {:?}", op, old);
+                    prop_assert!(!after.is_same_place(old), "{:?} of {:?}", op, old);
+                }
+                word = after;
+            }
+        }
     }
 }

@@ -4,9 +4,9 @@
 //! (v5.0): the ends of frames, of copies and of folios.
 
 use super::Nodes;
-use super::lru::{Ended, Isolated, kind_of};
+use super::lru::{Isolated, kind_of};
 use super::lru_list::FolioKind;
-use crate::folio::{FolioId, FolioTable, FolioWord, Mark, Vacated};
+use crate::folio::{FolioId, FolioTable, Mark, Vacated};
 use crate::types::{Order, Pfn};
 use crate::zone::vmstat::NodeItem;
 
@@ -40,27 +40,18 @@ impl Custodian<'_> {
     /// Ends a folio, for its owner. What somebody else holds of it, that one frees.
     pub(crate) fn end_folio(&self, folio: FolioId) {
         let slot = self.folios.slot(folio);
-        let ended = loop {
-            let word = slot.word();
-            let ended = if word.is_resident() {
-                let node = self.nodes.node(Pfn::from_raw(word.location()).node());
-                node.end_folio(self.folios, folio)
-            } else {
-                // Away: there is no list to look at.
-                let away = slot.kill_if(|word| !word.is_resident());
-                away.map(Ended::of_away)
-            };
-            // None: it has moved in between.
-            if let Some(ended) = ended {
-                break ended;
-            }
-        };
-        match ended {
-            Ended::Held => {}
-            Ended::Away(word) => self.bury(folio, word.location()),
-            Ended::Owned(word) => {
-                self.end_resident(folio, Pfn::from_raw(word.location()), slot.order());
-            }
+        let word = slot.kill();
+        if word.is_busy() {
+            return; // who brings it back finds out
+        }
+        if !word.is_resident() {
+            self.bury(folio, word.location());
+            return;
+        }
+        // It stays where it is: what is dead is neither evicted nor moved.
+        let pfn = Pfn::from_raw(word.location());
+        if self.nodes.node(pfn.node()).disown(pfn) {
+            self.end_resident(folio, pfn, slot.order());
         }
     }
 
@@ -156,16 +147,5 @@ impl Custodian<'_> {
         };
         let node = self.nodes.node(pfn.node());
         node.count(item, sign * order.pages() as i64);
-    }
-}
-
-impl Ended {
-    /// What there is to free of a folio that was away when it was ended.
-    fn of_away(word: FolioWord) -> Ended {
-        if word.is_busy() {
-            Ended::Held
-        } else {
-            Ended::Away(word)
-        }
     }
 }

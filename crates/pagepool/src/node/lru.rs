@@ -15,9 +15,9 @@
 //!   of blocks of that node only.
 //! - U2: a listed or isolated frame holds a resident folio, and that folio's word says so.
 //! - U3: `sizes` are the pages on the lists, by zone, whenever the lock is free.
-//! - U4: a folio's owner ends it under the lock of the node that the folio is in. So whoever puts back
-//!   an isolated folio sees either that it has ended, and frees it, or a folio whose owner will find it
-//!   on a list.
+//! - U4: a folio's owner lets go of its frame under the lock. So whoever puts an isolated folio back sees
+//!   either that it is an orphan, and frees it, or the owner will find the frame on a list (see
+//!   `folio/custody.rs`).
 //!
 //! **Locking:** one lock for the five lists and the custody of all frames of the node. A CPU's batch has
 //! a lock of its own, which comes before it.
@@ -81,17 +81,6 @@ pub(crate) struct Isolation {
     pub(crate) skipped: usize,
     /// Taken.
     pub(crate) taken: usize,
-}
-
-/// What becomes of a folio's frames when its owner drops it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Ended {
-    /// It was away: there are none.
-    Away(FolioWord),
-    /// They are the owner's to free.
-    Owned(FolioWord),
-    /// Somebody holds the folio, and frees them.
-    Held,
 }
 
 #[derive(Debug, Default)]
@@ -282,7 +271,8 @@ impl Locked<'_> {
             found.scanned += order.pages();
             let folio = map.owner(pfn).map(FolioId::from_raw);
             let folio = folio.expect("U2: a listed frame holds a folio");
-            debug_assert!(is_at(folios.slot(folio).word(), pfn), "U2: {pfn}");
+            // It may have been killed, by an owner who is on his way to the lock.
+            debug_assert_eq!(folios.slot(folio).word().location(), pfn.get(), "U2");
             self.unlink(pfn, list);
             let isolated = self.custody(pfn).isolated();
             self.set_custody(pfn, isolated.expect("U1: it was listed"));
@@ -452,7 +442,7 @@ impl Node {
         {
             let mut locked = self.lock_lists();
             for one in isolated.iter().copied() {
-                if folios.slot(one.folio).word().is_dead() {
+                if locked.custody(one.pfn).is_orphan() {
                     locked.set_custody(one.pfn, Custody::default());
                     dead.push(one);
                     continue;
@@ -489,35 +479,28 @@ impl Node {
         Custody::from_bits(self.map.lru_cell(isolated.pfn).load(Ordering::Relaxed))
     }
 
-    /// Sets flags of an isolated folio's frame.
-    pub(crate) fn set_custody_of(&self, isolated: &Isolated, custody: Custody) {
-        debug_assert!(custody.place() == Place::Isolated, "U1: {isolated:?}");
-        // Relaxed: as in `custody_of`.
-        self.map
-            .lru_cell(isolated.pfn)
-            .store(custody.bits(), Ordering::Relaxed);
+    /// Sets or clears a flag of an isolated folio's frame, for its isolator. One step, since the folio's
+    /// owner may make the frame an orphan meanwhile; a flag that this loses to was advice.
+    pub(crate) fn set_flag_of(&self, isolated: &Isolated, flag: CustodyFlag, is_set: bool) {
+        let cell = self.map.lru_cell(isolated.pfn);
+        // Relaxed, both: advice, and the orphan's mark is looked at under the lock.
+        if is_set {
+            cell.fetch_or(flag as u8, Ordering::Relaxed);
+        } else {
+            cell.fetch_and(!(flag as u8), Ordering::Relaxed);
+        }
     }
 
-    /// Ends a folio that is in this node, or away, for its owner. None if it is in another node.
-    pub(crate) fn end_folio(&self, folios: &FolioTable, folio: FolioId) -> Option<Ended> {
+    /// Lets go of the frame of a folio that has been killed in it, for its owner. Returns whether the
+    /// frame, which is on no list then, is the owner's to free; else whoever holds it isolated frees it.
+    pub(crate) fn disown(&self, pfn: Pfn) -> bool {
         let mut locked = self.lock_lists();
-        let word = folios.slot(folio).kill_if(|word| {
-            !word.is_resident() || Pfn::from_raw(word.location()).node() == self.id
-        })?;
-        if word.is_busy() {
-            return Some(Ended::Held);
+        let (custody, heir) = locked.custody(pfn).dropped();
+        if let Heir::OwnerUnlinks(list) = heir {
+            locked.unlink(pfn, list_at(list));
         }
-        if !word.is_resident() {
-            return Some(Ended::Away(word));
-        }
-        let pfn = Pfn::from_raw(word.location());
-        match locked.custody(pfn).heir() {
-            Heir::Isolator => return Some(Ended::Held),
-            Heir::OwnerUnlinks(list) => locked.unlink(pfn, list_at(list)),
-            Heir::Owner => {}
-        }
-        locked.set_custody(pfn, Custody::default());
-        Some(Ended::Owned(word))
+        locked.set_custody(pfn, custody);
+        heir != Heir::Isolator
     }
 
     /// Moves a resident folio to where its marks now say that it belongs: out of reclaim's sight and

@@ -244,6 +244,17 @@ fn a_hopeless_reclaimer_is_not_asked() {
     assert_eq!(nodes.asked(0), (vec![], vec![]));
 }
 
+/// Whether or not the requester may reclaim, the reclaimer is left alone; only the compactor depends on it.
+#[test]
+fn erratum_10_for_a_node_that_needs_no_reclaim_only_the_compactor_may_be_asked() {
+    let nodes = nodes(&[[0, 64, 0]], 12);
+    for gfp in [Gfp::KERNEL, Gfp::NOWAIT] {
+        nodes.wake_all_kswapds(&walk_at(3, 0), gfp);
+        assert_eq!(nodes.asked(0), (vec![], vec![]), "there is such a block");
+    }
+    assert_eq!(nodes.counted(VmEvent::KcompactdPosts), 0);
+}
+
 #[test]
 fn memory_in_pieces_is_the_compactors_business_on_behalf_of_those_who_cannot_wait() {
     // 1024 pages with every second one free: plenty, but no pair. An order-0 request finds the node

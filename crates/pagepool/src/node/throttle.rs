@@ -185,17 +185,15 @@ mod tests {
         assert_half_full(true, &[reserve(100, 0, 1), reserve(100, 101, 1)]);
     }
 
-    /// Erratum 8.
     #[test]
-    fn a_zone_without_reclaimable_pages_is_passed_over_if_it_has_free_ones() {
+    fn erratum_8_a_zone_without_reclaimable_pages_is_passed_over_if_it_has_free_ones() {
         assert_half_full(false, &[reserve(100, 10, 1), reserve(10, 1000, 0)]);
         assert_half_full(true, &[reserve(100, 90, 1), reserve(1000, 1, 0)]);
         assert_half_full(false, &[reserve(100, 90, 1), reserve(1000, 0, 0)]);
     }
 
-    /// Erratum 8.
     #[test]
-    fn without_a_reserve_nobody_is_throttled() {
+    fn erratum_8_without_a_reserve_nobody_is_throttled() {
         assert_half_full(true, &[]);
         assert_half_full(true, &[reserve(0, 0, 1)]);
     }
@@ -218,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_waits_when_half_the_reserve_is_gone_and_asks_the_reclaimer() {
+    fn erratum_8_a_thread_waits_when_half_the_reserve_is_gone_and_asks_the_reclaimer() {
         let nodes = short_of_memory(8);
         assert_eq!(throttle(&nodes, Gfp::KERNEL), (Throttled::TimedOut, 1));
         assert_eq!(nodes.asked(0).0, [(ZoneType::Normal.idx(), 0)]);
@@ -227,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_a_reclaimer_that_is_hopeless_or_gone() {
+    fn erratum_8_nobody_waits_for_a_reclaimer_that_is_hopeless_or_gone() {
         let nodes = short_of_memory(0);
         let post = &nodes.node(NodeId::at(0)).kswapd;
         post.set_failures(16);

@@ -10,6 +10,7 @@ use super::tunables::{check, check_fraction, check_min_free, check_scale_factor}
 use super::{Inner, PagePool};
 use crate::arena::{ArenaOptions, HugePages, Topology};
 use crate::backing::{PoolTag, Store, StoreId, StoreSpec, Stores};
+use crate::daemon::Daemons;
 use crate::error::{BuildError, RangeError};
 use crate::folio::FolioTable;
 use crate::node::{MarkSettings, NodePlan, Nodes, ZonePlan};
@@ -107,7 +108,7 @@ impl Builder {
             cpus: None,
             distances: None,
             patience: Duration::from_secs(1),
-            daemons: false,
+            daemons: true,
             hardened: false,
             huge_pages: HugePages::AsHost,
             min_free_kbytes: None,
@@ -182,9 +183,9 @@ impl Builder {
         self
     }
 
-    /// Whether the pool runs background threads that reclaim and compact. Default false, and `true` is
-    /// refused for now: there are none yet. A pool without them is a supported configuration and stays
-    /// one: requests that wait then wait for others to free memory.
+    /// Whether the pool runs background threads: a `kswapd` a node, which keeps memory free before
+    /// anybody has to wait for it. Default true. A pool without them is a supported configuration: requests
+    /// that find memory short then reclaim for themselves.
     pub fn daemons(mut self, wanted: bool) -> Self {
         self.daemons = wanted;
         self
@@ -319,20 +320,25 @@ impl Builder {
         for area in &self.swap {
             swap.swap_on(Arc::clone(&area.device), area.priority)?;
         }
-        Ok(PagePool::new(Inner {
+        let pool = PagePool::new(Inner {
             folios: FolioTable::new(self.folio_limit(pages))?,
             stores,
             max_stores: self.store_limit(),
             swap,
             read_ahead: ReadAhead::new(default_page_cluster(pages * PAGE_SIZE)),
             reclaim: ReclaimState::new(nodes.len(), pages),
+            daemons: Daemons::new(nodes.len()),
             nodes,
             config,
             settings: Mutex::new(settings),
             offline: Mutex::new(Vec::new()),
             patience: self.patience,
             hardened: self.hardened,
-        }))
+        });
+        if self.daemons {
+            pool.start_daemons()?;
+        }
+        Ok(pool)
     }
 
     fn check(&self) -> Result<(), RangeError> {
@@ -347,9 +353,6 @@ impl Builder {
                 "0 to 100 percent".into()
             })?;
         }
-        check(!self.daemons, "daemons", self.daemons, || {
-            "false, since this version has no background threads".into()
-        })?;
         let most = StoreId::MAX;
         check(
             (self.swap.len()..=most).contains(&self.store_limit()),
@@ -591,7 +594,7 @@ impl Builder {
             min_free_kbytes: self.min_free_kbytes,
             watermark_scale_factor: self.watermark_scale_factor,
             watermark_boost_factor: self.watermark_boost_factor,
-            boost_lapses: true,
+            boost_lapses: !self.daemons,
             lowmem_reserve_ratio: self.lowmem_reserve_ratio,
             percpu_pagelist_fraction: self.percpu_pagelist_fraction,
             keep_resident,
@@ -687,6 +690,11 @@ impl Config {
     #[must_use]
     pub fn deadline(&self) -> Duration {
         self.patience
+    }
+
+    /// Whether every node is placed on a NUMA node of the host.
+    pub(super) fn is_on_host_nodes(&self) -> bool {
+        self.host_nodes.iter().all(Option::is_some)
     }
 
     /// Whether freed memory is poisoned and checked.

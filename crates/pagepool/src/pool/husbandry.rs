@@ -11,7 +11,7 @@ use crate::error::{Violation, ensure};
 use crate::fault::Faulter;
 use crate::folio::{FolioId, FolioTable, Mark, Vacated, copy_racing};
 use crate::node::lru::kind_of;
-use crate::node::{CopySink, Custodian, FrameSink, Node};
+use crate::node::{CopySink, Custodian, FrameSink, Node, Walk};
 use crate::reclaim::{DirectTerms, Reclaimer, Shrink};
 use crate::sync::clock::Instant;
 use crate::types::Pfn;
@@ -188,6 +188,9 @@ impl Reclaim for Inner {
         let reclaimer = self.reclaimer();
         let reclaimable = |zone: &Zone| reclaimer.reclaimable_pages(zone);
         let walk = &request.walk;
+        if !self.has_reclaimable(walk) {
+            return 0;
+        }
         self.nodes
             .throttle_direct_reclaim(walk, request.gfp, deadline, &reclaimable);
         reclaimer.try_to_free_pages(DirectTerms {
@@ -204,6 +207,21 @@ impl Reclaim for Inner {
 }
 
 impl Inner {
+    /// Whether any folio could be reclaimed for a request, those included that wait in batches.
+    fn has_reclaimable(&self, walk: &Walk) -> bool {
+        let reclaimer = self.reclaimer();
+        let is_there = || {
+            let mut zones = self.nodes.eligible(walk);
+            zones.any(|zone| reclaimer.reclaimable_pages(zone) > 0)
+        };
+        is_there() || {
+            for node in self.nodes.iter() {
+                node.drain_lru_all(&self.folios);
+            }
+            is_there()
+        }
+    }
+
     /// Sees to what a zone has handed over with frames of folios: the pool is alive, since somebody has a
     /// handle who gave them back.
     fn see_to(&self, zone: &Zone, freed: Freed) {

@@ -12,6 +12,8 @@
 //! - L5: while a folio is open, the pool's table of folios has a handle, counted like any other and kept
 //!   nowhere: it is forgotten by the first folio to open, and taken back by the last to close. So what a
 //!   folio takes and gives back is never in the way of the end, and folios count nothing themselves.
+//! - L6: a [`DaemonRef`] is in the hands of a thread that the last handle waits for before it counts what
+//!   is out.
 //! - L3: after a block was put back, its former owner touches the pool only by what the zone handed
 //!   to it (see [`Freed`]): an idle block, which keeps the pool alive by L2, or shared parts of it.
 
@@ -72,6 +74,12 @@ impl PoolRef {
         std::mem::forget(self.clone());
     }
 
+    /// What a daemon of this pool knows of it. To be given to [`Daemons`](crate::daemon::Daemons) alone,
+    /// whose threads the last handle waits for (L6).
+    pub(super) fn for_daemons(&self) -> DaemonRef {
+        DaemonRef(self.tether())
+    }
+
     /// The uncounted pointer that a block carries.
     pub(super) fn tether(&self) -> Tether {
         Tether {
@@ -100,11 +108,26 @@ impl Clone for PoolRef {
 impl Drop for PoolRef {
     fn drop(&mut self) {
         let shared = self.shared();
-        let zones = || shared.inner.nodes.zones();
-        if shared.census.leave(|| zones().map(Zone::begin_close).sum()) {
+        let close = || {
+            shared.inner.stop_daemons();
+            shared.inner.nodes.zones().map(Zone::begin_close).sum()
+        };
+        if shared.census.leave(close) {
             // SAFETY: this was the last handle, and no block is out.
             unsafe { self.tether().end() };
         }
+    }
+}
+
+/// A daemon's pointer to its pool.
+#[derive(Clone)]
+pub(super) struct DaemonRef(Tether);
+
+impl DaemonRef {
+    /// The pool.
+    pub(super) fn pool(&self) -> &Inner {
+        // SAFETY: (L6) the last handle waits for the thread that has this before it ends the pool.
+        unsafe { self.0.pool() }
     }
 }
 

@@ -9,6 +9,7 @@
 
 pub(crate) mod builder;
 pub(crate) mod census;
+mod daemons;
 pub(crate) mod folio;
 mod hotplug;
 mod husbandry;
@@ -31,6 +32,7 @@ use crate::alloc::{Allocator, Placement};
 use crate::arena::Arena;
 use crate::backing::Stores;
 use crate::buddy::IdleBlock;
+use crate::daemon::Daemons;
 use crate::error::{AllocError, Violation};
 use crate::folio::FolioTable;
 use crate::gfp::Gfp;
@@ -60,6 +62,7 @@ pub(crate) struct Inner {
     swap: SwapSpace,
     read_ahead: ReadAhead,
     reclaim: ReclaimState,
+    daemons: Daemons,
     config: Config,
     settings: Mutex<MarkSettings>,
     /// Pageblocks out of service; held while some leave or come back.
@@ -130,6 +133,9 @@ impl Inner {
 pub struct PagePool {
     inner: PoolRef,
 }
+
+/// How long [`PagePool::verify`] waits for the daemons to stand still.
+const VERIFY_PATIENCE: Duration = Duration::from_secs(5);
 
 impl PagePool {
     /// Returns a builder with every setting at its default.
@@ -305,13 +311,19 @@ impl PagePool {
     /// Checks every invariant of every layer by walking all metadata.
     ///
     /// Meant for tests and for epochs at which nothing else runs: what moves meanwhile may be
-    /// reported although nothing is wrong.
+    /// reported although nothing is wrong. The pool's own daemons stand still for the while.
     ///
     /// # Errors
     /// The first [`Violation`] found: which invariant, at which frame.
     pub fn verify(&self) -> Result<(), Violation> {
-        self.inner.nodes.verify()?;
-        self.inner.verify_folios()
+        let freeze = self.inner.freeze_for(VERIFY_PATIENCE);
+        let verdict = self
+            .inner
+            .nodes
+            .verify()
+            .and_then(|()| self.inner.verify_folios());
+        drop(freeze);
+        verdict
     }
 
     /// Returns the settings the pool was built with, defaults filled in.

@@ -156,13 +156,9 @@ impl Reclaimer<'_> {
     fn facts(&self, node: &Node, one: &Isolated, slot: &FolioSlot) -> PageFacts {
         let candidate = self.candidate(node, one);
         let judgement = self.state.policy.judge(&candidate);
-        let custody = node.custody_of(one);
-        let custody = if judgement.referenced {
-            custody.with(CustodyFlag::Referenced)
-        } else {
-            custody.without(CustodyFlag::Referenced)
-        };
-        node.set_custody_of(one, custody);
+        if judgement.referenced != candidate.referenced {
+            node.set_flag_of(one, CustodyFlag::Referenced, judgement.referenced);
+        }
         let word = slot.word();
         let dirty = slot.is(Mark::Dirty);
         PageFacts {
@@ -172,7 +168,7 @@ impl Reclaimer<'_> {
             locked: candidate.locked,
             dirty,
             writeback: false,
-            reclaim_marked: custody.has(CustodyFlag::Reclaim),
+            reclaim_marked: node.custody_of(one).has(CustodyFlag::Reclaim),
             congested: false,
             backup: backup(one.kind, dirty, node.map().copy(one.pfn)),
             verdict: judgement.verdict,

@@ -169,8 +169,8 @@ impl<'a> Reclaimer<'a> {
             match self.state.policy.age(&candidate) {
                 Aging::Keep => rotated += pages,
                 Aging::Deactivate { rotated: was_used } => {
-                    let custody = node.custody_of(one).without(CustodyFlag::Referenced);
-                    node.set_custody_of(one, custody.with(CustodyFlag::Workingset));
+                    node.set_flag_of(one, CustodyFlag::Referenced, false);
+                    node.set_flag_of(one, CustodyFlag::Workingset, true);
                     one.list = list.with_active(false);
                     deactivated += pages;
                     rotated += if was_used { pages } else { 0 };

@@ -103,6 +103,11 @@ impl Area {
         SlotMap::bytes_for(nr_pages) + ZeroedTable::<AtomicU32>::bytes_for(nr_pages)
     }
 
+    /// Bytes that its tables may come to take.
+    pub(crate) fn bytes(&self) -> usize {
+        Area::bytes_for(self.nr_pages as usize)
+    }
+
     /// The number of its store.
     pub(crate) fn id(&self) -> StoreId {
         self.id

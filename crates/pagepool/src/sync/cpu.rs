@@ -1,4 +1,4 @@
-//! The number of the CPU that a thread runs on, as a hint.
+//! The number of the CPU that a thread runs on, as a hint, and the wish to run on some only.
 //!
 //! The scheduler may move a thread right after it asked, so nothing may depend on the answer being
 //! right; a wrong one costs a cache miss or a busy slot. Callers reduce it modulo the slots they
@@ -40,6 +40,30 @@ pub fn possible() -> usize {
         Ok(nr) if nr > 0 => nr,
         _ => std::thread::available_parallelism().map_or(1, usize::from),
     }
+}
+
+/// Has this thread run on these CPUs only; returns whether the system agreed. Those that it does not
+/// have are left out.
+#[cfg(not(any(loom, miri)))]
+#[must_use]
+pub fn bind_current_thread(cpus: &[usize]) -> bool {
+    // SAFETY: a set is an array of bits, and all zeros is the empty one.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    for &cpu in cpus {
+        if cpu < libc::CPU_SETSIZE as usize {
+            // SAFETY: the set is ours, and has a bit for the CPU.
+            unsafe { libc::CPU_SET(cpu, &mut set) };
+        }
+    }
+    // SAFETY: 0 means this thread; the set is as long as we say and is only read.
+    unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) == 0 }
+}
+
+/// Has this thread run on these CPUs only: there is nothing to be had in a model.
+#[cfg(any(loom, miri))]
+#[must_use]
+pub fn bind_current_thread(_cpus: &[usize]) -> bool {
+    false
 }
 
 #[cfg(all(test, not(loom)))]

@@ -361,6 +361,7 @@ impl Folio {
             .map_err(|obstacle| match obstacle {
                 Obstacle::Away | Obstacle::Taken => AccessError::WouldBlock,
                 Obstacle::TooMany => AccessError::TooManyPins,
+                Obstacle::Ended => unreachable!("H1: the folio is open"),
             })
     }
 
@@ -411,6 +412,7 @@ impl Folio {
                     }
                 }
                 Obstacle::TooMany => return Err(AccessError::TooManyPins),
+                Obstacle::Ended => unreachable!("H1: the folio is open"),
             }
             match access.begin(self.slot()) {
                 Ok(word) => return Ok(word),

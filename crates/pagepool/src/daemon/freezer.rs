@@ -1,0 +1,67 @@
+//! All daemons at a safe point, for as long as somebody wishes: to fork, to take a snapshot, to change
+//! what they work on.
+//!
+//! *Kernel counterpart:* `freeze_kernel_threads`, `thaw_kernel_threads` (v5.0). There the freezer gives
+//! up after 20 seconds, thaws everybody and says who would not stand still; here the caller says when.
+
+use super::Daemons;
+use crate::node::{DaemonPost, Node, Nodes, identity};
+use crate::sync::clock::Instant;
+
+/// Daemons did not come to a safe point in time. None is frozen now.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("still running: {}", .names.join(", "))]
+pub struct StillRunning {
+    names: Vec<String>,
+}
+
+impl StillRunning {
+    /// The daemons, as their threads are called.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+}
+
+impl Daemons {
+    /// Returns when every daemon stands at a safe point, with no lock and no isolated page, or has ended.
+    /// What is asked of them meanwhile is kept. A daemon that is started meanwhile stands still at once.
+    ///
+    /// # Errors
+    /// If some have not come to one by the deadline; then all are thawed. A daemon that calls this, in a
+    /// callback, is told so at once, since it would wait for itself.
+    pub(crate) fn freeze(nodes: &Nodes, deadline: Option<Instant>) -> Result<(), StillRunning> {
+        posts(nodes).for_each(|(_, post)| post.ask_to_freeze());
+        let still_running: Vec<_> = posts(nodes)
+            .filter(|(_, post)| !stands_still(post, deadline))
+            .map(|(name, _)| name)
+            .collect();
+        if still_running.is_empty() {
+            return Ok(());
+        }
+        Daemons::thaw(nodes);
+        Err(StillRunning {
+            names: still_running,
+        })
+    }
+
+    /// Lets all daemons go on.
+    pub(crate) fn thaw(nodes: &Nodes) {
+        posts(nodes).for_each(|(_, post)| post.control().thaw());
+    }
+}
+
+fn stands_still(post: &DaemonPost, deadline: Option<Instant>) -> bool {
+    !identity::is_daemon_of(post) && post.control().wait_until_still(deadline)
+}
+
+/// Every daemon's name and post.
+fn posts(nodes: &Nodes) -> impl Iterator<Item = (String, &DaemonPost)> {
+    nodes.iter().flat_map(|node: &Node| {
+        let named = |name: &str, post| (format!("{name}{}", node.id().get()), post);
+        [
+            named("kswapd", &node.kswapd),
+            named("kcompactd", &node.kcompactd),
+        ]
+    })
+}

@@ -1,0 +1,40 @@
+//! The pool's own threads: one `kswapd` a node, which keeps memory free before anybody needs it.
+//!
+//! *Kernel counterpart:* `kswapd` in `mm/vmscan.c`, `kernel/kthread.c`, `kernel/freezer.c` (v5.0).
+//!
+//! | Here | For what |
+//! |---|---|
+//! | [`kswapd`] | what the thread does, on whatever [`Ward`] it is given |
+//! | [`ward`] | a node of a pool as a ward |
+//! | [`lifecycle`] | threads that start, stop and are started again |
+//! | [`freezer`] | all daemons at a safe point |
+//! | [`affinity`] | where they run |
+//!
+//! What a daemon is asked to do stands in its [`DaemonPost`](crate::node::DaemonPost), which belongs to
+//! the node and is there before and after the thread. So nothing in here is touched by whoever
+//! allocates.
+//!
+//! **Invariants**
+//! - K1: a daemon that sleeps was asked for nothing, and nobody waits for it (INV-2, INV-3).
+//! - K2: what was asked of a daemon and not served is still recorded: over a freeze, a stop, and the
+//!   time before its first run (INV-1, INV-7).
+//! - K3: whoever stops a daemon returns after its thread has ended, unless it is that thread (INV-6).
+//!
+//! **Locking:** the handle of a thread is behind a lock of its own, which is held while the thread is
+//! waited for; a daemon never takes it. At a safe point a daemon holds no lock and no isolated page.
+
+#![forbid(unsafe_code)]
+
+pub(crate) mod affinity;
+pub(crate) mod freezer;
+pub(crate) mod kswapd;
+pub(crate) mod lifecycle;
+pub(crate) mod ward;
+
+#[cfg(all(test, not(loom)))]
+mod tests;
+
+pub use freezer::StillRunning;
+pub(crate) use kswapd::Ward;
+pub(crate) use lifecycle::{Daemons, StartError, Stopped};
+pub(crate) use ward::Machine;

@@ -1,0 +1,33 @@
+//! The thread's steps on a ward that does what a test says, and whole threads on small nodes.
+
+mod nodes;
+mod steps;
+mod trace;
+
+use std::time::Duration;
+
+use crate::sync::clock::{self, Instant};
+use crate::sync::{Requests, thread};
+use crate::types::ZoneType;
+
+/// Long enough for anything that happens at all.
+fn patience() -> Option<Instant> {
+    clock::deadline_after(Duration::from_secs(60))
+}
+
+/// Waits until something is so.
+#[track_caller]
+fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = patience();
+    while !is_so() {
+        assert!(Some(clock::now()) < deadline, "never: {what}");
+        thread::yield_now();
+    }
+}
+
+/// A request for each class and order.
+fn asked(requests: &[(ZoneType, u8)]) -> Requests {
+    requests.iter().fold(Requests::NONE, |set, (class, order)| {
+        set.with(class.idx(), *order).unwrap_or(set)
+    })
+}

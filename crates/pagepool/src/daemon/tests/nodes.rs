@@ -1,0 +1,370 @@
+//! Whole threads on small nodes: 64 pages, marks of 16, 20 and 24.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{eventually, patience};
+use crate::daemon::{Daemons, Machine, Stopped};
+use crate::gfp::Gfp;
+use crate::node::fixture::{nodes, walk_at};
+use crate::node::throttle::Throttled;
+use crate::node::{DaemonState, Node, Nodes};
+use crate::reclaim::balance::Circumstances;
+use crate::reclaim::{Reclaimed, ScanControl, Shrink};
+use crate::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use crate::sync::{CoreMutex, clock, thread};
+use crate::types::{Migratetype, NR_ZONES, NodeId, Order, Pfn, ZoneType};
+use crate::zone::vmstat::VmEvent;
+use crate::zone::watermark::AllocFlags;
+use crate::zone::{Zone, ZoneRequest};
+
+/// What a pass does.
+type Script = Box<dyn Fn(&Rig, &Node) -> usize + Send + Sync>;
+
+/// Nodes with a reclaimer that does what a test says; pages that were taken can be reclaimed.
+struct Rig {
+    nodes: Nodes,
+    daemons: Daemons,
+    taken: CoreMutex<Vec<Pfn>>,
+    script: Script,
+    nr_passes: AtomicUsize,
+    nr_resets: AtomicUsize,
+}
+
+impl Rig {
+    fn new(
+        zones: &[[usize; NR_ZONES]],
+        script: impl Fn(&Rig, &Node) -> usize + Send + Sync + 'static,
+    ) -> Arc<Rig> {
+        let nodes = nodes(zones, 16);
+        Arc::new(Rig {
+            daemons: Daemons::new(nodes.len()),
+            nodes,
+            taken: CoreMutex::default(),
+            script: Box::new(script),
+            nr_passes: AtomicUsize::new(0),
+            nr_resets: AtomicUsize::new(0),
+        })
+    }
+
+    fn node(&self, node: usize) -> &Node {
+        self.nodes.node(NodeId::at(node))
+    }
+
+    fn state(&self, node: usize) -> DaemonState {
+        self.node(node).kswapd.state()
+    }
+
+    /// Takes all pages of a node but so many.
+    fn fill(&self, node: usize, left: usize) {
+        let zone = self.nodes.normal(node);
+        let request = ZoneRequest {
+            order: Order::ZERO,
+            want: Migratetype::Unmovable,
+            flags: AllocFlags::NO_WATERMARKS,
+        };
+        while zone.free_pages() > left {
+            let taken = zone.take(request).expect("there are more");
+            self.taken.lock().push(taken.pfn());
+        }
+    }
+
+    /// Gives back up to `nr` of the pages that were taken, those from the front.
+    fn reclaim(&self, nr: usize) -> usize {
+        let pages: Vec<_> = {
+            let mut taken = self.taken.lock();
+            let nr = nr.min(taken.len());
+            taken.drain(..nr).collect()
+        };
+        for pfn in &pages {
+            self.nodes.give(*pfn, 0);
+        }
+        pages.len()
+    }
+
+    fn is_asleep(&self, node: usize) -> bool {
+        self.node(node).kswapd.queue().has_sleeper()
+    }
+
+    fn stop(&self) {
+        assert_eq!(self.daemons.stop_all(&self.nodes), Stopped::Ended);
+    }
+}
+
+impl Shrink for Rig {
+    fn shrink_node(&self, node: &Node, sc: &mut ScanControl) -> Reclaimed {
+        self.nr_passes.fetch_add(1, Relaxed);
+        let reclaimed = (self.script)(self, node);
+        sc.nr_scanned += 32;
+        sc.nr_reclaimed += reclaimed;
+        Reclaimed {
+            scanned: 32,
+            reclaimed,
+        }
+    }
+
+    fn age_active_anon(&self, _node: &Node, _sc: &ScanControl) {}
+
+    fn snapshot_refaults(&self, _node: &Node) {}
+
+    fn reclaimable_pages(&self, _zone: &Zone) -> usize {
+        1
+    }
+
+    fn has_swap(&self) -> bool {
+        false
+    }
+}
+
+impl Machine for Arc<Rig> {
+    fn nodes(&self) -> &Nodes {
+        &self.nodes
+    }
+
+    fn with_shrinker(&self, f: &mut dyn FnMut(&dyn Shrink)) {
+        f(&**self);
+    }
+
+    fn circumstances(&self) -> Circumstances {
+        Circumstances {
+            laptop_mode: false,
+            metadata_over_limit: false,
+        }
+    }
+
+    fn binds_to_cpus(&self) -> bool {
+        true
+    }
+
+    fn reset_isolation_hints(&self, _node: &Node) {
+        self.nr_resets.fetch_add(1, Relaxed);
+    }
+}
+
+/// Reclaims eight pages a pass.
+fn reclaims(rig: &Rig, _node: &Node) -> usize {
+    rig.reclaim(8)
+}
+
+fn finds_nothing(_rig: &Rig, _node: &Node) -> usize {
+    0
+}
+
+#[test]
+fn s4_20_one_pressure_episode() {
+    let rig = Rig::new(&[[0, 256, 0]], reclaims);
+    rig.daemons.start(&rig).unwrap();
+    eventually("asleep", || rig.is_asleep(0));
+
+    rig.fill(0, 18);
+    rig.nodes.wake_all_kswapds(&walk_at(3, 0), Gfp::KERNEL);
+    assert_eq!(rig.nodes.counted(VmEvent::KswapdPosts), 1);
+    // Order 3 falls to 0 after 16 pages; then 25 free pages are enough.
+    let node = rig.node(0);
+    eventually("balanced", || {
+        node.is_balanced(Order::ZERO, ZoneType::Normal)
+    });
+    eventually("asleep again", || {
+        rig.is_asleep(0) && rig.nr_resets.load(Relaxed) >= 2
+    });
+    assert!(node.kswapd.asked().is_empty());
+    assert!(rig.nodes.counted(VmEvent::Pageoutrun) >= 1);
+    assert_eq!(node.kswapd.failures(), 0);
+    rig.stop();
+    rig.nodes.verify().unwrap();
+}
+
+#[test]
+fn each_node_has_a_thread_of_its_own_and_to_start_them_again_does_nothing() {
+    let rig = Rig::new(&[[0, 64, 0], [0, 64, 0]], finds_nothing);
+    assert_eq!([0, 1].map(|node| rig.state(node)), [DaemonState::Absent; 2]);
+    rig.daemons.start(&rig).unwrap();
+    rig.daemons.start(&rig).unwrap();
+    assert_eq!(
+        [0, 1].map(|node| rig.state(node)),
+        [DaemonState::Running; 2]
+    );
+    assert_eq!(Arc::strong_count(&rig), 3, "one for each thread");
+    rig.stop();
+    assert_eq!(
+        [0, 1].map(|node| rig.state(node)),
+        [DaemonState::Stopped; 2]
+    );
+    assert_eq!(Arc::strong_count(&rig), 1, "they have ended");
+    rig.stop();
+}
+
+#[test]
+fn a_node_can_be_given_its_thread_later_and_a_stopped_one_a_new() {
+    let rig = Rig::new(&[[0, 64, 0], [0, 64, 0]], finds_nothing);
+    let second = NodeId::at(1);
+    rig.daemons.run(Arc::clone(&rig), second).unwrap();
+    assert_eq!(rig.state(0), DaemonState::Absent);
+    eventually("asleep", || rig.is_asleep(1));
+    assert_eq!(rig.daemons.stop(&rig.nodes, second), Stopped::Ended);
+    assert_eq!(rig.daemons.stop(&rig.nodes, second), Stopped::Ended);
+    rig.daemons.run(Arc::clone(&rig), second).unwrap();
+    eventually("asleep again", || rig.is_asleep(1));
+    rig.stop();
+}
+
+#[test]
+fn frozen_daemons_do_nothing_and_what_is_asked_meanwhile_is_served_after() {
+    let rig = Rig::new(&[[0, 64, 0], [0, 64, 0]], reclaims);
+    rig.daemons.start(&rig).unwrap();
+    Daemons::freeze(&rig.nodes, patience()).unwrap();
+    assert_eq!([0, 1].map(|node| rig.state(node)), [DaemonState::Frozen; 2]);
+
+    rig.fill(1, 0);
+    rig.nodes.wake_all_kswapds(&walk_at(0, 1), Gfp::KERNEL);
+    let throttled = rig
+        .nodes
+        .throttle_direct_reclaim(&walk_at(0, 1), Gfp::KERNEL, None, &|_| 1);
+    assert_eq!(throttled, Throttled::No, "nobody waits for a frozen one");
+    thread::sleep(Duration::from_millis(20));
+    assert_eq!(rig.nr_passes.load(Relaxed), 0);
+
+    Daemons::thaw(&rig.nodes);
+    eventually("balanced", || {
+        rig.node(1).is_balanced(Order::ZERO, ZoneType::Normal)
+    });
+    rig.stop();
+}
+
+#[test]
+fn frozen_daemons_can_be_stopped() {
+    let rig = Rig::new(&[[0, 64, 0]], finds_nothing);
+    rig.daemons.start(&rig).unwrap();
+    Daemons::freeze(&rig.nodes, patience()).unwrap();
+    rig.stop();
+    assert_eq!(rig.state(0), DaemonState::Stopped);
+    // Still frozen: a new thread stands still before it does anything.
+    rig.daemons.start(&rig).unwrap();
+    Daemons::freeze(&rig.nodes, patience()).unwrap();
+    assert_eq!(rig.state(0), DaemonState::Frozen);
+    Daemons::thaw(&rig.nodes);
+    eventually("asleep", || rig.is_asleep(0));
+    rig.stop();
+}
+
+#[test]
+fn a_freeze_that_comes_too_late_says_who_ran_on_and_freezes_nobody() {
+    let gate = Arc::new(CoreMutex::new(()));
+    let held = Arc::clone(&gate);
+    let rig = Rig::new(&[[0, 64, 0], [0, 64, 0]], move |_, node| {
+        if node.id() == NodeId::at(1) {
+            drop(held.lock());
+        }
+        0
+    });
+    let closed = gate.lock();
+    rig.fill(1, 0);
+    rig.daemons.start(&rig).unwrap();
+    eventually("a pass", || rig.nr_passes.load(Relaxed) > 0);
+    let soon = clock::deadline_after(Duration::from_millis(20));
+    let error = Daemons::freeze(&rig.nodes, soon).unwrap_err();
+    assert_eq!(error.names(), ["kswapd1"]);
+    assert_eq!(error.to_string(), "still running: kswapd1");
+    drop(closed);
+    eventually("thawed", || rig.is_asleep(0) && rig.is_asleep(1));
+    rig.stop();
+}
+
+#[test]
+fn a_daemon_that_dies_lets_go_whoever_waits_for_it_and_can_be_replaced() {
+    let rig = Rig::new(&[[0, 64, 0]], |rig, _| {
+        // The first thread only.
+        assert!(rig.nr_passes.load(Relaxed) > 1, "a bug in a backing");
+        rig.reclaim(64)
+    });
+    rig.daemons.start(&rig).unwrap();
+    eventually("asleep", || rig.is_asleep(0));
+    rig.fill(0, 0);
+    let throttled = rig
+        .nodes
+        .throttle_direct_reclaim(&walk_at(0, 0), Gfp::KERNEL, None, &|_| 1);
+    assert_eq!(throttled, Throttled::Released);
+    assert_eq!(rig.state(0), DaemonState::Dead);
+    assert!(rig.node(0).is_hopeless());
+    assert!(
+        Daemons::freeze(&rig.nodes, patience()).is_ok(),
+        "it is still"
+    );
+    Daemons::thaw(&rig.nodes);
+
+    rig.nodes.wake_all_kswapds(&walk_at(0, 0), Gfp::NOWAIT);
+    let posts = rig.nodes.counted(VmEvent::KswapdPosts);
+    assert_eq!(posts, 0, "the dead are not asked");
+    rig.daemons.start(&rig).unwrap();
+    eventually("balanced", || {
+        rig.node(0).is_balanced(Order::ZERO, ZoneType::Normal)
+    });
+    rig.stop();
+    assert_eq!(rig.state(0), DaemonState::Stopped);
+}
+
+#[test]
+fn a_daemon_that_stops_itself_ends_later_and_does_not_wait_for_itself() {
+    let outcome = Arc::new(CoreMutex::new(None));
+    let said = Arc::clone(&outcome);
+    let rig = Rig::new(&[[0, 64, 0]], move |rig, _| {
+        let frozen = Daemons::freeze(&rig.nodes, patience()).is_ok();
+        *said.lock() = Some((frozen, rig.daemons.stop_all(&rig.nodes)));
+        0
+    });
+    rig.fill(0, 0);
+    rig.daemons.start(&rig).unwrap();
+    eventually("stopped", || rig.state(0) == DaemonState::Stopped);
+    assert_eq!(*outcome.lock(), Some((false, Stopped::Itself)));
+    rig.stop();
+    assert_eq!(Arc::strong_count(&rig), 1);
+}
+
+/// R14: on a node where nothing can be reclaimed the thread gives up, and sleeps.
+#[test]
+fn a_node_that_cannot_be_balanced_is_given_up_after_sixteen_runs() {
+    let rig = Rig::new(&[[0, 64, 0]], finds_nothing);
+    rig.fill(0, 0);
+    rig.daemons.start(&rig).unwrap();
+    eventually("given up", || rig.node(0).is_hopeless());
+    eventually("asleep", || rig.is_asleep(0));
+    assert_eq!(rig.nr_passes.load(Relaxed), 16 * 12);
+    rig.nodes.wake_all_kswapds(&walk_at(0, 0), Gfp::KERNEL);
+    assert_eq!(rig.nodes.counted(VmEvent::KswapdPosts), 0);
+
+    // Its owner frees: there is hope again, and work.
+    rig.reclaim(64);
+    assert!(!rig.node(0).is_hopeless());
+    rig.fill(0, 0);
+    rig.nodes.wake_all_kswapds(&walk_at(0, 0), Gfp::KERNEL);
+    eventually("given up again", || rig.node(0).is_hopeless());
+    assert!(rig.nr_passes.load(Relaxed) >= 2 * 16 * 12);
+    rig.stop();
+}
+
+#[test]
+fn a_throttled_thread_is_served_by_the_reclaimer_it_wakes() {
+    let rig = Rig::new(&[[0, 64, 0]], reclaims);
+    rig.daemons.start(&rig).unwrap();
+    eventually("asleep", || rig.is_asleep(0));
+    rig.fill(0, 0);
+    let throttled = rig
+        .nodes
+        .throttle_direct_reclaim(&walk_at(0, 0), Gfp::KERNEL, None, &|_| 1);
+    assert_eq!(throttled, Throttled::Released);
+    rig.stop();
+}
+
+#[test]
+fn daemons_bind_themselves_anew_when_cpus_have_changed() {
+    let rig = Rig::new(&[[0, 64, 0]], reclaims);
+    rig.daemons.start(&rig).unwrap();
+    rig.daemons.cpus_changed();
+    eventually("asleep", || rig.is_asleep(0));
+    rig.fill(0, 0);
+    rig.nodes.wake_all_kswapds(&walk_at(0, 0), Gfp::KERNEL);
+    eventually("balanced all the same", || {
+        rig.node(0).is_balanced(Order::ZERO, ZoneType::Normal)
+    });
+    rig.stop();
+}
