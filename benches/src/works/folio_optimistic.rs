@@ -11,7 +11,7 @@ use std::thread;
 
 use pagepool::{Folio, FolioPin, PAGE_SIZE};
 
-use super::{folio_of, pool_of, timed};
+use super::{folio_of, pool_of, timed_on_cpu};
 use crate::Failure;
 use crate::contest::{Contestant, contest};
 use crate::harness::Plan;
@@ -35,19 +35,19 @@ pub(crate) fn measure_hot(plan: &Plan) -> Result<Outcome, Failure> {
     let raw = Raw::of(&pinned);
     let contestants = vec![
         Contestant::of_one("raw load", || {
-            timed(reads, || {
+            timed_on_cpu(reads, || {
                 let raw = black_box(&raw);
                 sum(reads, |number| raw.load(offset_of(number)))
             })
         }),
         Contestant::of_one("read_at", || {
-            timed(reads, || {
+            timed_on_cpu(reads, || {
                 let folio = black_box(&folio);
                 sum(reads, |number| read_at(folio, offset_of(number)))
             })
         }),
         Contestant::of_one("read_optimistic", || {
-            timed(reads, || {
+            timed_on_cpu(reads, || {
                 let folio = black_box(&folio);
                 sum(reads, |number| read_optimistic(folio, offset_of(number)))
             })
@@ -75,7 +75,7 @@ pub(crate) fn measure_scattered(plan: &Plan) -> Result<Outcome, Failure> {
     let contestants = vec![
         Contestant::of_one("raw load", || {
             let mut walk = new_walk();
-            timed(reads, || {
+            timed_on_cpu(reads, || {
                 sum(reads, |_| {
                     let (one, offset) = walk.next_place(count);
                     raws[one].load(offset)
@@ -84,7 +84,7 @@ pub(crate) fn measure_scattered(plan: &Plan) -> Result<Outcome, Failure> {
         }),
         Contestant::of_one("read_at", || {
             let mut walk = new_walk();
-            timed(reads, || {
+            timed_on_cpu(reads, || {
                 sum(reads, |_| {
                     let (one, offset) = walk.next_place(count);
                     read_at(&folios[one], offset)
@@ -106,7 +106,7 @@ pub(crate) fn measure_twice(plan: &Plan) -> Result<Outcome, Failure> {
     let folio = folio_of(&pool, PAGE_SIZE)?;
     let companion = Companion::default();
     let read_all = || {
-        timed(reads, || {
+        timed_on_cpu(reads, || {
             let folio = black_box(&folio);
             sum(reads, |number| read_at(folio, offset_of(number)))
         })

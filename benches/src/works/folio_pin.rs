@@ -9,7 +9,7 @@
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{folio_of, pool_of, timed};
+use super::{folio_of, pool_of, timed_on_cpu};
 use crate::Failure;
 use crate::contest::{Contestant, contest};
 use crate::harness::Plan;
@@ -33,6 +33,17 @@ pub(crate) fn measure_holding(plan: &Plan) -> Result<Outcome, Failure> {
     let folio = &folio;
     let contestants = vec![
         each("two updates", holds, two_updates),
+        // What a count costs that must not be taken unless it may: the word decides.
+        each("load, two updates", holds, || {
+            let count = black_box(&count);
+            // Relaxed: as above.
+            let before = count.load(Ordering::Relaxed);
+            // AcqRel: as above.
+            let after = before + 1;
+            let taken = count.compare_exchange(before, after, Ordering::AcqRel, Ordering::Relaxed);
+            black_box(taken.is_ok());
+            count.fetch_sub(1, Ordering::Release);
+        }),
         each("read", holds, || {
             let bytes = black_box(folio).read().expect("it is in memory");
             black_box(bytes.as_ptr());
@@ -56,7 +67,7 @@ pub(crate) fn measure_holding(plan: &Plan) -> Result<Outcome, Failure> {
 /// Does `once` over and over.
 fn each<'a>(name: &'static str, times: usize, mut once: impl FnMut() + 'a) -> Contestant<'a> {
     Contestant::of_one(name, move || {
-        timed(times, || {
+        timed_on_cpu(times, || {
             for _ in 0..times {
                 once();
             }

@@ -14,6 +14,7 @@ use pagepool::{Folio, Gfp, Order, PagePool};
 
 use crate::Failure;
 use crate::harness::{Plan, measure};
+use crate::machine::cpu_time;
 use crate::report::Outcome;
 
 /// A work in the table.
@@ -132,6 +133,15 @@ fn folio_of(pool: &PagePool, bytes: usize) -> Result<Folio, Failure> {
         .map_err(|error| broken(&error))?;
     folio.write().map_err(|error| broken(&error))?.fill(1);
     Ok(folio)
+}
+
+/// As [`timed`], by the time that this thread had a CPU: for work that never waits, so that what others
+/// do on the machine is left out.
+#[inline]
+fn timed_on_cpu(operations: usize, run: impl FnOnce()) -> f64 {
+    let begun = cpu_time();
+    run();
+    per_operation(cpu_time() - begun, operations)
 }
 
 /// The order of a block of 2 MiB.

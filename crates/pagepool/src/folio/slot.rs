@@ -239,6 +239,7 @@ impl FolioSlot {
 
     /// As [`change`](Self::change) for those who leave: always permitted. Returns the word as it was
     /// published.
+    #[inline]
     fn release(&self, transition: impl Fn(FolioWord) -> Released) -> Released {
         let Ok((before, _)) = self.change(|word| Ok::<_, Infallible>(transition(word).word));
         transition(before)
@@ -303,6 +304,7 @@ impl FolioSlot {
     }
 
     /// Ends to write; returns whether waiters must be woken.
+    #[inline]
     #[must_use = "threads sleep on until they are woken"]
     pub fn end_write(&self) -> bool {
         // Relaxed: as in `begin_sequence`.

@@ -328,6 +328,7 @@ impl Builder {
             read_ahead: ReadAhead::new(default_page_cluster(pages * PAGE_SIZE)),
             reclaim: ReclaimState::new(nodes.len(), pages),
             daemons: Daemons::new(nodes.len()),
+            bases: nodes.bases(),
             nodes,
             config,
             settings: Mutex::new(settings),

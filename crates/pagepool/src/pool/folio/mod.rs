@@ -123,6 +123,7 @@ impl Folio {
         })
     }
 
+    #[inline]
     pub(super) fn pool(&self) -> &Inner {
         // SAFETY: (H1) a folio is open.
         unsafe { self.tether.pool() }
@@ -134,11 +135,13 @@ impl Folio {
         unsafe { self.slot.as_ref() }
     }
 
+    #[inline]
     pub(super) fn id(&self) -> FolioId {
         self.id
     }
 
     /// The size in bytes that was asked for. Never 0.
+    #[inline]
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "a folio is never empty")]
     pub fn len(&self) -> usize {
@@ -231,6 +234,7 @@ impl Folio {
     ///
     /// # Errors
     /// As [`read`](Self::read), and [`AccessError::TooManyPins`] from 63 pins on.
+    #[inline]
     pub fn pin(&self) -> Result<FolioPin<'_>, AccessError> {
         let word = self.hold(Access::Pin, None)?;
         Ok(FolioPin::new(self, word))
