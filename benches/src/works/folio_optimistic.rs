@@ -18,7 +18,7 @@ use crate::harness::Plan;
 use crate::pin::pin_to;
 use crate::report::Outcome;
 
-pub(crate) const HOT: &[&str] = &["optimistic_hot"];
+pub(crate) const HOT: &[&str] = &["optimistic_hot", "optimistic_chain"];
 pub(crate) const SCATTERED: &[&str] = &["optimistic_scattered"];
 pub(crate) const TWICE: &[&str] = &["optimistic_t2"];
 
@@ -28,32 +28,38 @@ const WORD: usize = size_of::<u64>();
 pub(crate) fn measure_hot(plan: &Plan) -> Result<Outcome, Failure> {
     let reads = plan.scale.holds;
     let pool = pool_of(64 << 20)?;
-    let folio = folio_of(&pool, PAGE_SIZE)?;
+    let mut folio = folio_of(&pool, PAGE_SIZE)?;
+    link_words(&mut folio)?;
     let pinned = folio
         .pin()
         .map_err(|error| Failure::broken(error.to_string()))?;
     let raw = Raw::of(&pinned);
     let contestants = vec![
-        Contestant::of_one("raw load", || {
-            timed_on_cpu(reads, || {
-                let raw = black_box(&raw);
-                sum(reads, |number| raw.load(offset_of(number)))
-            })
-        }),
-        Contestant::of_one("read_at", || {
-            timed_on_cpu(reads, || {
-                let folio = black_box(&folio);
-                sum(reads, |number| read_at(folio, offset_of(number)))
-            })
-        }),
-        Contestant::of_one("read_optimistic", || {
-            timed_on_cpu(reads, || {
-                let folio = black_box(&folio);
-                sum(reads, |number| read_optimistic(folio, offset_of(number)))
-            })
-        }),
+        hot("raw load", reads, raw),
+        hot("read_at", reads, ReadAt(&folio)),
+        hot("read_optimistic", reads, ReadOptimistic(&folio)),
     ];
     contest(HOT, contestants, plan)
+}
+
+/// Reads words that follow each other, and words whose place the word before gives: the former shows how
+/// many reads a CPU can do at once, the latter how long one takes.
+fn hot<'a, W: Words + 'a>(name: &'static str, reads: usize, words: W) -> Contestant<'a> {
+    Contestant::new(name, move || {
+        let in_turn = timed_on_cpu(reads, || {
+            let words = black_box(&words);
+            sum(reads, |number| words.load(offset_of(number)));
+        });
+        let chained = timed_on_cpu(reads, || {
+            let words = black_box(&words);
+            let mut offset = 0;
+            for _ in 0..reads {
+                offset = offset_of(words.load(offset) as usize);
+            }
+            black_box(offset);
+        });
+        Ok(vec![in_turn, chained])
+    })
 }
 
 /// Reads a word of one of many folios, drawn at random each time.
@@ -203,8 +209,16 @@ impl<'a> Raw<'a> {
             _pin: pin,
         }
     }
+}
 
-    #[inline]
+/// Words that can be read, in the place given by the offset of their first byte.
+trait Words {
+    // Inlined wherever it is used: what is timed is the read, and not a call.
+    fn load(&self, offset: usize) -> u64;
+}
+
+impl Words for Raw<'_> {
+    #[inline(always)]
     fn load(&self, offset: usize) -> u64 {
         debug_assert!(offset + WORD <= PAGE_SIZE && offset.is_multiple_of(WORD));
         // SAFETY: all offsets come from `offset_of` and `Walk`, which stay within the folio's page.
@@ -214,18 +228,50 @@ impl<'a> Raw<'a> {
     }
 }
 
-#[inline]
+/// A folio's words by [`Folio::read_at`].
+struct ReadAt<'a>(&'a Folio);
+
+impl Words for ReadAt<'_> {
+    #[inline(always)]
+    fn load(&self, offset: usize) -> u64 {
+        read_at(self.0, offset)
+    }
+}
+
+/// A folio's words by [`Folio::read_optimistic`].
+struct ReadOptimistic<'a>(&'a Folio);
+
+impl Words for ReadOptimistic<'_> {
+    #[inline(always)]
+    fn load(&self, offset: usize) -> u64 {
+        read_optimistic(self.0, offset)
+    }
+}
+
+#[inline(always)]
 fn read_at(folio: &Folio, offset: usize) -> u64 {
     let mut word = [0; WORD];
     folio.read_at(offset, &mut word).expect("it is in memory");
     u64::from_ne_bytes(word)
 }
 
-#[inline]
+#[inline(always)]
 fn read_optimistic(folio: &Folio, offset: usize) -> u64 {
     let mut word = [0; WORD];
     assert!(folio.read_optimistic(offset, &mut word), "nobody writes");
     u64::from_ne_bytes(word)
+}
+
+/// Has each word of a folio name another, so that following them visits them all.
+fn link_words(folio: &mut Folio) -> Result<(), Failure> {
+    let mut bytes = folio
+        .write()
+        .map_err(|error| Failure::broken(error.to_string()))?;
+    for (number, word) in bytes.chunks_exact_mut(WORD).enumerate() {
+        // An odd step through a power of two leaves none out.
+        word.copy_from_slice(&(number as u64 + 37).to_ne_bytes());
+    }
+    Ok(())
 }
 
 /// A word's place in a folio of one page.

@@ -13,23 +13,11 @@ use crate::types::{MAX_NODES, PAGE_SIZE, Pfn};
 
 /// Where the frames of each node are. Keeps the arenas.
 pub(crate) struct Bases {
-    /// By node; a node that there is not has no bytes.
-    spans: [Span; MAX_NODES],
+    /// Of each node, where its first frame is.
+    starts: [NonNull<u8>; MAX_NODES],
+    /// And how many bytes there are from there on: none where there is no node.
+    sizes: [usize; MAX_NODES],
     arenas: Vec<Arc<Arena>>,
-}
-
-/// The memory of one node.
-#[derive(Clone, Copy)]
-struct Span {
-    start: NonNull<u8>,
-    bytes: usize,
-}
-
-impl Span {
-    const NONE: Span = Span {
-        start: NonNull::dangling(),
-        bytes: 0,
-    };
 }
 
 // SAFETY: the addresses are those of the arenas, which are `Send` and `Sync` and which this keeps.
@@ -40,23 +28,26 @@ unsafe impl Sync for Bases {}
 impl Bases {
     /// For the arenas of the nodes 0, 1 and so on.
     pub(crate) fn new(arenas: Vec<Arc<Arena>>) -> Bases {
-        let mut spans = [Span::NONE; MAX_NODES];
-        for (span, arena) in spans.iter_mut().zip(&arenas) {
-            *span = Span {
-                start: arena.base(),
-                bytes: arena.pages() * PAGE_SIZE,
-            };
+        let mut starts = [NonNull::dangling(); MAX_NODES];
+        let mut sizes = [0; MAX_NODES];
+        for (node, arena) in arenas.iter().enumerate() {
+            starts[node] = arena.base();
+            sizes[node] = arena.pages() * PAGE_SIZE;
         }
-        Bases { spans, arenas }
+        Bases {
+            starts,
+            sizes,
+            arenas,
+        }
     }
 
     /// The address of a frame.
     #[inline]
     pub(crate) fn ptr(&self, pfn: Pfn) -> NonNull<u8> {
-        let (span, start) = self.find(pfn);
-        debug_assert!(start < span.bytes, "A1: {pfn} of {} bytes", span.bytes);
+        let (node, start) = place_of(pfn);
+        debug_assert!(start < self.sizes[node], "A1: {pfn} of {:?}", self.sizes);
         // Saturating keeps this safe for a frame that there is not; for others it is a plain add.
-        span.start.map_addr(|addr| addr.saturating_add(start))
+        self.starts[node].map_addr(|addr| addr.saturating_add(start))
     }
 
     /// Copies bytes out from `offset` bytes into a frame, which somebody may be writing meanwhile: see
@@ -66,23 +57,24 @@ impl Bases {
     /// If the bytes are not all in the frame's arena.
     #[inline]
     pub(crate) fn copy_racing(&self, pfn: Pfn, offset: usize, dst: &mut [MaybeUninit<u8>]) {
-        let (span, start) = self.find(pfn);
+        let (node, start) = place_of(pfn);
+        // Saturating, which no arena is as large as.
         let start = start.saturating_add(offset);
-        if start > span.bytes || dst.len() > span.bytes - start {
-            beyond(dst.len(), start, span.bytes);
+        if start.saturating_add(dst.len()) > self.sizes[node] {
+            beyond(dst.len(), start, self.sizes[node]);
         }
-        // SAFETY: `start` is not beyond the end of the arena.
-        let src = unsafe { span.start.add(start) };
+        // SAFETY: `start` is not beyond the end of the arena, just checked.
+        let src = unsafe { self.starts[node].add(start) };
         // SAFETY: the bytes lie in an arena that this keeps, which stays mapped and readable (A3), and
         // anonymous memory is initialised.
         unsafe { racing::copy(src, dst) }
     }
+}
 
-    /// The memory of a frame's node, and where the frame is in it.
-    #[inline]
-    fn find(&self, pfn: Pfn) -> (Span, usize) {
-        (self.spans[pfn.node().get()], pfn.index() * PAGE_SIZE)
-    }
+/// The number of a frame's node, and where the frame is in it.
+#[inline]
+fn place_of(pfn: Pfn) -> (usize, usize) {
+    (pfn.node().get(), pfn.index() * PAGE_SIZE)
 }
 
 #[cold]

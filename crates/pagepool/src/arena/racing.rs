@@ -29,6 +29,23 @@ const LONG: usize = 256;
 /// meanwhile by another thread; `dst` then receives, byte by byte, what was there before or after.
 #[inline]
 pub(super) unsafe fn copy(src: NonNull<u8>, dst: &mut [MaybeUninit<u8>]) {
+    // A word is what is mostly read of a folio that is not held: a load, without a call.
+    if ANY_ALIGNMENT && dst.len() == WORD {
+        // SAFETY: the caller's promise, for a word; any alignment will do.
+        let value = unsafe { load_word(src.cast()) };
+        dst.copy_from_slice(&value.to_ne_bytes().map(MaybeUninit::new));
+        return;
+    }
+    // SAFETY: the caller's promise.
+    unsafe { copy_any(src, dst) }
+}
+
+/// The same for every length.
+///
+/// # Safety
+/// As [`copy`].
+#[inline(never)]
+unsafe fn copy_any(src: NonNull<u8>, dst: &mut [MaybeUninit<u8>]) {
     #[cfg(all(
         target_arch = "x86_64",
         not(any(loom, miri, pagepool_asan, pagepool_tsan))
@@ -55,9 +72,7 @@ pub(super) unsafe fn copy(src: NonNull<u8>, dst: &mut [MaybeUninit<u8>]) {
 ///
 /// # Safety
 /// As [`copy`].
-#[inline]
 unsafe fn copy_words(src: NonNull<u8>, dst: &mut [MaybeUninit<u8>]) {
-    const WORD: usize = size_of::<u64>();
     let head = if ANY_ALIGNMENT {
         0
     } else {
@@ -84,7 +99,6 @@ unsafe fn copy_words(src: NonNull<u8>, dst: &mut [MaybeUninit<u8>]) {
 ///
 /// # Safety
 /// As [`copy`].
-#[inline]
 unsafe fn copy_bytes(src: NonNull<u8>, dst: &mut [MaybeUninit<u8>]) {
     for (offset, byte) in dst.iter_mut().enumerate() {
         // SAFETY: the byte lies within the source.
@@ -93,6 +107,9 @@ unsafe fn copy_bytes(src: NonNull<u8>, dst: &mut [MaybeUninit<u8>]) {
         byte.write(unsafe { at.as_ptr().read_volatile() });
     }
 }
+
+/// Bytes that are loaded at once.
+const WORD: usize = size_of::<u64>();
 
 /// Whether [`load_word`] can do without alignment.
 const ANY_ALIGNMENT: bool = cfg!(all(

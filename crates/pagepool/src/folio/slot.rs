@@ -425,7 +425,10 @@ impl FolioSlot {
         // seen. Pairs with `end_write` and `end_fault`.
         let sequence = self.sequence.load(Ordering::Acquire);
         let word = FolioWord::from_bits(self.word.load(Ordering::Acquire));
-        (sequence & 1 == 0 && word.is_resident()).then_some(Look { word, sequence })
+        if sequence & 1 != 0 || !word.is_resident() {
+            return None;
+        }
+        Some(Look { word, sequence })
     }
 
     /// Copies bytes out of the folio without a trace. `copy` gets the frame and reads bytes that may
@@ -441,7 +444,9 @@ impl FolioSlot {
         // Acquire: the sequence is not older than the word. Relaxed: the last look.
         let word = FolioWord::from_bits(self.word.load(Ordering::Acquire));
         let sequence = self.sequence.load(Ordering::Relaxed);
-        let same = word.is_same_place(before.word) && sequence == before.sequence;
-        same.then_some(value)
+        if !word.is_same_place(before.word) || sequence != before.sequence {
+            return None;
+        }
+        Some(value)
     }
 }
