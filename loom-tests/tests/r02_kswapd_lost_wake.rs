@@ -3,15 +3,16 @@
 //! *Threads:* two allocators, each of which takes a page with a relaxed decrement, judges the mark
 //! with what it left behind, and if it is below, posts and wakes; kswapd, which sleeps while
 //! nothing is asked and the zone is above its mark. *Property:* kswapd runs; never "below the mark
-//! and asleep" (INV-2). *The bug it would catch:* v5.0's bare `waitqueue_active`; a count whose
+//! and asleep" (INV-2). The same again with the daemon's whole loop, which naps and sleeps. *The bug it would catch:* v5.0's bare `waitqueue_active`; a count whose
 //! update is not ordered before the look for a sleeper. *The edits that make it fail:* mutants
 //! `kswapd.waker`, `kswapd.sleeper`.
 
 #![cfg(loom)]
 
 use loom_tests::{Shared, actor, check, join, join_all};
+use pagepool::ZoneType;
 use pagepool::model::atomic::{AtomicUsize, Ordering::Relaxed};
-use pagepool::model::{FenceNames, RequestWord, WaitQueue};
+use pagepool::model::{self, Daemon, FenceNames, RequestWord, Requests, WaitQueue};
 
 const FENCES: FenceNames = FenceNames {
     waker: "kswapd.waker",
@@ -82,5 +83,45 @@ fn the_fence_orders_a_relaxed_count_too() {
         });
         join(allocator);
         join(kswapd);
+    });
+}
+
+/// A node of a few pages; the daemon ends once it has seen one that was short.
+struct Pages(AtomicUsize);
+
+impl model::Node for Pages {
+    fn is_balanced(&self) -> bool {
+        self.0.load(Relaxed) >= LOW
+    }
+
+    fn balance(
+        &self,
+        daemon: &Daemon<Pages>,
+        asked: Requests,
+        _is_interrupted: &dyn Fn() -> bool,
+    ) -> (Requests, bool) {
+        if !model::Node::is_balanced(self) {
+            self.0.store(LOW, Relaxed);
+            daemon.ask_to_stop();
+        }
+        (asked, false)
+    }
+}
+
+#[test]
+fn the_whole_loop_runs_when_an_allocator_goes_below_low() {
+    check("r02_kswapd_loop", 600, || {
+        let daemon = Daemon::new(Pages(AtomicUsize::new(LOW)));
+        daemon.end_nap();
+        let (k, a) = (daemon.clone(), daemon.clone());
+        let kswapd = actor(move || k.run_here());
+        let allocator = actor(move || {
+            if a.node().0.fetch_sub(1, Relaxed) - 1 < LOW {
+                a.ask(ZoneType::Normal, 0);
+            }
+        });
+        join(allocator);
+        join(kswapd);
+        assert_eq!(daemon.node().0.load(Relaxed), LOW);
     });
 }

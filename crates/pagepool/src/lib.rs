@@ -35,11 +35,12 @@ pub use gfp::Gfp;
 pub use node::DaemonState;
 pub use pool::builder::{Builder, Config};
 pub use pool::folio::{
-    Advice, Folio, FolioPin, FolioRead, FolioWrite, SharedFolio, SharedRead, SharedWrite,
+    Advice, FlushError, Folio, FolioPin, FolioRead, FolioWrite, MapError, Mapping, SharedFolio,
+    SharedRead, SharedWrite,
 };
 pub use pool::pages::{Pages, PagesUninit, Split};
 pub use pool::request::AllocRequest;
-pub use pool::stats::{NodeStats, PagesetStats, Stats, Vmstat, ZoneStats};
+pub use pool::stats::{LruStats, NodeStats, PagesetStats, Stats, Vmstat, ZoneStats};
 pub use pool::swapping::{SwapArea, SwapAreaStats};
 pub use pool::tunables::Tunables;
 pub use pool::{PagePool, StillHeld};

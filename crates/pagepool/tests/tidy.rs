@@ -13,11 +13,18 @@ const SAME_LAYER: &[(&str, &str)] = &[
     ("gfp", "types"),
     ("memmap", "arena"),
     ("swap", "backing"),
+    ("fault", "alloc"),
 ];
 
 /// Where `unsafe` may be written: whole modules, and single files of others.
 const UNSAFE_MODULES: &[&str] = &["sync", "arena", "memmap", "folio", "adapters"];
-const UNSAFE_FILES: &[&str] = &["pool/lifetime.rs", "pool/pages.rs", "pool/tests.rs"];
+const UNSAFE_FILES: &[&str] = &[
+    "pool/lifetime.rs",
+    "pool/pages.rs",
+    "pool/folio/mod.rs",
+    "pool/folio/guard.rs",
+    "pool/tests.rs",
+];
 
 /// A file of the crate.
 struct Source {

@@ -34,6 +34,7 @@ mod tests;
 
 use std::time::Duration;
 
+use crate::backing::{PoolTag, callback};
 use crate::error::AllocError;
 use crate::gfp::Gfp;
 use crate::node::{Granted, Nodes};
@@ -51,6 +52,11 @@ pub(crate) trait Reclaim: Sync {
     /// Tries to free enough for the request, until the deadline; returns how many pages were freed, or 1
     /// if something else makes it worth to look again.
     fn reclaim(&self, request: &Request, deadline: Option<Instant>) -> usize;
+
+    /// Why the request cannot be helped, if that is known better than by the state of the zones.
+    fn obstacle(&self, _request: &Request) -> Option<AllocError> {
+        None
+    }
 
     /// Pages of a zone that might be reclaimed.
     fn reclaimable_pages(&self, zone: &crate::zone::Zone) -> usize;
@@ -76,9 +82,17 @@ pub(crate) struct Allocator<'a> {
     pub(crate) compactor: Option<&'a dyn Compact>,
     /// How long a request waits that does not say.
     pub(crate) patience: Duration,
+    /// What tells the pool's own callbacks.
+    pub(crate) pool: Option<PoolTag>,
 }
 
 impl Allocator<'_> {
+    /// Whether the request comes from inside a callback of this pool: it might wait for itself.
+    #[inline]
+    fn is_reentrant(&self) -> bool {
+        self.pool.is_some_and(callback::is_inside)
+    }
+
     /// Takes a block of the given order.
     pub(crate) fn alloc(&self, order: Order, gfp: Gfp) -> Result<Granted, AllocError> {
         self.alloc_placed(order, gfp, Placement::default())
@@ -110,6 +124,9 @@ impl Allocator<'_> {
         gfp: Gfp,
         placement: Placement,
     ) -> Result<Granted, AllocError> {
+        if self.is_reentrant() {
+            return Err(AllocError::Reentrant);
+        }
         if placement.is_anywhere()
             && let Some(taken) = self.alloc_fast(order, gfp, placement.purpose)
         {
@@ -133,6 +150,9 @@ impl Allocator<'_> {
         count: usize,
         sink: &mut dyn FnMut(Taken),
     ) -> Result<usize, AllocError> {
+        if self.is_reentrant() {
+            return Err(AllocError::Reentrant);
+        }
         let request = Request::new(order, gfp, Placement::default(), self)?;
         let mut flags = AllocFlags::WMARK_LOW;
         flags.set(AllocFlags::KSWAPD, gfp.contains(Gfp::KSWAPD_RECLAIM));

@@ -428,8 +428,15 @@ impl<'a> SlowPath<'a> {
             Some(Shortage::Reserved) => AllocError::LowmemReserve,
             Some(Shortage::NoZone) => AllocError::NeverFits,
             // Something was freed since: short all the same when it counted.
-            Some(Shortage::BelowMark) | None => AllocError::BelowMin,
+            Some(Shortage::BelowMark) | None => self.obstacle().unwrap_or(AllocError::BelowMin),
         }
+    }
+
+    /// What stood in the way of those who reclaimed for this request.
+    fn obstacle(&self) -> Option<AllocError> {
+        let may_reclaim = self.request.has(Gfp::DIRECT_RECLAIM) && !scope::is_memalloc();
+        let reclaimer = self.allocator.reclaimer.filter(|_| may_reclaim)?;
+        reclaimer.obstacle(&self.request)
     }
 
     fn count(&self, event: VmEvent) {

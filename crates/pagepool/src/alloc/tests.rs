@@ -94,6 +94,7 @@ fn bare(nodes: &Nodes, patience: Duration) -> Allocator<'_> {
         reclaimer: None,
         compactor: None,
         patience,
+        pool: None,
     }
 }
 

@@ -15,11 +15,10 @@
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
+use super::HEAP_ONLY;
+
 /// From this length on, a string instruction is faster than words (4 KiB: 32 ns against 70).
-#[cfg(all(
-    target_arch = "x86_64",
-    not(any(loom, miri, pagepool_asan, pagepool_tsan))
-))]
+#[cfg(target_arch = "x86_64")]
 const LONG: usize = 256;
 
 /// Copies `dst.len()` bytes from `src` to `dst`.
@@ -46,11 +45,8 @@ pub(super) unsafe fn copy(src: NonNull<u8>, dst: &mut [MaybeUninit<u8>]) {
 /// As [`copy`].
 #[inline(never)]
 unsafe fn copy_any(src: NonNull<u8>, dst: &mut [MaybeUninit<u8>]) {
-    #[cfg(all(
-        target_arch = "x86_64",
-        not(any(loom, miri, pagepool_asan, pagepool_tsan))
-    ))]
-    if dst.len() >= LONG {
+    #[cfg(target_arch = "x86_64")]
+    if dst.len() >= LONG && !HEAP_ONLY {
         // SAFETY: (1) the caller answers for the source; (2) `dst` is ours for as long; (3) the
         // direction flag is clear on entry to assembler, by the ABI.
         unsafe {
@@ -112,10 +108,7 @@ unsafe fn copy_bytes(src: NonNull<u8>, dst: &mut [MaybeUninit<u8>]) {
 const WORD: usize = size_of::<u64>();
 
 /// Whether [`load_word`] can do without alignment.
-const ANY_ALIGNMENT: bool = cfg!(all(
-    target_arch = "x86_64",
-    not(any(loom, miri, pagepool_asan, pagepool_tsan))
-));
+const ANY_ALIGNMENT: bool = cfg!(target_arch = "x86_64") && !HEAP_ONLY;
 
 /// Loads one word: all its bytes at once if it is aligned, else each for itself.
 ///
@@ -123,11 +116,8 @@ const ANY_ALIGNMENT: bool = cfg!(all(
 /// As [`copy`], for a word that is aligned, or wherever [`ANY_ALIGNMENT`].
 #[inline]
 unsafe fn load_word(src: NonNull<u64>) -> u64 {
-    #[cfg(all(
-        target_arch = "x86_64",
-        not(any(loom, miri, pagepool_asan, pagepool_tsan))
-    ))]
-    {
+    #[cfg(target_arch = "x86_64")]
+    if !HEAP_ONLY {
         let value: u64;
         // SAFETY: the caller answers for the source; the load has no other effect.
         unsafe {
@@ -138,16 +128,10 @@ unsafe fn load_word(src: NonNull<u64>) -> u64 {
                 options(nostack, preserves_flags, readonly),
             );
         }
-        value
+        return value;
     }
-    #[cfg(not(all(
-        target_arch = "x86_64",
-        not(any(loom, miri, pagepool_asan, pagepool_tsan))
-    )))]
-    {
-        // SAFETY: the caller answers for the source. Volatile: one load, here.
-        unsafe { src.as_ptr().read_volatile() }
-    }
+    // SAFETY: the caller answers for the source. Volatile: one load, here.
+    unsafe { src.as_ptr().read_volatile() }
 }
 
 #[cfg(all(test, not(loom)))]

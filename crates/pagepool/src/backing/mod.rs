@@ -44,6 +44,9 @@ mod store;
 mod transfer;
 mod workers;
 
+#[cfg(all(test, not(loom)))]
+mod tests;
+
 pub use file::FileBacking;
 
 pub(crate) use buffer::IO_PAGES;

@@ -17,10 +17,12 @@
 //!   where the worker has it. So what a device may still read or write belongs to nobody else.
 //! - B2: an op is `Done` only while an [`InFlight`] waits for it. One that was abandoned goes from
 //!   `Running` straight to `Vacant`.
-//! - B3: a write leaves at least [`FOR_READS`] buffers for reads, whatever becomes of it: a fault needs
-//!   one in order to make progress, reclaim can do without.
+//! - B3: neither direction has more buffers than [`Direction::max_bufs`], whatever becomes of them, so
+//!   that stalled writes leave some for faults, and faults some for reclaim, whose memory they need.
 //! - B4: between `write_begins` and `write_ends` for a page, the device may still write it. `write_ends`
 //!   comes before the op is `Done` or `Vacant`.
+//! - B5: what overlaps a write that is queued or running is refused as stalled, so that an abandoned write
+//!   that ends late never undoes a later one.
 //!
 //! **Locking and ordering.** One lock for everything above; callbacks, watchers and wake-ups run without
 //! it. Queues wait for conditions that only change under that lock, and a sleeper looks at its condition
@@ -41,15 +43,13 @@ use super::entry::StoreId;
 use super::workers::{Crew, Spawn};
 use crate::error::BuildError;
 use crate::sync::clock::{self, Instant};
+use crate::sync::fence::mutated;
 use crate::sync::{CoreMutex, WaitQueue};
 use crate::types::PAGE_SIZE;
 
-/// Buffers of a store: two for writes, so that one is filled while the other is written, and the rest
-/// for faults. More of them only queue up at the device.
+/// Buffers of a store, 1 MiB. Two writes are enough to keep a disk busy while the next is filled; more
+/// reads than these only queue up at the device.
 const NR_BUFS: usize = 8;
-
-/// Buffers that no write takes (B3).
-const FOR_READS: usize = 4;
 
 /// Which way the bytes go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,6 +59,19 @@ pub(crate) enum Direction {
     /// From memory to the backing.
     Write,
 }
+
+impl Direction {
+    /// Buffers that one direction may have at once (B3).
+    const fn max_bufs(self) -> usize {
+        match self {
+            Direction::Read => 6,
+            Direction::Write => 4,
+        }
+    }
+}
+
+const _: () =
+    assert!(Direction::Read.max_bufs() < NR_BUFS && Direction::Write.max_bufs() < NR_BUFS);
 
 /// Why a transfer did not bring what was asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -206,6 +219,8 @@ enum Stage {
 struct Op {
     buffer: Option<Buffer>,
     stage: Stage,
+    /// What it was last taken for.
+    direction: Direction,
 }
 
 /// Everything under a store's lock.
@@ -226,34 +241,53 @@ pub(super) struct Job {
 }
 
 impl State {
-    fn nr_vacant(&self) -> usize {
-        let vacant = |op: &&Op| matches!(op.stage, Stage::Vacant);
-        self.ops.iter().filter(vacant).count()
-    }
-
     /// Takes a vacant buffer (B3).
     fn take_vacant(&mut self, direction: Direction) -> Option<(usize, Buffer)> {
-        let kept_back = match direction {
-            Direction::Read => 0,
-            Direction::Write => FOR_READS,
-        };
-        if self.nr_vacant() <= kept_back {
+        let is_vacant = |op: &Op| matches!(op.stage, Stage::Vacant);
+        let same = |op: &&Op| !is_vacant(op) && op.direction == direction;
+        if self.ops.iter().filter(same).count() >= direction.max_bufs() {
             return None;
         }
-        let op = self
-            .ops
-            .iter()
-            .position(|op| matches!(op.stage, Stage::Vacant))?;
-        self.ops[op].stage = Stage::Taken;
-        let buffer = self.ops[op].buffer.take().expect("B1: it is vacant");
+        let op = self.ops.iter().position(is_vacant)?;
+        self.ops[op].direction = direction;
+        let buffer = self.take_buffer(op);
         Some((op, buffer))
     }
 
-    fn vacate(&mut self, op: usize, buffer: Buffer) {
-        self.ops[op] = Op {
-            buffer: Some(buffer),
-            stage: Stage::Vacant,
-        };
+    /// Takes the buffer out of an op that has it.
+    fn take_buffer(&mut self, op: usize) -> Buffer {
+        self.ops[op].stage = Stage::Taken;
+        self.ops[op].buffer.take().expect("B1: it is in its op")
+    }
+
+    /// Puts the buffer of an op back, which is then at `stage`.
+    fn put_buffer(&mut self, op: usize, buffer: Buffer, stage: Stage) {
+        debug_assert!(self.ops[op].buffer.is_none(), "B1: two buffers");
+        self.ops[op].buffer = Some(buffer);
+        self.ops[op].stage = stage;
+    }
+
+    /// Why a request is not even queued, if it is not (B5).
+    fn refusal(&self, request: Request) -> Option<StoreError> {
+        if self.is_closed {
+            Some(StoreError::Closed)
+        } else if self.is_being_written(request.page, request.nr) {
+            Some(StoreError::Stalled)
+        } else {
+            None
+        }
+    }
+
+    /// Whether one of these pages is being written, or is about to be.
+    fn is_being_written(&self, page: u64, nr: usize) -> bool {
+        self.ops.iter().any(|op| match op.stage {
+            Stage::Queued(other) | Stage::Running { request: other, .. } => {
+                other.direction == Direction::Write
+                    && page < other.page + other.nr as u64
+                    && other.page < page + nr as u64
+            }
+            Stage::Vacant | Stage::Taken | Stage::Done(_) => false,
+        })
     }
 
     pub(super) fn has_queued(&self) -> bool {
@@ -273,11 +307,11 @@ impl State {
             });
         let (op, request) = queued
             .min_by_key(|(_, request)| (request.direction == Direction::Write, request.ticket))?;
+        let buffer = self.take_buffer(op);
         self.ops[op].stage = Stage::Running {
             request,
             is_abandoned: false,
         };
-        let buffer = self.ops[op].buffer.take().expect("B1: it was queued");
         Some(Job {
             op,
             request,
@@ -307,6 +341,30 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// Queues a request, or ends it as refused.
+    fn enqueue(&self, op: usize, buffer: Buffer, mut request: Request) {
+        let refused = |error| Stage::Done(Outcome::all_failed(request.nr, error));
+        let mut state = self.state.lock();
+        if let Some(error) = state.refusal(request) {
+            state.put_buffer(op, buffer, refused(error));
+            return;
+        }
+        // The watcher is told before a worker can see the request (B4), and without the lock.
+        drop(state);
+        self.tell_write_begins(request);
+
+        let mut state = self.state.lock();
+        if let Some(error) = state.refusal(request) {
+            state.put_buffer(op, buffer, refused(error));
+            drop(state);
+            self.tell_write_ended(request);
+            return;
+        }
+        request.ticket = state.next_ticket;
+        state.next_ticket += 1;
+        state.put_buffer(op, buffer, Stage::Queued(request));
+    }
+
     /// Puts an op's buffer and outcome where they belong after the transfer.
     pub(super) fn complete(&self, job: Job, outcome: Outcome) {
         let Job {
@@ -321,20 +379,23 @@ impl Shared {
             unreachable!("B1: a worker has the buffer of {:?}", state.ops[op]);
         };
         count(&self.counters, request, outcome, is_abandoned);
-        if is_abandoned {
-            state.vacate(op, buffer);
-        } else {
-            state.ops[op] = Op {
-                buffer: Some(buffer),
-                stage: Stage::Done(outcome),
-            };
-        }
+        let stage = match is_abandoned {
+            true => Stage::Vacant,
+            false => Stage::Done(outcome),
+        };
+        state.put_buffer(op, buffer, stage);
         drop(state);
 
         if is_abandoned {
             self.vacated.wake_all();
-        } else {
+        } else if !mutated("store.wake_waiter") {
             self.ended[op].wake_all();
+        }
+    }
+
+    fn tell_write_begins(&self, request: Request) {
+        if let (Direction::Write, Some(watch)) = (request.direction, &self.watch) {
+            watch.write_begins(request.page, request.nr);
         }
     }
 
@@ -355,7 +416,7 @@ impl Shared {
     }
 
     fn give_back(&self, op: usize, buffer: Buffer) {
-        self.state.lock().vacate(op, buffer);
+        self.state.lock().put_buffer(op, buffer, Stage::Vacant);
         self.vacated.wake_all();
     }
 
@@ -373,8 +434,7 @@ impl Shared {
         };
         let Some(request) = called_off else { return };
         // Not vacant yet: the watcher is told first, without the lock (B4).
-        state.ops[op].stage = Stage::Taken;
-        let buffer = state.ops[op].buffer.take().expect("B1: it was in its op");
+        let buffer = state.take_buffer(op);
         drop(state);
 
         if let Some(request) = request {
@@ -389,9 +449,7 @@ impl Shared {
         let Stage::Done(outcome) = state.ops[op].stage else {
             return None;
         };
-        state.ops[op].stage = Stage::Taken;
-        let buffer = state.ops[op].buffer.take().expect("B1: it is done");
-        Some((buffer, outcome))
+        Some((state.take_buffer(op), outcome))
     }
 }
 
@@ -449,6 +507,7 @@ impl Store {
         let ops = std::array::from_fn(|_| Op {
             buffer: buffers.next(),
             stage: Stage::Vacant,
+            direction: Direction::Read,
         });
         let StoreSpec {
             id,
@@ -543,44 +602,25 @@ impl Store {
     }
 
     fn submit(&self, mut buf: IoBuf, direction: Direction, page: u64, nr: usize) -> InFlight {
+        let shared = self.shared();
         assert!(
-            Arc::ptr_eq(self.shared(), &buf.shared),
+            Arc::ptr_eq(shared, &buf.shared),
             "the buffer is another store's"
         );
         assert!((1..=IO_PAGES).contains(&nr), "{nr} pages in one transfer");
-        if let (Direction::Write, Some(watch)) = (direction, &self.shared().watch) {
-            watch.write_begins(page, nr);
-        }
 
         let buffer = buf.buffer.take().expect("a buffer in hand has its memory");
-        let mut state = self.shared().state.lock();
         let request = Request {
             direction,
             page,
             nr,
             callers: callback::current(),
-            ticket: state.next_ticket,
+            ticket: 0,
         };
-        state.next_ticket += 1;
-        let is_closed = state.is_closed;
-        let stage = if is_closed {
-            Stage::Done(Outcome::all_failed(nr, StoreError::Closed))
-        } else {
-            Stage::Queued(request)
-        };
-        state.ops[buf.op] = Op {
-            buffer: Some(buffer),
-            stage,
-        };
-        drop(state);
-
-        if is_closed {
-            self.shared().tell_write_ended(request);
-        } else {
-            Shared::see_to_workers(self.shared());
-        }
+        shared.enqueue(buf.op, buffer, request);
+        Shared::see_to_workers(shared);
         InFlight {
-            shared: Some(Arc::clone(self.shared())),
+            shared: Some(Arc::clone(shared)),
             op: buf.op,
         }
     }
@@ -595,6 +635,11 @@ impl Store {
         let state = self.shared().state.lock();
         let in_flight = |op: &&Op| matches!(op.stage, Stage::Queued(_) | Stage::Running { .. });
         state.ops.iter().filter(in_flight).count()
+    }
+
+    /// Whether it was shut down, or is about to be.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.shared().state.lock().is_closed
     }
 
     /// Refuses further transfers, lets those under way end, and waits for the worker threads to do so;

@@ -16,7 +16,6 @@
 //! Nobody watches the workers: whoever submits or waits for a transfer looks whether one is missing
 //! ([`Shared::see_to_workers`]).
 
-use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +25,8 @@ use super::counters::Counter;
 use super::store::{Job, Outcome, Shared, StillBusy};
 use super::transfer::Transfer;
 use crate::sync::clock::{self, Instant};
-use crate::sync::thread::JoinHandle;
+use crate::sync::fence::mutated;
+use crate::sync::thread::{self, JoinHandle, ThreadId};
 use crate::types::PAGE_SIZE;
 
 /// How a store gets a thread: `sync::thread::spawn`, from a layer that may start some.
@@ -46,6 +46,7 @@ enum Worker {
 #[derive(Debug)]
 pub(super) struct Crew {
     workers: [Worker; Crew::MAX],
+    threads: [Option<ThreadId>; Crew::MAX],
 }
 
 impl Crew {
@@ -58,6 +59,7 @@ impl Crew {
     pub(super) fn new() -> Crew {
         Crew {
             workers: [Worker::Absent; Crew::MAX],
+            threads: [None; Crew::MAX],
         }
     }
 
@@ -70,9 +72,18 @@ impl Crew {
         self.workers.iter().filter(active).count()
     }
 
-    fn nr_present(&self) -> usize {
-        let present = |worker: &&Worker| **worker != Worker::Absent;
-        self.workers.iter().filter(present).count()
+    /// Workers that there are, but for `thread`.
+    fn nr_beside(&self, thread: ThreadId) -> usize {
+        let with_threads = self.workers.iter().zip(&self.threads);
+        let others =
+            with_threads.filter(|&(&worker, &of)| worker != Worker::Absent && of != Some(thread));
+        others.count()
+    }
+
+    /// The worker's thread has ended, or is about to.
+    fn end(&mut self, worker: usize) {
+        self.workers[worker] = Worker::Absent;
+        self.threads[worker] = None;
     }
 
     /// Puts whoever is busy for longer than `limit` into quarantine; returns how many that are.
@@ -96,11 +107,6 @@ enum Help {
     Nobody,
     Wake(usize),
     Start(usize),
-}
-
-thread_local! {
-    /// The store whose worker this thread is: the address of its `Shared`, or 0.
-    static WORKS_FOR: Cell<usize> = const { Cell::new(0) };
 }
 
 impl Shared {
@@ -149,7 +155,7 @@ impl Shared {
         if let Err(error) = started {
             tracing::warn!(target: "pagepool::store", %error, "no thread for {name}");
             let mut state = shared.state.lock();
-            state.crew.workers[worker] = Worker::Absent;
+            state.crew.end(worker);
             let is_alone = state.crew.nr_active() == 0;
             drop(state);
             if is_alone {
@@ -160,7 +166,7 @@ impl Shared {
 
     /// The life of a worker.
     fn work(self: Arc<Shared>, me: usize) {
-        WORKS_FOR.set(Arc::as_ptr(&self).addr());
+        self.state.lock().crew.threads[me] = Some(thread::current_id());
         while let Some(job) = self.next_job(me) {
             let (job, outcome) = self.perform(job);
             self.complete(job, outcome);
@@ -175,7 +181,7 @@ impl Shared {
             let is_replaced = state.crew.workers[me] == Worker::Quarantined
                 && state.crew.nr_active() >= Crew::MAX_ACTIVE;
             if is_replaced {
-                state.crew.workers[me] = Worker::Absent;
+                state.crew.end(me);
                 return None;
             }
             if let Some(job) = state.take_job() {
@@ -185,14 +191,15 @@ impl Shared {
                 return Some(job);
             }
             if state.is_closed {
-                state.crew.workers[me] = Worker::Absent;
+                state.crew.end(me);
                 return None;
             }
             state.crew.workers[me] = Worker::Idle;
             drop(state);
             self.bells[me].wait_until(None, || {
                 let state = self.state.lock();
-                state.is_closed || state.crew.workers[me] != Worker::Idle
+                let is_called = state.is_closed || state.crew.workers[me] != Worker::Idle;
+                is_called && !mutated("store.look_at_call")
             });
         }
     }
@@ -230,10 +237,10 @@ impl Shared {
 
     /// Waits until the workers have ended, but for the calling thread.
     pub(super) fn wait_for_workers(&self, deadline: Option<Instant>) -> Result<(), StillBusy> {
-        let is_worker = WORKS_FOR.get() == std::ptr::from_ref(self).addr();
+        let this = thread::current_id();
         let mut nr_others = 0;
         let all_left = self.left.wait_until(deadline, || {
-            nr_others = self.state.lock().crew.nr_present() - usize::from(is_worker);
+            nr_others = self.state.lock().crew.nr_beside(this);
             nr_others == 0
         });
         if all_left {

@@ -90,7 +90,9 @@ pub(crate) fn run<W: Ward>(ward: &mut W) {
 /// Says that the thread has ended, and lets go whoever waits for it.
 pub(crate) fn leave<W: Ward>(ward: &W, ending: Ending) {
     ward.post().control().end(ending);
-    ward.throttled().wake_all();
+    if !mutated("leave.release") {
+        ward.throttled().wake_all();
+    }
 }
 
 /// L2 to L7: sleeps, then balances, until what was asked for last was not cut down. Returns what that
@@ -137,19 +139,18 @@ pub(crate) fn try_to_sleep<W: Ward>(ward: &W, asked: Requests, left: Requests) {
         return;
     }
     let nap = nap(ward, asked, left);
+    let slept = nap == Nap::Undisturbed && sleep(ward, left);
+    // Whoever stops or freezes a daemon says nothing about the marks.
+    if slept || control.is_interrupted() {
+        return;
+    }
+    ward.count(match nap {
+        Nap::Woken => VmEvent::KswapdLowWmarkHitQuickly,
+        Nap::NotReady | Nap::Undisturbed => VmEvent::KswapdHighWmarkHitQuickly,
+    });
     if nap == Nap::Woken {
         // What the nap was for counts again, together with what is newly asked.
         ward.post().put_back(left);
-    }
-    if nap == Nap::Undisturbed && sleep(ward, left) {
-        return;
-    }
-    // Whoever stops or freezes a daemon says nothing about the marks.
-    if !control.is_interrupted() {
-        ward.count(match nap {
-            Nap::Woken => VmEvent::KswapdLowWmarkHitQuickly,
-            Nap::NotReady | Nap::Undisturbed => VmEvent::KswapdHighWmarkHitQuickly,
-        });
     }
 }
 

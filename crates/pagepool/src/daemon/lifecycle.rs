@@ -16,7 +16,7 @@ use super::affinity::CpuNews;
 use super::kswapd::{self, Ward};
 use super::ward::{Machine, NodeWard};
 use crate::node::daemon_control::Ending;
-use crate::node::{DaemonPost, Nodes, identity};
+use crate::node::{DaemonPost, Node, Nodes, identity};
 use crate::sync::Mutex;
 use crate::sync::thread::{self, JoinHandle};
 use crate::types::NodeId;
@@ -107,6 +107,9 @@ impl<W: Ward> OnWatch<W> {
 
 impl<W: Ward> Drop for OnWatch<W> {
     fn drop(&mut self) {
+        if thread::is_model_over() {
+            return;
+        }
         let Some(ending) = self.ending else {
             // The system had no thread for it.
             self.ward.post().control().abandon();
@@ -141,7 +144,7 @@ impl Daemons {
 
     /// Starts what does not run of all nodes' daemons. If one cannot be started, those before it run.
     pub(crate) fn start<M: Machine + Clone>(&self, machine: &M) -> Result<(), StartError> {
-        let ids = machine.nodes().iter().map(|node| node.id());
+        let ids = machine.nodes().iter().map(Node::id);
         ids.into_iter()
             .try_for_each(|node| self.run(machine.clone(), node))
     }
@@ -164,7 +167,7 @@ impl Daemons {
     pub(crate) fn stop_all(&self, nodes: &Nodes) -> Stopped {
         // All are told first, so that they end at the same time.
         let running = |id: &NodeId| self.kswapds[id.get()].0.lock().is_some();
-        let ids = || nodes.iter().map(|node| node.id());
+        let ids = || nodes.iter().map(Node::id);
         if !identity::is_daemon() {
             ids()
                 .filter(running)

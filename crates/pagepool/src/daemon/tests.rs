@@ -15,6 +15,11 @@ fn patience() -> Option<Instant> {
     clock::deadline_after(Duration::from_secs(60))
 }
 
+/// Starts a thread of the test's own.
+fn spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> thread::JoinHandle<T> {
+    thread::spawn("test", f).expect("threads are to be had")
+}
+
 /// Waits until something is so.
 #[track_caller]
 fn eventually(what: &str, is_so: impl Fn() -> bool) {

@@ -112,6 +112,7 @@ impl Vacated {
 
     /// Fills the frames with the pattern of freed memory.
     pub(crate) fn poison(&self, arena: &Arena) {
+        follow_last_owner();
         // SAFETY: the frames are ours.
         unsafe { arena.poison(self.pfn.index(), self.order.pages()) }
     }

@@ -122,8 +122,8 @@ struct Look {
 }
 
 impl FolioSlot {
-    /// Makes this the slot of a new folio, blank and away. The caller owns the slot.
-    pub(super) fn open(&self, order: Order, marks: &[Mark]) {
+    /// Makes this the slot of a new folio, away at `location`; 0 is blank. The caller owns the slot.
+    pub(super) fn open(&self, order: Order, marks: &[Mark], location: u32) {
         let marks = marks.iter().fold(0, |all, mark| all | *mark as u32);
         let order = u32::from(order.get()) << ORDER_SHIFT;
         // Relaxed: ordered by the word.
@@ -131,8 +131,10 @@ impl FolioSlot {
         let generation = self.word().generation();
         // Release: who comes by the slot's number, without a handle, takes the word with Acquire and
         // sees the marks. A store is enough: nobody changes the word of a slot that holds no folio (F4).
-        self.word
-            .store(FolioWord::blank(generation).bits(), Ordering::Release);
+        self.word.store(
+            FolioWord::away(location, generation).bits(),
+            Ordering::Release,
+        );
     }
 
     /// Links this slot, which holds no folio any more, to another such slot. Under the table's lock.

@@ -80,9 +80,14 @@ impl FolioTable {
         self.slots.len()
     }
 
-    /// Makes a folio: blank, away, all zeros. Returns its number, and whether it is the only one; or none
-    /// if the table is full.
-    pub(crate) fn open(&self, order: Order, marks: &[Mark]) -> Option<(FolioId, bool)> {
+    /// Makes a folio that is away, at `location`; 0 is blank, all zeros. Returns its number, and whether it
+    /// is the only one; or none if the table is full.
+    pub(crate) fn open(
+        &self,
+        order: Order,
+        marks: &[Mark],
+        location: u32,
+    ) -> Option<(FolioId, bool)> {
         let mut vacancies = self.vacancies.lock();
         let number = match vacancies.first.checked_sub(1) {
             Some(number) => {
@@ -97,7 +102,7 @@ impl FolioTable {
         };
         vacancies.nr_open += 1;
         let is_first = vacancies.nr_open == 1;
-        self.slots[number as usize].open(order, marks);
+        self.slots[number as usize].open(order, marks, location);
         Some((FolioId(number), is_first))
     }
 

@@ -123,9 +123,9 @@ const fn generation_bits(generation: u64) -> u64 {
 }
 
 impl FolioWord {
-    /// Returns the word of a new folio that was never written: away, all zeros.
-    pub(super) const fn blank(generation: u64) -> FolioWord {
-        FolioWord(generation_bits(generation))
+    /// Returns the word of a new folio: away, at `location`; 0 is all zeros.
+    pub(super) const fn away(location: u32, generation: u64) -> FolioWord {
+        FolioWord(location_bits(location) | generation_bits(generation))
     }
 
     /// Returns the word of a slot that holds no folio, which links to another such slot.
@@ -433,7 +433,7 @@ mod tests {
     const FRAME: u32 = 77;
 
     fn away() -> FolioWord {
-        FolioWord::blank(5)
+        FolioWord::away(0, 5)
     }
 
     fn resident() -> FolioWord {
@@ -593,7 +593,7 @@ mod tests {
 
     #[test]
     fn the_generation_wraps_within_its_field() {
-        let mut word = FolioWord::blank(1023);
+        let mut word = FolioWord::away(0, 1023);
         assert_eq!(word.generation(), 1023);
         word = word
             .begin_fault()

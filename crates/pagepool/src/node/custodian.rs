@@ -3,9 +3,9 @@
 //! *Kernel counterpart:* `free_unref_page_list`, `put_page`, `swap_free`, `delete_from_swap_cache`
 //! (v5.0): the ends of frames, of copies and of folios.
 
-use super::Nodes;
 use super::lru::{Isolated, kind_of};
 use super::lru_list::FolioKind;
+use super::{Node, Nodes};
 use crate::folio::{FolioId, FolioTable, Mark, Vacated};
 use crate::types::{Order, Pfn};
 use crate::zone::vmstat::NodeItem;
@@ -19,7 +19,8 @@ pub(crate) trait FrameSink: Sync {
 
 /// Where copies go that nobody needs any more.
 pub(crate) trait CopySink: Sync {
-    /// Gives up the copy with this number.
+    /// Gives up the copy with this number: a folio's place in swap, or, when the folio has ended, its hold
+    /// on a user's store.
     fn drop_copy(&self, copy: u32);
 }
 
@@ -66,6 +67,7 @@ impl Custodian<'_> {
         let copy = node.map().copy(pfn);
         node.map().set_owner(pfn, None);
         node.map().set_copy(pfn, 0);
+        self.count_clean(node, folio, order);
         self.count_resident(folio, pfn, order, -1);
         self.frames.free_frames(Vacated::new(pfn, order));
         self.bury(folio, copy);
@@ -73,8 +75,7 @@ impl Custodian<'_> {
 
     /// Frees what is left of a folio that has ended: its copy, and its slot.
     pub(crate) fn bury(&self, folio: FolioId, copy: u32) {
-        // A backed folio's copy is the store's.
-        if copy != 0 && !self.folios.slot(folio).is(Mark::Backed) {
+        if copy != 0 {
             self.copies.drop_copy(copy);
         }
         self.folios.vacate(folio);
@@ -137,6 +138,34 @@ impl Custodian<'_> {
         self.nodes.node(pfn.node()).forget_isolated(&isolated);
         self.count_resident(folio, pfn, order, -1);
         self.frames.free_frames(Vacated::new(pfn, order));
+    }
+
+    /// Counts a backed folio that has become dirty.
+    pub(crate) fn count_dirtied(&self, folio: FolioId) {
+        let slot = self.folios.slot(folio);
+        let word = slot.word();
+        if slot.is(Mark::Backed) && word.is_resident() {
+            let node = self.nodes.node(Pfn::from_raw(word.location()).node());
+            let pages = slot.order().pages() as i64;
+            node.count(NodeItem::Dirty, pages);
+            node.count(NodeItem::Dirtied, pages);
+        }
+    }
+
+    /// Takes the mark off a folio that is written out, or ends; counts that if it is backed.
+    pub(crate) fn count_clean(&self, node: &Node, folio: FolioId, order: Order) {
+        let slot = self.folios.slot(folio);
+        if slot.clear(Mark::Dirty) && slot.is(Mark::Backed) {
+            node.count(NodeItem::Dirty, -(order.pages() as i64));
+        }
+    }
+
+    /// Marks a folio as dirty again whose write came to nothing; counts that if it is backed.
+    pub(crate) fn count_dirty_again(&self, node: &Node, folio: FolioId, order: Order) {
+        let slot = self.folios.slot(folio);
+        if slot.set(Mark::Dirty) && slot.is(Mark::Backed) {
+            node.count(NodeItem::Dirty, order.pages() as i64);
+        }
     }
 
     /// Counts a folio that has come to these frames, or left them.

@@ -27,6 +27,7 @@ use std::fmt;
 
 use crate::sync::atomic::{AtomicU8, Ordering};
 use crate::sync::clock::Instant;
+use crate::sync::fence::mutated;
 use crate::sync::{FenceNames, WaitQueue};
 
 /// What a daemon is doing.
@@ -122,7 +123,8 @@ impl Word {
 
     /// The daemon goes on, unless it was asked to stand still again meanwhile.
     fn thaw(self) -> Option<Word> {
-        (!self.is(FREEZE) || self.is(STOP)).then(|| self.with(DaemonState::Running))
+        let may_go = !self.is(FREEZE) || self.is(STOP) || mutated("pause.again");
+        may_go.then(|| self.with(DaemonState::Running))
     }
 }
 

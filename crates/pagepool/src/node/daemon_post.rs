@@ -125,6 +125,15 @@ impl DaemonPost {
         self.failures.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Notes that somebody has reclaimed from the node. Only if it `is_balanced` now is that reason to
+    /// hope again: else a reclaimer that frees a few hot pages would keep a hopeless one busy for ever
+    /// (spec 9.6).
+    pub(crate) fn note_progress(&self, is_balanced: impl FnOnce() -> bool) {
+        if self.failures() > 0 && (is_balanced() || mutated("failures.any_progress")) {
+            self.note_balanced();
+        }
+    }
+
     /// Notes that the node is balanced, by whomever: whoever failed before may try again.
     pub(crate) fn note_balanced(&self) {
         // Relaxed: as in `failures`. The look first avoids a shared store.

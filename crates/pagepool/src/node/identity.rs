@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::marker::PhantomData;
 
-use crate::sync::thread::per_thread;
+use crate::sync::thread::{self, per_thread};
 
 /// Addresses tell posts apart; nothing is read through them.
 type PostAddress = usize;
@@ -36,6 +36,9 @@ impl OnDuty {
 
 impl Drop for OnDuty {
     fn drop(&mut self) {
+        if thread::is_model_over() {
+            return;
+        }
         POST.with(|cell| cell.set(None));
     }
 }

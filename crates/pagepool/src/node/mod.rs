@@ -33,6 +33,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use self::lru_list::LruList;
 use crate::arena::{Arena, Bases};
 use crate::error::{BuildError, Violation};
 use crate::memmap::Memmap;
@@ -156,13 +157,9 @@ impl Node {
         self.kswapd.is_hopeless(self.zones.iter())
     }
 
-    /// Notes that somebody has reclaimed from the node. Only if it is balanced now is that reason to
-    /// hope again: else a reclaimer that frees a few hot pages would keep a hopeless one busy for ever
-    /// (spec 9.6).
+    /// Notes that somebody has reclaimed from the node.
     pub(crate) fn note_progress(&self, order: Order, class: ZoneType) {
-        if self.kswapd.failures() > 0 && self.is_balanced(order, class) {
-            self.kswapd.note_balanced();
-        }
+        self.kswapd.note_progress(|| self.is_balanced(order, class));
     }
 
     /// Whether fragmentation has raised the marks of a zone up to `class`.
@@ -358,8 +355,16 @@ impl Nodes {
             (item.name(), sum)
         });
         let free: usize = self.zones().map(Zone::free_pages).sum();
+        let lists = LruList::ALL.into_iter().map(|list| {
+            let sizes = self
+                .nodes
+                .iter()
+                .map(|node| node.lru.size(list, ZoneType::Movable));
+            (list.name(), sizes.sum::<usize>() as u64)
+        });
         let events = VmEvent::ALL.iter().map(|event| event.name()).zip(sums);
         std::iter::once(("nr_free_pages", free as u64))
+            .chain(lists)
             .chain(gauges)
             .chain(events)
             .collect()

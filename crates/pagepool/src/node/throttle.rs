@@ -28,7 +28,7 @@
 
 use std::time::Duration;
 
-use super::{DaemonState, Node, Nodes, Walk};
+use super::{DaemonPost, DaemonState, Node, Nodes, Walk};
 use crate::gfp::Gfp;
 use crate::node::identity;
 use crate::sync::WaitQueue;
@@ -98,14 +98,11 @@ impl Node {
 
     /// Wakes those who wait to reclaim, if one of them may.
     pub(crate) fn release_throttled(&self, reclaimable: Reclaimable<'_>) {
-        let allowed = || {
+        release(&self.pfmemalloc, || {
             [ZoneType::Dma, ZoneType::Normal]
                 .into_iter()
                 .any(|class| self.allow_direct_reclaim(class, reclaimable))
-        };
-        if self.pfmemalloc.has_sleeper() && allowed() {
-            self.pfmemalloc.wake_published();
-        }
+        });
     }
 }
 
@@ -131,18 +128,43 @@ impl Nodes {
         }
 
         self.events.count(VmEvent::PgscanDirectThrottle);
-        let released = node.pfmemalloc.wait_until(wait_at_most(gfp, deadline), || {
-            may_reclaim() || {
-                // Not balanced for this class, by T1: worth recording.
-                node.kswapd.post(class, Order::ZERO);
-                false
+        let deadline = wait_at_most(gfp, deadline);
+        wait(&node.pfmemalloc, &node.kswapd, class, deadline, || {
+            let may = may_reclaim();
+            if !may {
+                self.events.count(VmEvent::KswapdPosts);
             }
-        });
-        if released {
-            Throttled::Released
-        } else {
-            Throttled::TimedOut
+            may
+        })
+    }
+}
+
+/// Waits until the thread may reclaim; asks the reclaimer each time that it may not.
+pub(crate) fn wait(
+    pfmemalloc: &WaitQueue,
+    kswapd: &DaemonPost,
+    class: ZoneType,
+    deadline: Option<Instant>,
+    may_reclaim: impl Fn() -> bool,
+) -> Throttled {
+    let released = pfmemalloc.wait_until(deadline, || {
+        may_reclaim() || {
+            // Not balanced for this class, by T1: worth recording.
+            kswapd.post(class, Order::ZERO);
+            false
         }
+    });
+    if released {
+        Throttled::Released
+    } else {
+        Throttled::TimedOut
+    }
+}
+
+/// Wakes those who wait to reclaim, if there are any and one of them may.
+pub(crate) fn release(pfmemalloc: &WaitQueue, may_reclaim: impl FnOnce() -> bool) {
+    if pfmemalloc.has_sleeper() && may_reclaim() {
+        pfmemalloc.wake_published();
     }
 }
 

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::folio::mapping::Mapped;
 use super::tunables::{check, check_fraction, check_min_free, check_scale_factor};
 use super::{Inner, PagePool};
 use crate::arena::{ArenaOptions, HugePages, Topology};
@@ -327,6 +328,7 @@ impl Builder {
             swap,
             read_ahead: ReadAhead::new(default_page_cluster(pages * PAGE_SIZE)),
             reclaim: ReclaimState::new(nodes.len(), pages),
+            mapped: Mapped::default(),
             daemons: Daemons::new(nodes.len()),
             bases: nodes.bases(),
             nodes,

@@ -7,14 +7,15 @@ use std::ptr::NonNull;
 use super::Inner;
 use crate::alloc::{Reclaim, Request};
 use crate::backing::Entry;
-use crate::error::{Violation, ensure};
+use crate::error::{AllocError, Violation, ensure};
 use crate::fault::Faulter;
 use crate::folio::{FolioId, FolioTable, Mark, Vacated, copy_racing_at};
 use crate::node::lru::kind_of;
+use crate::node::lru_list::LruList;
 use crate::node::{CopySink, Custodian, FrameSink, Node, Walk};
-use crate::reclaim::{DirectTerms, Reclaimer, Shrink};
+use crate::reclaim::{DirectTerms, Obstacle, Reclaimer, Shrink};
 use crate::sync::clock::Instant;
-use crate::types::Pfn;
+use crate::types::{Pfn, ZoneType};
 use crate::zone::vmstat::VmEvent;
 use crate::zone::{Freed, Zone};
 
@@ -179,7 +180,11 @@ impl FrameSink for Inner {
 impl CopySink for Inner {
     fn drop_copy(&self, copy: u32) {
         let entry = Entry::from_raw(copy).expect("a copy is somewhere");
-        self.swap.free(entry);
+        if self.swap.area(entry.store()).is_some() {
+            self.swap.free(entry);
+        } else {
+            self.mapped.remove(entry);
+        }
     }
 }
 
@@ -199,6 +204,29 @@ impl Reclaim for Inner {
             deadline,
             may_enter_fs: false,
         })
+    }
+
+    fn obstacle(&self, _request: &Request) -> Option<AllocError> {
+        let pages = |list| {
+            let sizes = self
+                .nodes
+                .iter()
+                .map(|node| node.lru().size(list, ZoneType::Movable));
+            sizes.sum::<usize>()
+        };
+        let anon = pages(LruList::InactiveAnon) + pages(LruList::ActiveAnon);
+        let file = pages(LruList::InactiveFile) + pages(LruList::ActiveFile);
+        match self.reclaim.obstacle() {
+            Some(Obstacle::Stalled) => Some(AllocError::StoreStalled),
+            _ if anon > 0 && self.swap.has_area() && self.swap.free_pages() == 0 => {
+                Some(AllocError::SwapFull)
+            }
+            Some(Obstacle::Pinned) => Some(AllocError::AllPinned),
+            None if anon + file == 0 && pages(LruList::Unevictable) > 0 => {
+                Some(AllocError::AllPinned)
+            }
+            None => None,
+        }
     }
 
     fn reclaimable_pages(&self, zone: &Zone) -> usize {

@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use crate::alloc::{Allocator, Placement};
 use crate::arena::{Arena, Bases};
-use crate::backing::Stores;
+use crate::backing::{PoolTag, Stores};
 use crate::buddy::IdleBlock;
 use crate::daemon::Daemons;
 use crate::error::{AllocError, Violation};
@@ -45,6 +45,7 @@ use crate::zone::vmstat::{NodeItem, VmEvent};
 use crate::zone::{Freed, Zone};
 
 use builder::{Builder, Config};
+use folio::mapping::Mapped;
 use lifetime::PoolRef;
 use pages::{Pages, PagesUninit};
 use request::AllocRequest;
@@ -64,6 +65,8 @@ pub(crate) struct Inner {
     swap: SwapSpace,
     read_ahead: ReadAhead,
     reclaim: ReclaimState,
+    /// Ranges of users' stores that are in folios.
+    mapped: Mapped,
     daemons: Daemons,
     config: Config,
     settings: Mutex<MarkSettings>,
@@ -79,12 +82,18 @@ fn spawn(name: &str, run: Box<dyn FnOnce() + Send>) -> io::Result<thread::JoinHa
 }
 
 impl Inner {
+    /// What tells this pool from others inside callbacks.
+    fn tag(&self) -> PoolTag {
+        PoolTag::of(&*self.stores)
+    }
+
     fn allocator(&self) -> Allocator<'_> {
         Allocator {
             nodes: &self.nodes,
             reclaimer: Some(self),
             compactor: None,
             patience: self.patience,
+            pool: Some(self.tag()),
         }
     }
 

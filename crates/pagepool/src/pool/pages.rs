@@ -16,6 +16,7 @@ use crate::arena::Arena;
 use crate::buddy::IdleBlock;
 
 use crate::error::AllocError;
+use crate::folio::follow_last_owner;
 use crate::gfp::Gfp;
 use crate::memmap::{FrameState, Memmap};
 use crate::node::Granted;
@@ -273,6 +274,8 @@ impl PagesUninit {
         let (pfn, order) = (taken.pfn(), taken.order());
         let arena = pool.arena_of(pfn);
         arena.asan_unpoison(pfn.index(), order.pages());
+        // A folio may have been here, and somebody be reading it optimistically still.
+        follow_last_owner();
         let ptr = arena.ptr(pfn.index());
         let tether = pool.tether();
         let block = Block {

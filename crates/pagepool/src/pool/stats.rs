@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::Inner;
+use crate::node::lru_list::LruList;
 use crate::node::{DaemonState, Node};
 use crate::types::{NR_MIGRATETYPES, NR_ORDERS, NR_ZONES, NodeId, Order, ZoneType};
 use crate::zone::Zone;
@@ -47,8 +48,43 @@ pub struct NodeStats {
     pub kswapd: DaemonState,
     /// What its background compactor is doing.
     pub kcompactd: DaemonState,
+    /// Runs of the reclaimer in a row that reclaimed nothing. From 16 on nobody waits for it, until memory
+    /// is free again.
+    pub kswapd_failures: u32,
+    /// Pages of folios on each of its lists.
+    pub lru: LruStats,
     /// Its zones with memory, lowest first.
     pub zones: Vec<ZoneStats>,
+}
+
+/// Pages of folios in memory, by the list that they are on (kernel: `nr_inactive_anon` and so on).
+/// Folios that came a moment ago wait in a CPU's batch and are on none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct LruStats {
+    /// Anonymous folios that were not used lately: next to go to swap.
+    pub inactive_anon: usize,
+    /// Anonymous folios in use.
+    pub active_anon: usize,
+    /// Folios of mappings that were not used lately: next to be dropped, or written.
+    pub inactive_file: usize,
+    /// Folios of mappings in use.
+    pub active_file: usize,
+    /// Folios that are locked in memory.
+    pub unevictable: usize,
+}
+
+impl LruStats {
+    fn of(node: &Node) -> LruStats {
+        let size = |list| node.lru().size(list, ZoneType::Movable);
+        LruStats {
+            inactive_anon: size(LruList::InactiveAnon),
+            active_anon: size(LruList::ActiveAnon),
+            inactive_file: size(LruList::InactiveFile),
+            active_file: size(LruList::ActiveFile),
+            unevictable: size(LruList::Unevictable),
+        }
+    }
 }
 
 /// A zone at a moment. Sizes are in pages unless they say otherwise.
@@ -187,6 +223,8 @@ impl NodeStats {
             id: node.id(),
             kswapd: node.kswapd.state(),
             kcompactd: node.kcompactd.state(),
+            kswapd_failures: node.kswapd.failures(),
+            lru: LruStats::of(node),
             zones: managed.map(ZoneStats::of).collect(),
         }
     }

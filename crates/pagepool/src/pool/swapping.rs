@@ -154,7 +154,7 @@ impl Inner {
             custodian.give_up_copy(&isolated);
         }
         node.put_back_on_lru(&self.folios, &[isolated], |ended| {
-            custodian.end_isolated(ended)
+            custodian.end_isolated(ended);
         });
     }
 }

@@ -5,6 +5,8 @@
 use super::Inner;
 use crate::error::RangeError;
 use crate::node::{MarkSettings, Ratios};
+use crate::reclaim::policy::history::MAX_SWAPPINESS;
+use crate::swap::MAX_PAGE_CLUSTER;
 use crate::types::PAGE_SIZE;
 
 /// The accepted range of `watermark_scale_factor`.
@@ -147,6 +149,66 @@ impl<'a> Tunables<'a> {
             settings.percpu_pagelist_fraction = fraction;
             Ok(())
         })
+    }
+
+    /// How willingly anonymous folios are swapped, against dropping backed ones: 0 (only if there is
+    /// nothing else) to 200 (rather than anything else); at 100 both cost the same.
+    #[must_use]
+    pub fn swappiness(&self) -> u8 {
+        self.inner.reclaim.swappiness()
+    }
+
+    /// Sets `swappiness`. Default 60.
+    ///
+    /// # Errors
+    /// Above 200.
+    pub fn set_swappiness(&self, swappiness: u8) -> Result<(), RangeError> {
+        check(
+            swappiness <= MAX_SWAPPINESS,
+            "swappiness",
+            swappiness,
+            || format!("0 to {MAX_SWAPPINESS}"),
+        )?;
+        self.inner.reclaim.set_swappiness(swappiness);
+        Ok(())
+    }
+
+    /// Base-two logarithm of the pages that are read at once when one comes back from swap, 0 to 5.
+    #[must_use]
+    pub fn page_cluster(&self) -> u32 {
+        self.inner.read_ahead.page_cluster()
+    }
+
+    /// Sets `page_cluster`. Default 2 in pools below 16 MiB, else 3; 0 reads nothing ahead.
+    ///
+    /// # Errors
+    /// Above 5.
+    pub fn set_page_cluster(&self, page_cluster: u32) -> Result<(), RangeError> {
+        check(
+            page_cluster <= MAX_PAGE_CLUSTER,
+            "page_cluster",
+            page_cluster,
+            || format!("0 to {MAX_PAGE_CLUSTER}"),
+        )?;
+        self.inner.read_ahead.set_page_cluster(page_cluster);
+        Ok(())
+    }
+
+    /// Seconds for which reclaim lets the device rest: other than 0, nothing is written out unless
+    /// memory cannot be had otherwise.
+    #[must_use]
+    pub fn laptop_mode(&self) -> u32 {
+        self.inner.reclaim.laptop_mode()
+    }
+
+    /// Sets `laptop_mode`. Default 0. The pool has no timer that would write everything at once, as the
+    /// kernel has: any other number means the same.
+    ///
+    /// # Errors
+    /// None at present: every value is accepted.
+    pub fn set_laptop_mode(&self, seconds: u32) -> Result<(), RangeError> {
+        self.inner.reclaim.set_laptop_mode(seconds);
+        Ok(())
     }
 
     /// Bytes of free blocks of 2 MiB and more of each zone that keep their memory; what is beyond

@@ -279,8 +279,8 @@ impl Balance<'_> {
                 nid = self.node.id().get(),
                 failures = post.failures(),
             );
-        } else if post.failures() > 0 && is_balanced() {
-            post.note_balanced();
+        } else {
+            post.note_progress(is_balanced);
         }
     }
 

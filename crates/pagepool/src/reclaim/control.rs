@@ -70,6 +70,23 @@ pub(crate) struct ScanControl {
 }
 
 impl ScanControl {
+    /// The terms on which an owner writes a folio out himself.
+    pub(crate) fn for_flush(deadline: Option<Instant>) -> ScanControl {
+        ScanControl {
+            who: Who::Controller,
+            order: Order::ZERO,
+            reclaim_idx: ZoneType::Movable,
+            priority: DEF_PRIORITY,
+            nr_to_reclaim: 0,
+            may_writepage: true,
+            may_swap: true,
+            may_enter_fs: true,
+            deadline,
+            nr_scanned: 0,
+            nr_reclaimed: 0,
+        }
+    }
+
     /// Whether its deadline has passed.
     pub(crate) fn is_late(&self) -> bool {
         self.deadline

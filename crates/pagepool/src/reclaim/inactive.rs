@@ -8,6 +8,7 @@ use super::policy::page::{self, Action, Backup, PageFacts, PageTerms, StoreOwner
 use super::policy::pass_stats::{NodeBits, PassStats};
 use super::policy::throttle::{Powers, Reason, too_many_isolated};
 use super::shrink::{Batch, Reclaimer};
+use super::state::Obstacle;
 use super::write_out::Writer;
 use crate::folio::{CustodyFlag, FolioSlot, Mark};
 use crate::node::lru::Isolated;
@@ -104,6 +105,9 @@ impl Reclaimer<'_> {
         let slot = self.custodian.folios.slot(one.folio);
         let terms = self.terms(node, sc);
         let facts = self.facts(node, &one, slot);
+        if facts.pinned || facts.held {
+            self.state.note_obstacle(Some(Obstacle::Pinned));
+        }
         let decision = page::decide(&facts, &terms);
         stats.add(decision.notes, one.order.pages());
         match decision.action {
@@ -139,6 +143,7 @@ impl Reclaimer<'_> {
     /// Counts pages that have left memory.
     pub(super) fn note_stolen(&self, sc: &mut ScanControl, pages: usize) {
         sc.nr_reclaimed += pages;
+        self.state.note_obstacle(None);
         let events = self.custodian.nodes.events();
         events.add(sc.who.steal_event(), pages as u64);
     }

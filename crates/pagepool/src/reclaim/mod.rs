@@ -16,4 +16,4 @@ mod write_out;
 pub(crate) use control::{Reclaimed, ScanControl, Shrink, Who};
 pub(crate) use direct::DirectTerms;
 pub(crate) use shrink::Reclaimer;
-pub(crate) use state::ReclaimState;
+pub(crate) use state::{Obstacle, ReclaimState};

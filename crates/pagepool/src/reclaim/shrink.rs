@@ -106,6 +106,7 @@ impl<'a> Reclaimer<'a> {
         ScanInputs {
             eligible: Self::sizes(node, sc.reclaim_idx),
             priority: sc.priority,
+            least: SWAP_CLUSTER_MAX,
             swappiness: self.state.swappiness(),
             can_swap: self.can_swap(sc),
             scope: Scope::Node,
@@ -124,8 +125,7 @@ impl<'a> Reclaimer<'a> {
         });
 
         let thoroughness = Thoroughness::of(sc.who, sc.priority, sc.nr_to_reclaim);
-        let targets = worth_a_write(targets.targets, &inputs.eligible);
-        let mut pass = ScanLoop::new(targets, sc.nr_to_reclaim, thoroughness);
+        let mut pass = ScanLoop::new(targets.targets, sc.nr_to_reclaim, thoroughness);
         let mut writer = Writer::new(*self, node);
         while let Some(batch) = pass.next_batch() {
             let kind = batch
@@ -238,15 +238,6 @@ impl<'a> Reclaimer<'a> {
             can_compact: node.managed_up_to(sc.reclaim_idx).any(can_compact),
         }
     }
-}
-
-/// Rounds what is looked at of each list up to a full write, as far as the list goes: in a small pool, a
-/// four-thousandth of a list is a page or two, and each would be written by itself.
-fn worth_a_write(targets: PerList<usize>, eligible: &PerList<usize>) -> PerList<usize> {
-    PerList::each(|list| match targets[list] {
-        0 => 0,
-        target => target.max(SWAP_CLUSTER_MAX.min(eligible[list])),
-    })
 }
 
 /// Keeps in mind what a pass of kswapd has found out.

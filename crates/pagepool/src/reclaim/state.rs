@@ -5,6 +5,7 @@
 use super::policy::history::{DEFAULT_SWAPPINESS, History};
 use super::policy::workingset::Buckets;
 use super::policy::{Policy, TwoLists};
+use crate::backing::{StoreError, StoreId};
 use crate::sync::CoreMutex;
 use crate::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use crate::types::NodeId;
@@ -37,14 +38,64 @@ impl NodeMemory {
     }
 }
 
+/// Failures of a store to write, so that each who holds something of it can learn of them once (kernel:
+/// `errseq_t`).
+#[derive(Debug, Default)]
+pub(crate) struct WriteErrors {
+    count: AtomicU32,
+    last: CoreMutex<Option<StoreError>>,
+}
+
+impl WriteErrors {
+    /// Notes a failure.
+    pub(crate) fn note(&self, error: StoreError) {
+        let mut last = self.last.lock();
+        *last = Some(error);
+        // Relaxed: written under the lock; who looks without sees it later at worst.
+        self.count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many there were.
+    pub(crate) fn count(&self) -> u32 {
+        // Relaxed: a count by itself.
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// The last failure, if there was one since `seen` was brought up to date; brings it up to date.
+    pub(crate) fn check(&self, seen: &AtomicU32) -> Result<(), StoreError> {
+        let count = self.count();
+        // Relaxed: of two who look at once, one reports.
+        if seen.swap(count, Ordering::Relaxed) == count {
+            return Ok(());
+        }
+        match *self.last.lock() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What stood in the way of reclaim lately.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum Obstacle {
+    /// What could go is pinned or in use.
+    Pinned = 1,
+    /// A store does not answer.
+    Stalled = 2,
+}
+
 /// Reclaim's memory of a pool, and its settings.
 #[derive(Debug)]
 pub(crate) struct ReclaimState {
     nodes: Box<[NodeMemory]>,
+    write_errors: [WriteErrors; StoreId::MAX],
     /// How a shadow tells the time.
     pub(crate) buckets: Buckets,
     /// Which folios leave memory.
     pub(crate) policy: Box<dyn Policy>,
+    /// The last [`Obstacle`], or 0 since something was reclaimed.
+    obstacle: AtomicU8,
     swappiness: AtomicU8,
     laptop_mode: AtomicU32,
 }
@@ -54,8 +105,10 @@ impl ReclaimState {
     pub(crate) fn new(nr_nodes: usize, pages: usize) -> ReclaimState {
         ReclaimState {
             nodes: (0..nr_nodes).map(|_| NodeMemory::default()).collect(),
+            write_errors: std::array::from_fn(|_| WriteErrors::default()),
             buckets: Buckets::for_pages(pages),
             policy: Box::new(TwoLists::REFINED),
+            obstacle: AtomicU8::new(0),
             swappiness: AtomicU8::new(DEFAULT_SWAPPINESS),
             laptop_mode: AtomicU32::new(0),
         }
@@ -64,6 +117,29 @@ impl ReclaimState {
     /// The memory of one node.
     pub(crate) fn node(&self, id: NodeId) -> &NodeMemory {
         &self.nodes[id.get()]
+    }
+
+    /// Failures of a store to write.
+    pub(crate) fn write_errors(&self, store: StoreId) -> &WriteErrors {
+        &self.write_errors[store.idx()]
+    }
+
+    /// What stood in the way lately, if nothing was reclaimed since.
+    pub(crate) fn obstacle(&self) -> Option<Obstacle> {
+        // Relaxed, here and below: for a message.
+        match self.obstacle.load(Ordering::Relaxed) {
+            1 => Some(Obstacle::Pinned),
+            2 => Some(Obstacle::Stalled),
+            _ => None,
+        }
+    }
+
+    /// Notes what stood in the way; nothing, if something was reclaimed.
+    pub(crate) fn note_obstacle(&self, obstacle: Option<Obstacle>) {
+        let number = obstacle.map_or(0, |obstacle| obstacle as u8);
+        if self.obstacle.load(Ordering::Relaxed) != number {
+            self.obstacle.store(number, Ordering::Relaxed);
+        }
     }
 
     /// `swappiness`: the weight of anonymous folios against backed ones, 0 to 200.

@@ -16,6 +16,7 @@ use arrayvec::ArrayVec;
 
 use super::control::ScanControl;
 use super::shrink::{Batch, Reclaimer};
+use super::state::Obstacle;
 use crate::backing::{Completed, Direction, Entry, IO_PAGES, InFlight, IoBuf, Store, StoreError};
 use crate::folio::{Mark, copy_racing};
 use crate::node::Node;
@@ -99,7 +100,8 @@ impl<'a> Writer<'a> {
             return Err(one);
         }
         // From here on, who writes to the folio takes STABLE away, and marks it dirty again.
-        slot.clear(Mark::Dirty);
+        let custodian = self.reclaimer.custodian;
+        custodian.count_clean(self.node, one.folio, one.order);
         let pages = one.order.pages();
         let is_taken_on = if self.fits_a_buffer(entry, pages) {
             self.board(one, entry, sc)
@@ -139,9 +141,9 @@ impl<'a> Writer<'a> {
 
     /// The copy came to nothing.
     fn leave_dirty(&self, one: &Isolated, entry: Entry) {
-        let slot = self.reclaimer.custodian.folios.slot(one.folio);
-        slot.set(Mark::Dirty);
-        slot.end_copy();
+        let custodian = self.reclaimer.custodian;
+        custodian.count_dirty_again(self.node, one.folio, one.order);
+        custodian.folios.slot(one.folio).end_copy();
         self.give_up_place(one, entry);
     }
 
@@ -206,8 +208,16 @@ impl<'a> Writer<'a> {
             }
         }
         let taken = store.take_buf(Direction::Write, deadline(sc));
-        self.has_stalled |= taken.is_err();
+        if taken.is_err() {
+            self.give_up_on_store();
+        }
         taken.ok()
+    }
+
+    fn give_up_on_store(&mut self) {
+        self.has_stalled = true;
+        let state = self.reclaimer.state;
+        state.note_obstacle(Some(Obstacle::Stalled));
     }
 
     /// Sends the open buffer off.
@@ -262,7 +272,9 @@ impl<'a> Writer<'a> {
             };
             self.arrive(passenger, written, sc, &mut back);
         }
-        self.has_stalled |= landed.is_err();
+        if landed.is_err() {
+            self.give_up_on_store();
+        }
         self.reclaimer.put_back(self.node, &back);
         true
     }
@@ -277,7 +289,7 @@ impl<'a> Writer<'a> {
     ) {
         let Passenger { mut one, entry, .. } = passenger;
         if let Err(error) = written {
-            self.note_failure(&one, error);
+            self.note_failure(&one, entry, error);
             self.leave_dirty(&one, entry);
             one.list = one.list.with_active(true);
             back.push(one);
@@ -300,18 +312,24 @@ impl<'a> Writer<'a> {
         if slot.end_copy() {
             self.node.map().set_copy(one.pfn, entry.raw());
         } else {
-            slot.set(Mark::Dirty);
+            let custodian = self.reclaimer.custodian;
+            custodian.count_dirty_again(self.node, one.folio, one.order);
             self.give_up_place(one, entry);
         }
     }
 
-    fn note_failure(&self, one: &Isolated, error: StoreError) {
-        if error != StoreError::Held {
-            self.reclaimer
-                .custodian
-                .folios
-                .slot(one.folio)
-                .set(Mark::WriteError);
+    /// Who holds a folio of the store learns of it.
+    fn note_failure(&self, one: &Isolated, entry: Entry, error: StoreError) {
+        if error == StoreError::Held {
+            return;
+        }
+        let Reclaimer {
+            custodian, state, ..
+        } = self.reclaimer;
+        custodian.folios.slot(one.folio).set(Mark::WriteError);
+        custodian.nodes.events().count(VmEvent::WriteErrors);
+        if one.kind == FolioKind::File {
+            state.write_errors(entry.store()).note(error);
         }
     }
 
@@ -386,6 +404,39 @@ impl<'a> Writer<'a> {
     pub(super) fn finish(mut self, sc: &mut ScanControl) {
         self.depart(sc);
         while self.land_oldest(sc) {}
+    }
+}
+
+impl Reclaimer<'_> {
+    /// Writes an isolated folio out to its store, keeps it in memory, and puts it back. None if somebody
+    /// reads or writes it at this moment: then nothing was done.
+    pub(crate) fn write_back(
+        &self,
+        one: Isolated,
+        deadline: Option<clock::Instant>,
+    ) -> Option<Result<(), StoreError>> {
+        let node = self.custodian.nodes.node(one.pfn.node());
+        let slot = self.custodian.folios.slot(one.folio);
+        let entry = Entry::from_raw(node.map().copy(one.pfn))?;
+        if !slot.begin_copy() {
+            return None;
+        }
+        self.custodian.count_clean(node, one.folio, one.order);
+        let mut sc = ScanControl::for_flush(deadline);
+        let mut writer = Writer::new(*self, node);
+        let written = writer.write_pieces(&one, entry, &mut sc);
+        // Not written, or written to since: dirty all the same.
+        if !slot.end_copy() || written.is_err() {
+            self.custodian.count_dirty_again(node, one.folio, one.order);
+        }
+        self.put_back_one(one);
+        Some(written)
+    }
+
+    /// Puts one isolated folio back.
+    pub(crate) fn put_back_one(&self, one: Isolated) {
+        let node = self.custodian.nodes.node(one.pfn.node());
+        self.put_back(node, &[one]);
     }
 }
 

@@ -47,7 +47,6 @@ impl SwapFile {
     }
 
     /// Returns the settings of a file of `bytes`.
-    #[must_use]
     pub fn builder(bytes: u64) -> SwapFileBuilder {
         SwapFileBuilder {
             bytes,

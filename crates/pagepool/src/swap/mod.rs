@@ -40,6 +40,9 @@ mod file;
 mod readahead;
 mod slots;
 
+#[cfg(all(test, not(loom)))]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,7 +58,7 @@ pub(crate) use self::readahead::{MAX_PAGE_CLUSTER, ReadAhead, Window, default_pa
 
 use self::area::Totals;
 use crate::backing::{
-    Entry, IO_PAGES, PoolTag, Spawn, StillBusy, Store, StoreId, StoreSpec, Stores, WriteWatch,
+    Entry, IO_PAGES, PoolTag, Spawn, Store, StoreId, StoreSpec, Stores, WriteWatch,
 };
 use crate::error::{BuildError, Violation, ensure};
 use crate::sync::CoreMutex;
@@ -138,6 +141,12 @@ pub enum SwapError {
         device: String,
         /// How many.
         pages: usize,
+    },
+    /// The area is about to go, and waits for its device only.
+    #[error("{device} is being taken away; finish that, and add it anew")]
+    Ending {
+        /// What the device is called.
+        device: String,
     },
     /// The area's device does not return from what it was asked.
     #[error("{device} has not answered yet: {source}")]
@@ -406,9 +415,21 @@ impl SwapSpace {
     /// The area is used again after all.
     ///
     /// # Errors
-    /// [`SwapError::Unknown`].
+    /// [`SwapError::Unknown`], or [`SwapError::Ending`] if it held nothing and only its device is waited
+    /// for.
     pub(crate) fn cancel_swap_off(&self, id: StoreId) -> Result<(), SwapError> {
-        self.area(id).ok_or(SwapError::Unknown)?.set_on(true);
+        let area = self.area(id).ok_or(SwapError::Unknown)?;
+        if self
+            .spec
+            .stores
+            .get(id)
+            .is_none_or(|store| store.is_closed())
+        {
+            return Err(SwapError::Ending {
+                device: area.device().name().to_owned(),
+            });
+        }
+        area.set_on(true);
         Ok(())
     }
 
@@ -416,7 +437,7 @@ impl SwapSpace {
     ///
     /// # Errors
     /// [`SwapError::InUse`] if it holds something; [`SwapError::Busy`] if its threads have not ended at
-    /// the deadline. It then stays, and off.
+    /// the deadline: it then stays, and off, until this is called again.
     pub(crate) fn finish_swap_off(
         &self,
         id: StoreId,

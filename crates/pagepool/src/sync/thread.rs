@@ -10,14 +10,40 @@ use loom::thread as imp;
 #[cfg(not(loom))]
 use std::thread as imp;
 
-/// Declares values that each thread has for itself. Without a destructor, using them never allocates.
-#[cfg(loom)]
-pub(crate) use loom::thread_local as per_thread;
-#[cfg(not(loom))]
-pub(crate) use std::thread_local as per_thread;
+/// Declares values that each thread has for itself. Constant and without a destructor: using them
+/// neither allocates nor fails at the thread's end.
+macro_rules! per_thread {
+    ($(static $name:ident: $type:ty = $init:expr;)+) => {
+        #[cfg(not(loom))]
+        std::thread_local! {
+            $(static $name: $type = const { $init };)+
+        }
+        #[cfg(loom)]
+        loom::thread_local! {
+            $(static $name: $type = $init;)+
+        }
+    };
+}
+pub(crate) use per_thread;
+
+/// Whether this thread unwinds because its model failed: then a destructor can touch nothing that the
+/// model shares. Never so in production.
+#[must_use]
+pub fn is_model_over() -> bool {
+    cfg!(loom) && std::thread::panicking()
+}
 
 /// The right to wait for a thread's end and result.
 pub type JoinHandle<T> = imp::JoinHandle<T>;
+
+/// What tells threads apart.
+pub type ThreadId = imp::ThreadId;
+
+/// Returns the calling thread's.
+#[must_use]
+pub fn current_id() -> ThreadId {
+    imp::current().id()
+}
 
 /// Starts a thread. The system shows at most 15 bytes of `name`.
 ///

@@ -18,6 +18,7 @@
 use super::watermark::Mark;
 use super::{Core, Zone};
 use crate::sync::atomic::Ordering;
+use crate::sync::fence::mutated;
 
 /// What became of a zone on whose node reclaim gave up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,7 +74,7 @@ impl Zone {
     /// Notes where the zone stands. One load for a zone that is not watched.
     pub(super) fn note_recovery(&self, core: &Core) {
         let old = self.recovery();
-        if matches!(old, Recovery::Above | Recovery::Low) {
+        if matches!(old, Recovery::Above | Recovery::Low) && !mutated("failures.watch") {
             let new = old.after(self.is_above_high(core));
             if new != old {
                 self.set_recovery(new);

@@ -129,6 +129,10 @@ events! {
     PcpContended = "pagepool_pcp_contended",
     /// Pages given back to the system.
     GivenBack = "pagepool_given_back",
+    /// Folios whose write-out failed; they stay dirty, and in memory.
+    WriteErrors = "pagepool_write_errors",
+    /// Dirty folios of a user's store that were dropped and could not be written out.
+    LostWrites = "pagepool_lost_writes",
     /// Requests for background reclaim that were posted.
     KswapdPosts = "pagepool_kswapd_posts",
     /// Requests for background compaction that were posted.

@@ -5,6 +5,7 @@
 #[cfg(feature = "allocator-api2")]
 mod collections;
 mod folios;
+mod mapping;
 mod memory;
 mod model;
 mod stress;

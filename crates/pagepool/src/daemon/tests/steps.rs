@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{asked, eventually, patience};
+use super::{asked, eventually, patience, spawn};
 use crate::daemon::kswapd::{self, NAP, Ward, try_to_sleep};
 use crate::node::{DaemonPost, Pressure};
 use crate::reclaim::balance::{Balanced, End};
@@ -179,7 +179,7 @@ fn a_node_out_of_balance_after_the_nap_counts_as_the_high_mark_hit_quickly() {
 fn a_wake_during_the_nap_counts_as_the_low_mark_hit_quickly_and_keeps_what_it_slept_for() {
     let fake = Fake::idle(ALWAYS);
     let sleeper = Arc::clone(&fake);
-    let thread = std::thread::spawn(move || try_to_sleep(&sleeper, normal(3), normal(0)));
+    let thread = spawn(move || try_to_sleep(&sleeper, normal(3), normal(0)));
     eventually("a nap", || fake.post.queue().has_sleeper());
     let movable = asked(&[(ZoneType::Movable, 2)]);
     fake.post.put_back(movable);
@@ -198,7 +198,7 @@ fn a_wake_during_the_nap_counts_as_the_low_mark_hit_quickly_and_keeps_what_it_sl
 fn an_undisturbed_nap_leads_to_a_long_sleep_with_cheap_counters() {
     let fake = Fake::idle(ALWAYS);
     let sleeper = Arc::clone(&fake);
-    let thread = std::thread::spawn(move || try_to_sleep(&sleeper, normal(3), normal(0)));
+    let thread = spawn(move || try_to_sleep(&sleeper, normal(3), normal(0)));
     eventually("calm", || fake.steps().contains(&Step::Set(Pressure::Calm)));
     eventually("the sleep", || fake.post.queue().has_sleeper());
     fake.post.queue().wake_all();
@@ -216,7 +216,7 @@ fn a_hopeless_node_lets_its_reclaimer_sleep() {
     let fake = Fake::idle(0);
     fake.hopeless.store(true, Relaxed);
     let sleeper = Arc::clone(&fake);
-    let thread = std::thread::spawn(move || try_to_sleep(&sleeper, normal(0), normal(0)));
+    let thread = spawn(move || try_to_sleep(&sleeper, normal(0), normal(0)));
     eventually("calm", || fake.steps().contains(&Step::Set(Pressure::Calm)));
     eventually("the sleep", || fake.post.queue().has_sleeper());
     fake.post.queue().wake_all();
@@ -240,7 +240,7 @@ fn a_request_between_nap_and_sleep_keeps_the_thread_awake() {
     // Nobody is on the queue while the test itself posts, as in that window.
     let fake = Fake::idle(ALWAYS);
     let posts = Arc::clone(&fake);
-    let late = std::thread::spawn(move || {
+    let late = spawn(move || {
         eventually("the nap", || posts.post.queue().has_sleeper());
         // Without a wake: as a waker that saw nobody.
         posts.post.put_back(normal(2));
@@ -264,7 +264,7 @@ fn an_interrupted_thread_neither_naps_nor_counts() {
 fn a_stop_ends_the_nap_and_counts_as_nothing() {
     let fake = Fake::idle(ALWAYS);
     let sleeper = Arc::clone(&fake);
-    let thread = std::thread::spawn(move || try_to_sleep(&sleeper, normal(3), normal(0)));
+    let thread = spawn(move || try_to_sleep(&sleeper, normal(3), normal(0)));
     eventually("a nap", || fake.post.queue().has_sleeper());
     fake.post.ask_to_stop();
     thread.join().unwrap();
@@ -275,7 +275,7 @@ fn a_stop_ends_the_nap_and_counts_as_nothing() {
 fn whoever_is_throttled_is_woken_before_a_sleep_even_if_there_will_be_none() {
     let fake = Fake::idle(0);
     let waiting = Arc::clone(&fake);
-    let throttled = std::thread::spawn(move || {
+    let throttled = spawn(move || {
         let woken = AtomicUsize::new(0);
         waiting
             .throttled
@@ -395,7 +395,7 @@ fn requests_outlive_a_freeze() {
     });
     fake.post.ask_to_freeze();
     let ward = Arc::clone(&fake);
-    let thread = std::thread::spawn(move || run(&ward));
+    let thread = spawn(move || run(&ward));
     assert!(fake.post.control().wait_until_still(patience()));
     fake.post.put_back(normal(6));
     assert_eq!(fake.deeds(), []);

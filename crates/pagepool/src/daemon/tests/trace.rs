@@ -1,7 +1,7 @@
 //! Events have the kernel's names and fields.
 
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -10,12 +10,12 @@ use tracing::{Event, Metadata, Subscriber};
 use super::asked;
 use crate::gfp::Gfp;
 use crate::node::fixture::{nodes, walk_at};
+use crate::sync::CoreMutex;
 use crate::types::{NodeId, ZoneType};
 
 /// Collects what is said under one target.
 #[derive(Clone, Default)]
-#[expect(clippy::disallowed_types, reason = "a test's own list")]
-struct Collector(Arc<Mutex<Vec<String>>>);
+struct Collector(Arc<CoreMutex<Vec<String>>>);
 
 struct Fields(String);
 
@@ -41,7 +41,7 @@ impl Subscriber for Collector {
     fn event(&self, event: &Event<'_>) {
         let mut fields = Fields(event.metadata().name().to_owned());
         event.record(&mut fields);
-        self.0.lock().unwrap().push(fields.0);
+        self.0.lock().push(fields.0);
     }
 
     fn enter(&self, _span: &Id) {}
@@ -52,7 +52,7 @@ impl Subscriber for Collector {
 fn collect(f: impl FnOnce()) -> Vec<String> {
     let collector = Collector::default();
     tracing::subscriber::with_default(collector.clone(), f);
-    collector.0.lock().unwrap().clone()
+    collector.0.lock().clone()
 }
 
 #[test]

@@ -8,9 +8,11 @@
 //!   while there is a [`FolioRead`].
 
 mod guard;
+pub(crate) mod mapping;
 mod shared;
 
 pub use guard::{FolioPin, FolioRead, FolioWrite};
+pub use mapping::{FlushError, MapError, Mapping};
 pub use shared::{SharedFolio, SharedRead, SharedWrite};
 
 use std::fmt;
@@ -19,10 +21,12 @@ use std::time::Duration;
 
 use super::lifetime::{PoolRef, Tether};
 use super::{Inner, PagePool};
+use crate::backing::Entry;
 use crate::error::{AccessError, AllocError};
 use crate::fault::{Claim, Terms};
 use crate::folio::{Courtesy, FolioId, FolioSlot, FolioWord, Landing, Mark, Obstacle, Waited};
 use crate::gfp::Gfp;
+use crate::sync::atomic::AtomicU32;
 use crate::sync::clock::{self, Instant};
 use crate::types::{NodeId, Order, Pfn};
 
@@ -47,6 +51,10 @@ pub struct Folio {
     slot: NonNull<FolioSlot>,
     id: FolioId,
     len: u32,
+    /// The store's page that it is a copy of; 0 if none.
+    home: u32,
+    /// Failures of the store that its owner knows of.
+    seen_errors: AtomicU32,
 }
 
 // SAFETY: (H1) the handle owns its folio as a box does; the pool and the slot are `Sync`.
@@ -109,9 +117,18 @@ impl Access {
 }
 
 impl Folio {
-    fn open(pool: &PoolRef, len: usize, order: Order, marks: &[Mark]) -> Result<Folio, AllocError> {
+    /// Makes a folio, blank or at a store's page.
+    fn open_at(
+        pool: &PoolRef,
+        len: usize,
+        order: Order,
+        marks: &[Mark],
+        home: Option<Entry>,
+    ) -> Result<Folio, AllocError> {
         let folios = pool.folios();
-        let (id, is_first) = folios.open(order, marks).ok_or(AllocError::TooManyFolios)?;
+        let raw_home = home.map_or(0, Entry::raw);
+        let opened = folios.open(order, marks, raw_home);
+        let (id, is_first) = opened.ok_or(AllocError::TooManyFolios)?;
         if is_first {
             pool.keep_for_folios();
         }
@@ -120,7 +137,15 @@ impl Folio {
             slot: NonNull::from(folios.slot(id)),
             id,
             len: len as u32,
+            home: raw_home,
+            seen_errors: AtomicU32::new(
+                home.map_or(0, |home| pool.reclaim.write_errors(home.store()).count()),
+            ),
         })
+    }
+
+    fn home(&self) -> Option<Entry> {
+        Entry::from_raw(self.home)
     }
 
     #[inline]
@@ -379,10 +404,30 @@ impl Folio {
         patience: Option<Duration>,
     ) -> Result<FolioWord, AccessError> {
         self.touch();
+        if self.home != 0 && access.landing() == Landing::Write {
+            return self.hold_to_dirty(access, patience);
+        }
         match access.begin(self.slot()) {
             Ok(word) => Ok(word),
             Err(obstacle) => self.hold_slow(access, obstacle, patience),
         }
+    }
+
+    /// As [`hold`](Self::hold), for a writer to a folio of a mapping: the first counts it as dirty.
+    fn hold_to_dirty(
+        &self,
+        access: Access,
+        patience: Option<Duration>,
+    ) -> Result<FolioWord, AccessError> {
+        let was_dirty = self.is_dirty();
+        let word = match access.begin(self.slot()) {
+            Ok(word) => word,
+            Err(obstacle) => self.hold_slow(access, obstacle, patience)?,
+        };
+        if !was_dirty {
+            self.pool().custodian().count_dirtied(self.id);
+        }
+        Ok(word)
     }
 
     #[cold]
@@ -445,6 +490,7 @@ fn left_until(deadline: Option<Instant>, patience: Duration) -> Duration {
 
 impl Drop for Folio {
     fn drop(&mut self) {
+        self.flush_last();
         self.pool().end_folio(self.id);
         if self.pool().folios().close() {
             // SAFETY: `close` says to one folio in the life of the table's handle that it was the last.
@@ -492,7 +538,7 @@ impl PagePool {
     pub fn blank_folio(&self, len: usize) -> Result<Folio, AllocError> {
         let order = Order::for_bytes(len).filter(|_| len > 0);
         let order = order.ok_or(AllocError::NeverFits)?;
-        Folio::open(&self.inner, len, order, &[])
+        Folio::open_at(&self.inner, len, order, &[], None)
     }
 
     /// Pins several folios at once, or none: those away are brought back first.

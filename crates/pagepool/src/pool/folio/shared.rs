@@ -5,13 +5,15 @@
 //! or the other way round, is told so ([`AccessError::Deadlock`]), and one that reads again does not
 //! queue behind writers that wait for it.
 
+#![forbid(unsafe_code)]
+
 use std::cell::Cell;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Access, Advice, Folio, FolioRead, FolioWrite};
+use super::{Access, Advice, FlushError, Folio, FolioRead, FolioWrite};
 use crate::error::AccessError;
 use crate::folio::{Courtesy, FolioSlot};
 
@@ -182,6 +184,14 @@ impl SharedFolio {
         let bytes = self.read()?;
         dst.copy_from_slice(&bytes[offset..offset + dst.len()]);
         Ok(())
+    }
+
+    /// As [`Folio::flush`].
+    ///
+    /// # Errors
+    /// As [`Folio::flush`].
+    pub fn flush(&self) -> Result<(), FlushError> {
+        self.folio.flush()
     }
 
     /// As [`Folio::advise`].

@@ -1,7 +1,9 @@
 //! How much of each list a pass looks at (spec 5.5).
 //!
 //! *Kernel counterpart:* `get_scan_count` (v5.0). As in later kernels (spec 9.19), whether files are
-//! few is decided once for a pass over a node ([`file_is_tiny`]) and given.
+//! few is decided once for a pass over a node ([`file_is_tiny`]) and given. In a small pool a
+//! four-thousandth of a list is a page or none; what is looked at is rounded up to what one write takes
+//! ([`least`](ScanInputs::least)).
 
 use super::history::Shares;
 use super::tables::{PerKind, PerList};
@@ -23,6 +25,8 @@ pub(crate) struct ScanInputs {
     pub(crate) eligible: PerList<usize>,
     /// How hard it tries.
     pub(crate) priority: u8,
+    /// Pages of a list that it looks at in any case, if there are so many.
+    pub(crate) least: usize,
     /// The weight of anonymous folios, 0 to 200.
     pub(crate) swappiness: u8,
     /// Whether anonymous folios may be swapped, and there is room for them.
@@ -89,7 +93,8 @@ pub(crate) fn scan_mode(inputs: &ScanInputs) -> ScanMode {
 /// How much of each list is looked at in a mode.
 pub(crate) fn scan_targets(mode: ScanMode, inputs: &ScanInputs, shares: Shares) -> ScanTargets {
     let target = |list: LruList| {
-        let scan = inputs.eligible[list] >> inputs.priority;
+        let size = inputs.eligible[list];
+        let scan = (size >> inputs.priority).max(size.min(inputs.least));
         match (mode, list.kind()) {
             (ScanMode::FileOnly, Some(FolioKind::File))
             | (ScanMode::AnonOnly, Some(FolioKind::Anon))
@@ -118,6 +123,7 @@ mod tests {
         ScanInputs {
             eligible: PerList::each(|list| [40_960, 81_920, 4096, 8192][list.idx()]),
             priority: 12,
+            least: 0,
             swappiness: 60,
             can_swap: true,
             scope: Scope::Node,
@@ -149,6 +155,7 @@ mod tests {
         let full = ScanInputs {
             can_swap: false,
             priority: 0,
+            least: 0,
             file_is_tiny: true,
             ..inputs()
         };
@@ -174,6 +181,7 @@ mod tests {
     fn at_priority_0_everything_is_scanned_alike_if_anything_may_be_swapped() {
         let last = ScanInputs {
             priority: 0,
+            least: 0,
             file_is_tiny: true,
             ..inputs()
         };

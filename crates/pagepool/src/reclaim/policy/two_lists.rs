@@ -220,6 +220,7 @@ mod tests {
         let inputs = ScanInputs {
             eligible: PerList::each(|_| 100_000),
             priority: 4,
+            least: 0,
             swappiness: 100,
             can_swap: true,
             scope: Scope::Node,

@@ -1,0 +1,324 @@
+//! Folios over a user's own store.
+//!
+//! A mapping is a store attached to a pool. Its folios are read in when they are touched, dropped when
+//! memory is short and they are clean, and written out when they are dirty. Which ranges are in whose
+//! hands is registered, so that no page of a store is in memory twice.
+
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Folio;
+use crate::backing::{Backing, Entry, Store, StoreError, StoreId, StoreSpec};
+use crate::error::{AllocError, BuildError};
+use crate::folio::Mark;
+use crate::node::lru::Isolated;
+use crate::pool::lifetime::PoolRef;
+use crate::pool::{Inner, PagePool};
+use crate::sync::clock::{self, Instant};
+use crate::sync::{Mutex, thread};
+use crate::types::{Order, PAGE_SIZE};
+use crate::zone::vmstat::VmEvent;
+
+/// How long somebody who wants a range looks away between two looks whether it has become free.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
+/// Why a store could not be attached, or a folio of it not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MapError {
+    /// The pool was built for fewer stores.
+    #[error(
+        "the pool has as many swap areas and mappings as max_stores = {limit} permits; build it with a higher `max_stores`"
+    )]
+    NoRoom {
+        /// The limit.
+        limit: usize,
+    },
+    /// A page of the range is in another folio.
+    #[error("page {page:#x} of the mapping is in another folio; drop that first, or share it")]
+    AlreadyMapped {
+        /// The range's first page.
+        page: u64,
+    },
+    /// The range reaches beyond what a mapping can have.
+    #[error("page {page:#x} is out of range: a mapping has pages 0 to {:#x}, and folios begin at multiples of their size", Entry::MAX_PAGES - 1)]
+    OutOfRange {
+        /// The range's first page.
+        page: u64,
+    },
+    /// The pool has as many folios as it can.
+    #[error(transparent)]
+    Alloc(#[from] AllocError),
+    /// The system refused memory for the mapping's buffers.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+}
+
+/// Why a folio could not be written out. It stays dirty, and in memory.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FlushError {
+    /// The store holds the folio back, until its log is durable.
+    #[error("the store holds the folio back for now")]
+    Held,
+    /// The device has no room.
+    #[error("the store is full")]
+    Full,
+    /// The device failed, or the callback panicked.
+    #[error("the store failed to write")]
+    Failed,
+    /// The device did not answer before the deadline.
+    #[error("the store has stalled")]
+    Stalled,
+    /// The folio was used by others until the deadline.
+    #[error("the folio was in use until the deadline")]
+    InUse,
+}
+
+impl From<StoreError> for FlushError {
+    fn from(error: StoreError) -> FlushError {
+        match error {
+            StoreError::Held => FlushError::Held,
+            StoreError::Full => FlushError::Full,
+            StoreError::Stalled => FlushError::Stalled,
+            StoreError::Failed
+            | StoreError::Corrupt
+            | StoreError::Panicked
+            | StoreError::Closed => FlushError::Failed,
+        }
+    }
+}
+
+/// Ranges of stores that are in folios: first entry, and pages.
+#[derive(Debug, Default)]
+pub(crate) struct Mapped(Mutex<BTreeMap<u32, u32>>);
+
+impl Mapped {
+    /// Registers a range, unless a page of it is registered.
+    fn add(&self, first: Entry, pages: u32) -> bool {
+        let mut ranges = self.0.lock();
+        let before = ranges.range(..first.raw() + pages).next_back();
+        let is_free = before.is_none_or(|(start, len)| start + len <= first.raw());
+        if is_free {
+            ranges.insert(first.raw(), pages);
+        }
+        is_free
+    }
+
+    /// Takes a range out.
+    pub(crate) fn remove(&self, first: Entry) {
+        let removed = self.0.lock().remove(&first.raw());
+        debug_assert!(removed.is_some(), "{first:?} was not mapped");
+    }
+}
+
+/// A user's store, attached to a pool: makes folios whose contents are its pages.
+///
+/// ```no_run
+/// use pagepool::{FileBacking, Order, PagePool};
+///
+/// let pool = PagePool::builder().memory(64 << 20).max_stores(1).build()?;
+/// let file = pool.map_backing(FileBacking::create("pages.db")?)?;
+/// let mut page = file.folio(17, Order::ZERO)?; // read in at the first touch
+/// page.write()?[..5].copy_from_slice(b"hello");
+/// page.flush()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Mapping {
+    pool: PagePool,
+    store: StoreId,
+}
+
+impl PagePool {
+    /// Attaches a store whose pages are to be in folios of this pool. It stays attached as long as the
+    /// pool lives; room for it is planned by [`max_stores`](crate::Builder::max_stores).
+    ///
+    /// # Errors
+    /// [`MapError::NoRoom`].
+    pub fn map_backing(&self, backing: impl Backing) -> Result<Mapping, MapError> {
+        let inner = &*self.inner;
+        let limit = inner.max_stores;
+        if inner.stores.iter().count() >= limit {
+            return Err(MapError::NoRoom { limit });
+        }
+        let backing: Arc<dyn Backing> = Arc::new(backing);
+        let store = inner.stores.add(|id| {
+            Store::new(StoreSpec {
+                id,
+                pool: inner.tag(),
+                backing,
+                watch: None,
+                spawn: crate::pool::spawn,
+                stuck_after: StoreSpec::STUCK_AFTER,
+            })
+        })?;
+        let store = store.ok_or(MapError::NoRoom { limit })?;
+        Ok(Mapping {
+            pool: self.clone(),
+            store: store.id(),
+        })
+    }
+}
+
+impl Mapping {
+    /// Makes a folio of `order` over the store's pages from `page` on. Nothing is read yet.
+    ///
+    /// # Errors
+    /// [`MapError`]. A range that was in a folio which has just been dropped is waited for.
+    pub fn folio(&self, page: u64, order: Order) -> Result<Folio, MapError> {
+        let pages = order.pages();
+        let is_fit = page.is_multiple_of(pages as u64)
+            && page
+                .checked_add(pages as u64)
+                .is_some_and(|end| end <= Entry::MAX_PAGES as u64);
+        if !is_fit {
+            return Err(MapError::OutOfRange { page });
+        }
+        let home = Entry::new(self.store, page as u32);
+        let inner: &PoolRef = &self.pool.inner;
+        let deadline = clock::deadline_after(inner.patience);
+        while !inner.mapped.add(home, pages as u32) {
+            // The last owner may be gone, and its folio still on its way out.
+            if inner.is_open_at(home, pages) || is_over(deadline) {
+                return Err(MapError::AlreadyMapped { page });
+            }
+            thread::sleep(LOOK_AGAIN);
+        }
+        let len = order.bytes();
+        let opened = Folio::open_at(inner, len, order, &[Mark::Backed], Some(home));
+        opened.map_err(|error| {
+            inner.mapped.remove(home);
+            MapError::Alloc(error)
+        })
+    }
+
+    /// The bytes of a page.
+    #[must_use]
+    pub const fn page_size() -> usize {
+        PAGE_SIZE
+    }
+}
+
+impl fmt::Debug for Mapping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mapping")
+            .field("store", &self.store)
+            .finish_non_exhaustive()
+    }
+}
+
+fn is_over(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| clock::now() >= deadline)
+}
+
+impl Folio {
+    /// Writes the folio out now, if it differs from what its store holds, and waits for that. Of a folio
+    /// without a store there is nothing to write.
+    ///
+    /// # Errors
+    /// Why it could not be written, or an attempt in the background that failed since the last call: each
+    /// failure is reported once to each folio of the store.
+    pub fn flush(&self) -> Result<(), FlushError> {
+        let Some(home) = self.home() else {
+            return Ok(());
+        };
+        let pool = self.pool();
+        let written = pool.write_back(self, clock::deadline_after(pool.patience));
+        let failed_before = pool
+            .reclaim
+            .write_errors(home.store())
+            .check(&self.seen_errors);
+        written.and(failed_before.map_err(FlushError::from))
+    }
+
+    /// Whether it was written to since it was written out, or read in. A folio without a store is dirty
+    /// until swap has a copy of it.
+    #[must_use]
+    pub fn is_dirty(&self) -> bool {
+        self.slot().is(Mark::Dirty)
+    }
+
+    /// Writes what is dirty before the folio ends: nobody else will.
+    pub(super) fn flush_last(&self) {
+        if self.home().is_none() || !self.is_dirty() {
+            return;
+        }
+        if let Err(error) = self.flush()
+            && self.is_dirty()
+        {
+            self.pool().nodes.events().count(VmEvent::LostWrites);
+            tracing::error!(
+                target: "pagepool::backing",
+                %error,
+                "a dirty folio was dropped and could not be written out; call `flush` first to learn of it"
+            );
+        }
+    }
+}
+
+impl Inner {
+    /// Whether a range overlaps a folio that has an owner.
+    fn is_open_at(&self, home: Entry, pages: usize) -> bool {
+        let range = home.raw()..home.raw() + pages as u32;
+        self.folios.iter().any(|(_, slot)| {
+            let word = slot.word();
+            if word.is_dead() || !slot.is(Mark::Backed) {
+                return false;
+            }
+            let at = if word.is_resident() {
+                let pfn = crate::types::Pfn::from_raw(word.location());
+                self.nodes.node(pfn.node()).map().copy(pfn)
+            } else {
+                word.location()
+            };
+            at < range.end && range.start < at + slot.order().pages() as u32
+        })
+    }
+
+    /// Writes a folio of a mapping out, if it is dirty, and waits.
+    fn write_back(&self, folio: &Folio, deadline: Option<Instant>) -> Result<(), FlushError> {
+        loop {
+            let Some((node, pfn)) = self.place_of(folio.id()) else {
+                return Ok(()); // away, and so written
+            };
+            node.drain_lru_all(&self.folios);
+            if let Some(isolated) = node.isolate_folio(&self.folios, folio.id(), pfn) {
+                return self.write_isolated(isolated, deadline);
+            }
+            // Reclaim has it: what it writes is what we want written.
+            if is_over(deadline) {
+                return Err(FlushError::InUse);
+            }
+            thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    fn write_isolated(
+        &self,
+        isolated: Isolated,
+        deadline: Option<Instant>,
+    ) -> Result<(), FlushError> {
+        let reclaimer = self.reclaimer();
+        let slot = self.folios.slot(isolated.folio);
+        loop {
+            if !slot.is(Mark::Dirty) {
+                reclaimer.put_back_one(isolated);
+                return Ok(());
+            }
+            match reclaimer.write_back(isolated, deadline) {
+                Some(written) => return written.map_err(FlushError::from),
+                None if is_over(deadline) => {
+                    reclaimer.put_back_one(isolated);
+                    return Err(FlushError::InUse);
+                }
+                // Somebody reads or writes it at the moment.
+                None => thread::sleep(LOOK_AGAIN),
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! R12: a freeze returns when the daemon stands still, and a thaw loses nothing.
+//!
+//! *Threads:* a daemon; a controller that freezes it, asks it for something, and thaws it; in the second
+//! model one that does so twice, in the third one that stops it while it stands. *Property:* between
+//! freeze and thaw the daemon is in no run (INV-7); what was asked before and meanwhile is served after;
+//! a stop ends a freeze. *The bug it would catch:* a thaw that the standing daemon misses; a daemon that
+//! is seen standing after it has left; a run that is interrupted and forgets what it was for. *The edits
+//! that make it fail:* mutants `control.waker`, `control.sleeper`, `pause.put_back`, `pause.again`.
+
+#![cfg(loom)]
+
+use loom_tests::{actor, check, join, join_all};
+use pagepool::ZoneType;
+use pagepool::model::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use pagepool::model::{self, Daemon, DaemonState, Requests};
+
+/// A balanced node; the daemon ends once it has served two classes.
+#[derive(Default)]
+struct Node {
+    is_running: AtomicBool,
+    /// A bit for each class.
+    served: AtomicUsize,
+}
+
+impl Node {
+    /// What a run does that is not interrupted.
+    fn work(&self, f: impl FnOnce()) {
+        // Relaxed: the freeze must order these.
+        self.is_running.store(true, Relaxed);
+        f();
+        self.is_running.store(false, Relaxed);
+    }
+}
+
+impl model::Node for Node {
+    fn is_balanced(&self) -> bool {
+        true
+    }
+
+    fn balance(
+        &self,
+        daemon: &Daemon<Node>,
+        asked: Requests,
+        is_interrupted: &dyn Fn() -> bool,
+    ) -> (Requests, bool) {
+        let interrupted = is_interrupted();
+        self.work(|| {
+            if !interrupted {
+                let classes = asked.iter().map(|(class_idx, _)| 1 << class_idx).sum();
+                self.served.fetch_or(classes, Relaxed);
+            }
+            if self.served.load(Relaxed) == 0b110 {
+                daemon.ask_to_stop();
+            }
+        });
+        (asked, interrupted)
+    }
+}
+
+/// Freezes, asks, thaws.
+fn pause(daemon: &Daemon<Node>, f: impl FnOnce()) {
+    daemon.freeze();
+    let still = daemon.state() != DaemonState::Running;
+    assert!(still && !daemon.node().is_running.load(Relaxed));
+    f();
+    daemon.thaw();
+}
+
+#[test]
+fn what_is_asked_before_and_during_a_freeze_is_served_after() {
+    check("r12_pause", 4000, || {
+        let daemon = Daemon::new(Node::default());
+        daemon.ask(ZoneType::Movable, 1);
+        daemon.begin();
+        let (k, c) = (daemon.clone(), daemon.clone());
+        let kswapd = actor(move || k.run_here());
+        let controller = actor(move || pause(&c, || c.ask(ZoneType::Normal, 3)));
+        join_all([controller, kswapd]);
+        assert!(daemon.asked().is_empty(), "it was served");
+    });
+}
+
+#[test]
+fn a_daemon_frozen_again_is_still_when_it_says_so() {
+    check("r12_pause_twice", 4300, || {
+        let daemon = Daemon::new(Node::default());
+        daemon.begin();
+        let (k, c) = (daemon.clone(), daemon.clone());
+        let kswapd = actor(move || {
+            for _ in 0..2 {
+                k.safe_point();
+                k.node().work(|| ());
+            }
+            k.leave();
+        });
+        let controller = actor(move || {
+            pause(&c, || ());
+            pause(&c, || ());
+        });
+        join_all([controller, kswapd]);
+    });
+}
+
+#[test]
+fn a_stop_ends_a_freeze() {
+    check("r12_stop_while_paused", 220, || {
+        let daemon = Daemon::new(Node::default());
+        daemon.ask_to_freeze();
+        daemon.start();
+        let s = daemon.clone();
+        let stopper = actor(move || s.stop());
+        join(stopper);
+        assert_eq!(daemon.state(), DaemonState::Stopped);
+    });
+}
