@@ -1,7 +1,9 @@
 //! The command line.
 
+use std::env;
 use std::fs::File;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
@@ -42,6 +44,10 @@ pub(crate) struct Cli {
     /// Timed rounds per work [default: 31, with --quick 9]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rounds: Option<u32>,
+
+    /// Where works that need a disk make their files [default: the system's directory for temporary files]
+    #[arg(long, value_name = "DIR")]
+    directory: Option<PathBuf>,
 
     /// Opens one pool and prints what it took; the bench starts itself this way
     #[arg(long, hide = true)]
@@ -92,6 +98,7 @@ impl Cli {
         let plan = Plan {
             filter: self.filter.clone(),
             cpus: allowed_cpus()?,
+            directory: self.directory(),
             scale,
         };
         if plan.works().next().is_none() {
@@ -107,6 +114,11 @@ impl Cli {
             )));
         }
         Ok(plan)
+    }
+
+    /// Where files are made.
+    pub(crate) fn directory(&self) -> PathBuf {
+        self.directory.clone().unwrap_or_else(env::temp_dir)
     }
 
     /// Whether standard output is for the JSON object alone.

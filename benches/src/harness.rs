@@ -11,6 +11,7 @@
 //! - H2: after a work, a subject that counts has counted exactly the pages the lanes asked for,
 //!   and has all of them back.
 
+use std::path::PathBuf;
 use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -35,6 +36,8 @@ pub(crate) struct Plan {
     pub(crate) filter: String,
     /// The CPUs that lanes are pinned to.
     pub(crate) cpus: Vec<usize>,
+    /// Where files are made, for works that need a disk.
+    pub(crate) directory: PathBuf,
     /// How long and how large the works are.
     pub(crate) scale: Scale,
 }

@@ -14,6 +14,7 @@ fn tiny_plan() -> Plan {
     Plan {
         filter: String::new(),
         cpus: allowed_cpus().unwrap(),
+        directory: std::env::temp_dir(),
         scale: Scale {
             rounds: 2,
             limit: Duration::MAX,

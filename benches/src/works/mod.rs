@@ -1,5 +1,6 @@
 //! The works: one question to a file, stated in its first line with what we expect.
 
+mod fault_in;
 mod folio_optimistic;
 mod folio_pin;
 mod handover;
@@ -7,6 +8,8 @@ mod held;
 mod mixed;
 pub(crate) mod open;
 mod pair;
+mod scratch;
+mod swap_out;
 
 use std::time::{Duration, Instant};
 
@@ -103,6 +106,18 @@ pub(crate) const ALL: &[Entry] = &[
         title: "Read 8 bytes of one folio while another thread does the same: ns per read",
         rows: folio_optimistic::TWICE,
         run: folio_optimistic::measure_twice,
+    },
+    Entry {
+        name: "swap out",
+        title: "Fill a full pool anew, so that what is in it is swapped out: ns per 64 KiB written",
+        rows: swap_out::ROWS,
+        run: swap_out::measure_swap_out,
+    },
+    Entry {
+        name: "fault in",
+        title: "Read a folio that is in swap: ns, the median and the 99th percentile of each round",
+        rows: fault_in::ROWS,
+        run: fault_in::measure_fault_in,
     },
 ];
 
