@@ -1,4 +1,4 @@
-//! Runs contestants that have nothing in common but a question, in interleaved rounds on one CPU.
+//! Runs contestants that have nothing in common but a question, in interleaved rounds on one thread.
 //!
 //! Where the [`harness`](crate::harness) puts one work to every allocator, a contest is between things
 //! that only pagepool has and what they are to be measured against: a bare load, a bare write, a bare
@@ -43,17 +43,28 @@ impl<'a> Contestant<'a> {
     }
 }
 
-/// Runs the contest, whose first contestant is the yardstick, on the first CPU of the plan.
+/// Where a contest runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Placement {
+    /// On the first CPU of the plan: for work that one thread does alone.
+    OneCpu,
+    /// On any of them: for work that threads share, of which some are started on the way.
+    AnyCpu,
+}
+
+/// Runs the contest, whose first contestant is the yardstick.
 pub(crate) fn contest(
     rows: &'static [&'static str],
     mut contestants: Vec<Contestant<'_>>,
     plan: &Plan,
+    placement: Placement,
 ) -> Result<Outcome, Failure> {
-    let pinned = pin_to(plan.cpus[0]);
+    if placement == Placement::OneCpu {
+        pin_to(plan.cpus[0])?;
+    }
     let figures = run_rounds(&mut contestants, plan);
     // Threads that later works start inherit this thread's CPUs.
     pin_to_any(&plan.cpus)?;
-    pinned?;
     let figures = figures?;
     let names: Vec<&'static str> = contestants.iter().map(|one| one.name).collect();
     Ok(Outcome::Rows(table(rows, &names, &figures)))

@@ -14,7 +14,7 @@ use pagepool::{Folio, Gfp, PAGE_SIZE, PagePool};
 
 use super::scratch::{Scratch, at_share};
 use crate::Failure;
-use crate::contest::{Contestant, contest};
+use crate::contest::{Contestant, Placement, contest};
 use crate::harness::Plan;
 use crate::report::Outcome;
 
@@ -47,7 +47,7 @@ pub(crate) fn measure_fault_in(plan: &Plan) -> Result<Outcome, Failure> {
         Contestant::new("plain read of 8", || plain_reads(&mut eight, WINDOW)),
         Contestant::new("fault", || overfull.faults(faults)),
     ];
-    contest(ROWS, contestants, plan)
+    contest(ROWS, contestants, plan, Placement::AnyCpu)
 }
 
 fn percentiles(mut samples: Vec<f64>) -> Vec<f64> {

@@ -13,7 +13,7 @@ use pagepool::{Folio, FolioPin, PAGE_SIZE};
 
 use super::{folio_of, pool_of, timed_on_cpu};
 use crate::Failure;
-use crate::contest::{Contestant, contest};
+use crate::contest::{Contestant, Placement, contest};
 use crate::harness::Plan;
 use crate::pin::pin_to;
 use crate::report::Outcome;
@@ -39,7 +39,7 @@ pub(crate) fn measure_hot(plan: &Plan) -> Result<Outcome, Failure> {
         hot("read_at", reads, ReadAt(&folio)),
         hot("read_optimistic", reads, ReadOptimistic(&folio)),
     ];
-    contest(HOT, contestants, plan)
+    contest(HOT, contestants, plan, Placement::OneCpu)
 }
 
 /// Reads words that follow each other, and words whose place the word before gives: the former shows how
@@ -98,7 +98,7 @@ pub(crate) fn measure_scattered(plan: &Plan) -> Result<Outcome, Failure> {
             })
         }),
     ];
-    contest(SCATTERED, contestants, plan)
+    contest(SCATTERED, contestants, plan, Placement::OneCpu)
 }
 
 /// Reads words of one folio while another thread does the same.
@@ -135,7 +135,7 @@ pub(crate) fn measure_twice(plan: &Plan) -> Result<Outcome, Failure> {
                 ns
             }),
         ];
-        let outcome = contest(TWICE, contestants, plan);
+        let outcome = contest(TWICE, contestants, plan, Placement::OneCpu);
         companion.end(thread.thread());
         thread.join().expect("a panic ends the process")?;
         outcome

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{folio_of, pool_of, timed_on_cpu};
 use crate::Failure;
-use crate::contest::{Contestant, contest};
+use crate::contest::{Contestant, Placement, contest};
 use crate::harness::Plan;
 use crate::report::Outcome;
 
@@ -61,7 +61,7 @@ pub(crate) fn measure_holding(plan: &Plan) -> Result<Outcome, Failure> {
             black_box(bytes.as_mut_ptr());
         }),
     ];
-    contest(ROWS, contestants, plan)
+    contest(ROWS, contestants, plan, Placement::OneCpu)
 }
 
 /// Does `once` over and over.

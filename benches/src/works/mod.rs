@@ -10,6 +10,7 @@ pub(crate) mod open;
 mod pair;
 mod scratch;
 mod swap_out;
+mod wake;
 
 use std::time::{Duration, Instant};
 
@@ -118,6 +119,14 @@ pub(crate) const ALL: &[Entry] = &[
         title: "Read a folio that is in swap: ns, the median and the 99th percentile of each round",
         rows: fault_in::ROWS,
         run: fault_in::measure_fault_in,
+    },
+    // Last: from here on somebody listens to the library's events.
+    Entry {
+        name: "wake",
+        title: "Wake a thread, and kswapd by an allocation: ns until it runs, the median and the 90th \
+                percentile of each round",
+        rows: wake::ROWS,
+        run: wake::measure_wake,
     },
 ];
 

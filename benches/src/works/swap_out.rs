@@ -14,7 +14,7 @@ use pagepool::{Folio, Gfp, PAGE_SIZE, PagePool};
 
 use super::scratch::{Scratch, UNIT};
 use crate::Failure;
-use crate::contest::{Contestant, contest};
+use crate::contest::{Contestant, Placement, contest};
 use crate::harness::Plan;
 use crate::report::Outcome;
 
@@ -38,7 +38,7 @@ pub(crate) fn measure_swap_out(plan: &Plan) -> Result<Outcome, Failure> {
         Contestant::new("direct reclaim", || alone.press()),
         Contestant::new("with kswapd", || served.press()),
     ];
-    contest(ROWS, contestants, plan)
+    contest(ROWS, contestants, plan, Placement::AnyCpu)
 }
 
 /// Nanoseconds for each 64 KiB.
