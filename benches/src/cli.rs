@@ -12,6 +12,7 @@ use crate::Failure;
 use crate::harness::{Plan, Scale};
 use crate::pin::allowed_cpus;
 use crate::report::Report;
+use crate::touch::{self, Terms};
 use crate::works;
 
 /// Times pagepool beside jemalloc, mimalloc and the C library, interleaved in one process.
@@ -48,6 +49,18 @@ pub(crate) struct Cli {
     /// Where works that need a disk make their files [default: the system's directory for temporary files]
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
+
+    /// Touches plain memory, twice MIB, by Zipf's law, and prints what came of it; for scripts
+    #[arg(long, value_name = "MIB", hide = true)]
+    plain_touch: Option<usize>,
+
+    /// The same for a pool of MIB with swap
+    #[arg(long, value_name = "MIB", hide = true, conflicts_with = "plain_touch")]
+    pool_touch: Option<usize>,
+
+    /// For how long
+    #[arg(long, value_name = "SECONDS", hide = true, default_value_t = 30)]
+    touch_seconds: u64,
 
     /// Opens one pool and prints what it took; the bench starts itself this way
     #[arg(long, hide = true)]
@@ -119,6 +132,19 @@ impl Cli {
     /// Where files are made.
     pub(crate) fn directory(&self) -> PathBuf {
         self.directory.clone().unwrap_or_else(env::temp_dir)
+    }
+
+    /// Runs what was asked for instead of the table, if anything was.
+    pub(crate) fn run_touch(&self) -> Option<Result<(), Failure>> {
+        let terms = |mib: usize| Terms {
+            memory: mib << 20,
+            seconds: self.touch_seconds,
+        };
+        match (self.plain_touch, self.pool_touch) {
+            (Some(mib), _) => Some(touch::plain(terms(mib))),
+            (None, Some(mib)) => Some(touch::pool(terms(mib), &self.directory())),
+            (None, None) => None,
+        }
     }
 
     /// Whether standard output is for the JSON object alone.

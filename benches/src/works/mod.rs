@@ -14,6 +14,8 @@ mod wake;
 
 use std::time::{Duration, Instant};
 
+pub(crate) use scratch::at_share;
+
 use pagepool::{Folio, Gfp, Order, PagePool};
 
 use crate::Failure;
