@@ -35,7 +35,7 @@ mod tests;
 use std::sync::Arc;
 
 use self::lru_list::LruList;
-use crate::arena::Arena;
+use crate::arena::{Arena, Bases};
 use crate::error::{BuildError, Violation};
 use crate::memmap::Memmap;
 use crate::sync::{CoreMutex, DeltaCounters, FenceNames, Requests, WaitQueue};
@@ -57,7 +57,7 @@ pub(crate) use walk::{Granted, Shortage, Walk};
 #[derive(Debug)]
 pub(crate) struct Node {
     id: NodeId,
-    arena: Arena,
+    arena: Arc<Arena>,
     map: Arc<Memmap>,
     zones: [Zone; NR_ZONES],
     /// Which CPUs belong to it.
@@ -238,6 +238,16 @@ impl Nodes {
     /// Every node.
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &Node> {
         self.nodes.iter()
+    }
+
+    /// Where the frames of each node are.
+    pub(crate) fn bases(&self) -> Bases {
+        Bases::new(
+            self.nodes
+                .iter()
+                .map(|node| Arc::clone(&node.arena))
+                .collect(),
+        )
     }
 
     /// How many nodes there are.

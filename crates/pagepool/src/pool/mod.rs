@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::alloc::{Allocator, Placement};
-use crate::arena::Arena;
+use crate::arena::{Arena, Bases};
 use crate::backing::{PoolTag, Stores};
 use crate::buddy::IdleBlock;
 use crate::daemon::Daemons;
@@ -56,6 +56,8 @@ use tunables::Tunables;
 #[derive(Debug)]
 pub(crate) struct Inner {
     nodes: Nodes,
+    /// Where the nodes' frames are.
+    bases: Bases,
     folios: FolioTable,
     /// What contents are written to, and read from.
     stores: Arc<Stores>,
