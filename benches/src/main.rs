@@ -18,6 +18,7 @@
 )]
 
 mod cli;
+mod contest;
 mod harness;
 mod machine;
 mod meet;
@@ -25,6 +26,7 @@ mod pin;
 mod report;
 mod spread;
 mod subject;
+mod touch;
 mod works;
 
 use std::panic;
@@ -40,6 +42,8 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = if cli.open_once {
         works::open::once()
+    } else if let Some(outcome) = cli.run_touch() {
+        outcome
     } else {
         run(&cli)
     };

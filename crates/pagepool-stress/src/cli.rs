@@ -6,6 +6,9 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
 
 use crate::{
+    pattern::Pattern,
+    player::paging::Plant,
+    swapping::SwapChoice,
     trace::Format,
     units::{CacheSize, parse_bytes, parse_count, parse_duration, parse_seed},
 };
@@ -28,33 +31,93 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Replay the page allocations of a real kernel that are part of this program (the default)
     ///
-    /// First one pass that fills and verifies every byte, then one copy per thread at full speed.
+    /// The pool is half as large as the trace's peak, with a swap file: kswapd and swap have work to do. Movable
+    /// blocks of the trace become folios, all others raw pages. After each allocation one reference of a database
+    /// (sqlite.pages) is made: page p, numbered from 0 in order of first use, means live folio p modulo their number,
+    /// in a table in which a new folio comes last and the last one fills the place of one that goes; R reads and
+    /// verifies, W verifies and writes anew.
+    ///
+    /// First one pass that fills and verifies every byte, then one copy per thread at full speed for --duration
+    /// (15s), which verifies the first and last word of each page. Exit status: 0 all verified, 1 a violation, 2 bad
+    /// usage.
     Run,
     /// Replay traces from files
     Replay(Replay),
     /// Free and allocate at random, and see how many large blocks remain
     Churn(Churn),
+    /// Touch more folios than there is memory, verify each, and measure faults and reclaim
+    ///
+    /// Fills a working set of --factor times the pool with folios, then touches them in the order of --pattern for
+    /// --duration. What a folio must hold follows from its number and how often it was written; each read compares
+    /// the first and last word of every page, one in eight all bytes, and the end all bytes of all folios.
+    ///
+    /// Reported: touches per second; miss ratio (folios read back / touches); latency of the accesses that found
+    /// their folio away and of allocations (ns in JSON, a readable unit in text); the share of reclaimed pages that
+    /// kswapd reclaimed, not the threads that allocate; slow-path entries per allocation; how far free memory stood
+    /// above the high mark (pages and percent of the zone, sampled at 1 kHz); RSS against the budget; swap I/O.
+    ///
+    /// Exit status: 0 all verified, 1 a violation (wrong bytes, a lost write, an invariant, RSS above the budget, a
+    /// thread that hangs), 2 bad usage.
+    Overcommit(Overcommit),
+    /// Touch folios on a swap device that fails, and see that nothing is lost without an error
+    ///
+    /// As overcommit, with a device that fails at one call in so many, by kind. An access that ends in an error is
+    /// counted by its cause and tried again; contents that are gone for good (the error says so) are made anew.
+    /// When the time is up the device works again, and every folio is read once more.
+    ///
+    /// Exit status: 0 no violation, however many errors; 1 wrong bytes, an older version read back without an error,
+    /// an invariant that does not hold, or a thread that finishes nothing for 30 s (who stands where is printed);
+    /// 2 bad usage.
+    Faults(Faults),
+    /// Leave a pool alone, and see that its threads sleep
+    ///
+    /// Puts a pool under pressure for a second, waits for --settle, then counts for --duration how often the pool's
+    /// threads (kswapd*, kcompactd*, pool-io*) wake up (voluntary context switches) and what CPU time they take (ms).
+    ///
+    /// Exit status: 0 nobody woke up (with --hopeless or --dead-store: they took at most 2 % of a CPU), 1 somebody
+    /// did, or another violation, 2 bad usage, or a system that does not tell.
+    Idle(Idle),
+}
+
+impl Command {
+    /// As it is called on the command line.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Command::Run => "run",
+            Command::Replay(_) => "replay",
+            Command::Churn(_) => "churn",
+            Command::Overcommit(_) => "overcommit",
+            Command::Faults(_) => "faults",
+            Command::Idle(_) => "idle",
+        }
+    }
 }
 
 /// Options that every command takes.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Common options")]
 pub(crate) struct Common {
-    /// How long to play at full speed, such as 500ms, 30s or 5m [default: run 15s, replay one pass, churn until done]
+    /// How long to play at full speed, such as 500ms, 30s or 5m [default: run and overcommit 15s, faults and idle 60s, replay one pass, churn until done]
     #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) duration: Option<Duration>,
     /// Seed of contents and of random choices, decimal or 0x… [default: a new one each time; it is printed first]
     #[arg(long, global = true, value_name = "NUMBER", value_parser = parse_seed)]
     pub(crate) seed: Option<u64>,
-    /// The pool's budget in bytes with metadata, such as 64M or 2G [default: run and replay what the trace needs plus 15 %, churn 256M plus metadata]
+    /// The pool's budget in bytes with metadata, such as 64M or 2G [default: run half of the trace's peak, replay its peak plus 15 %, churn 256M plus metadata, others 64M]
     #[arg(long, global = true, value_name = "BYTES", value_parser = parse_bytes)]
     pub(crate) memory: Option<usize>,
     /// Number of the pool's nodes, 1 to 16
     #[arg(long, global = true, value_name = "NUMBER", default_value_t = 1)]
     pub(crate) nodes: usize,
-    /// Number of threads, each with a copy of the load, 1 to 1024 [default: run one per CPU, replay and churn 1]
+    /// Number of threads, 1 to 1024 [default: run, overcommit and faults one per CPU, others 1]
     #[arg(long, global = true, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
+    /// Swap: a size for a temporary file, such as 256M, or the path of a file to make and remove again; replay and churn hold no folios and leave it unused [default: a temporary file that is large enough]
+    #[arg(long, global = true, value_name = "SIZE|PATH", value_parser = SwapChoice::parse)]
+    pub(crate) swap: Option<SwapChoice>,
+    /// How long a thread may finish nothing before that is a violation
+    #[arg(long, global = true, hide = true, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
+    pub(crate) hang_after: Duration,
     /// Folder with traces that are not part of the program: run and replay play all of them, and replay looks for its files there, too
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) traces: Option<PathBuf>,
@@ -100,6 +163,106 @@ pub(crate) struct Churn {
     /// With --mixed, random events of all threads together, such as 500K or 10M
     #[arg(long, value_name = "NUMBER", default_value = "1M", requires = "mixed", value_parser = parse_count)]
     pub(crate) ops: u64,
+}
+
+/// What is touched, and how: options of `overcommit` and `faults`.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Load")]
+pub(crate) struct Load {
+    /// Order of the folios, 0 (4 KiB) to 10 (4 MiB)
+    #[arg(long, value_name = "ORDER", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=10))]
+    pub(crate) order: u8,
+    /// Folios of several orders instead: three in four are single pages, the others up to order 4
+    #[arg(long, value_name = "mixed", value_enum, conflicts_with = "order")]
+    pub(crate) orders: Option<SeveralOrders>,
+    /// Which folio is touched next
+    #[arg(long, value_name = "NAME", value_enum, default_value = "zipf")]
+    pub(crate) pattern: Pattern,
+    /// How uneven zipf is, above 0 and below 1
+    #[arg(long, value_name = "THETA", default_value_t = 0.99, value_parser = parse_theta)]
+    pub(crate) theta: f64,
+    /// Of the touches, those that write, in percent
+    #[arg(long, value_name = "PERCENT", default_value_t = 20, value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub(crate) write_share: u8,
+    /// Of the touches, those that free the folio and allocate another, in percent
+    #[arg(long, value_name = "PERCENT", default_value_t = 5, value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub(crate) churn_share: u8,
+    /// Does something wrong on purpose, to see that it is found
+    #[arg(long, hide = true, value_enum)]
+    pub(crate) plant: Option<Plant>,
+}
+
+/// What `--orders` can say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum SeveralOrders {
+    /// Orders 0 to 4.
+    Mixed,
+}
+
+/// Options of `overcommit`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Overcommit {
+    /// Size of the working set as a multiple of the pool's memory, 0.1 to 64
+    #[arg(long, value_name = "NUMBER", default_value_t = 2.0, value_parser = parse_factor)]
+    pub(crate) factor: f64,
+    #[command(flatten)]
+    pub(crate) load: Load,
+}
+
+/// Options of `faults`. Rates are "one call to the device in so many"; 0 is never.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Faults {
+    /// Size of the working set as a multiple of the pool's memory, 0.1 to 64
+    #[arg(long, value_name = "NUMBER", default_value_t = 4.0, value_parser = parse_factor)]
+    pub(crate) factor: f64,
+    /// One call in so many fails: for good, for now, or with half of the bytes written; 0 is never
+    #[arg(long, value_name = "CALLS", default_value = "10K", value_parser = parse_count)]
+    pub(crate) error_rate: u64,
+    /// One call in so many stalls for --stall-time; 0 is never
+    #[arg(long, value_name = "CALLS", default_value = "10K", value_parser = parse_count)]
+    pub(crate) stall: u64,
+    /// How long a stalled call takes
+    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = parse_duration)]
+    pub(crate) stall_time: Duration,
+    /// One read in so many brings a changed byte and no error; 0 is never
+    #[arg(long, value_name = "CALLS", default_value = "10K", value_parser = parse_count)]
+    pub(crate) corrupt: u64,
+    /// One write in so many finds no room; 0 is never
+    #[arg(long, value_name = "CALLS", default_value = "10K", value_parser = parse_count)]
+    pub(crate) full: u64,
+    /// One write in so many is done by half, with an error or without; 0 is never
+    #[arg(long, value_name = "CALLS", default_value = "10K", value_parser = parse_count)]
+    pub(crate) torn: u64,
+    #[command(flatten)]
+    pub(crate) load: Load,
+}
+
+/// Options of `idle`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Idle {
+    /// Lock as many folios in memory as fit, and ask for memory in vain ten times a second
+    #[arg(long, conflicts_with = "dead_store")]
+    pub(crate) hopeless: bool,
+    /// Let the swap device stall for ever, and ask for memory in vain ten times a second
+    #[arg(long)]
+    pub(crate) dead_store: bool,
+    /// How long to wait before counting begins [default: 2s; with --hopeless or --dead-store 10s]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) settle: Option<Duration>,
+}
+
+fn parse_theta(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(theta) if theta > 0.0 && theta < 1.0 => Ok(theta),
+        _ => Err("write a number above 0 and below 1".to_owned()),
+    }
+}
+
+fn parse_factor(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(factor) if (0.1..=64.0).contains(&factor) => Ok(factor),
+        _ => Err("write a number from 0.1 to 64".to_owned()),
+    }
 }
 
 /// Parses the command line; on bad usage, one line goes to standard error.
@@ -186,6 +349,14 @@ mod tests {
             "churn --occupancy 100",
             "churn --order 9",
             "--duration 0s",
+            "--swap 12q",
+            "overcommit --factor 0",
+            "overcommit --theta 1",
+            "overcommit --order 11",
+            "overcommit --order 1 --orders mixed",
+            "faults --write-share 101",
+            "faults --error-rate often",
+            "idle --hopeless --dead-store",
         ] {
             assert!(parse(args).is_err(), "{args}");
         }

@@ -89,9 +89,7 @@ impl Held {
     /// Writes other contents.
     pub(crate) fn rewrite(&mut self, tag: Tag, depth: Depth) {
         (self.tag, self.first_page) = (tag, 0);
-        for (page, bytes) in (0..).zip(self.pages.chunks_exact_mut(PAGE_SIZE)) {
-            fill_page(bytes, tag.page(page), depth);
-        }
+        fill_bytes(&mut self.pages, tag, depth);
     }
 
     /// Pages in the block.
@@ -149,6 +147,52 @@ impl Held {
     }
 }
 
+/// Writes the contents named `tag` into the bytes of a folio.
+pub(crate) fn fill_bytes(bytes: &mut [u8], tag: Tag, depth: Depth) {
+    for (page, bytes) in (0..).zip(bytes.chunks_exact_mut(PAGE_SIZE)) {
+        fill_page(bytes, tag.page(page), depth);
+    }
+}
+
+/// A word of a folio that is not what was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Difference {
+    pub(crate) byte: usize,
+    pub(crate) expected: u64,
+    pub(crate) found: u64,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Difference {
+            byte,
+            expected,
+            found,
+        } = self;
+        write!(
+            f,
+            "byte {byte} holds {found:016x}, written was {expected:016x}"
+        )
+    }
+}
+
+/// Compares the bytes of a folio with the contents named `tag` and returns how many were compared.
+pub(crate) fn check_bytes(bytes: &[u8], tag: Tag, depth: Depth) -> Result<u64, Difference> {
+    let check = |(page, bytes): (u32, &[u8])| {
+        let start = tag.page(page);
+        let Some(n) = first_difference(bytes, start, depth) else {
+            return Ok(depth.bytes());
+        };
+        let (words, _) = bytes.as_chunks::<WORD>();
+        Err(Difference {
+            byte: page as usize * PAGE_SIZE + n * WORD,
+            expected: nth(start, n as u64),
+            found: u64::from_le_bytes(words[n]),
+        })
+    };
+    (0..).zip(bytes.chunks_exact(PAGE_SIZE)).map(check).sum()
+}
+
 /// Makes sure that a block arrived zeroed.
 pub(crate) fn check_zeroed(pages: &Pages) -> Result<u64, Mismatch> {
     // Compared by the page, so that the search for the word is left to the page that differs.
@@ -167,7 +211,7 @@ pub(crate) fn check_zeroed(pages: &Pages) -> Result<u64, Mismatch> {
 
 impl Depth {
     /// Bytes compared in a page.
-    fn bytes(self) -> u64 {
+    pub(crate) fn bytes(self) -> u64 {
         match self {
             Depth::Full => PAGE_SIZE as u64,
             Depth::Edges => 2 * WORD as u64,

@@ -13,6 +13,8 @@ use std::{
 use crossbeam::utils::CachePadded;
 use signal_hook::consts::SIGINT;
 
+use crate::posts::Posts;
+
 /// Events between two looks at the clock and the stop flag.
 pub(crate) const EVENTS_PER_LOOK: u64 = 1024;
 
@@ -25,15 +27,18 @@ pub(crate) struct Control {
     stop_ns: AtomicU64,
     /// Events played in this phase.
     played: CachePadded<AtomicU64>,
+    posts: Posts,
 }
 
 impl Control {
-    pub(crate) fn new() -> Control {
+    /// For `nr_workers` threads and the conductor.
+    pub(crate) fn new(nr_workers: usize) -> Control {
         Control {
             interrupted: Arc::new(AtomicBool::new(false)),
             start: Instant::now(),
             stop_ns: AtomicU64::new(u64::MAX),
             played: CachePadded::new(AtomicU64::new(0)),
+            posts: Posts::new(nr_workers),
         }
     }
 
@@ -66,6 +71,11 @@ impl Control {
             || self.start.elapsed().as_nanos() as u64 >= self.stop_ns.load(Relaxed)
     }
 
+    /// Where the threads stand.
+    pub(crate) fn posts(&self) -> &Posts {
+        &self.posts
+    }
+
     /// Whether somebody pressed Ctrl-C.
     pub(crate) fn is_interrupted(&self) -> bool {
         self.interrupted.load(Relaxed)
@@ -83,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_phase_ends_with_its_time() {
-        let control = Control::new();
+        let control = Control::new(1);
         assert!(!control.look(5));
         control.begin(Some(Duration::ZERO));
         assert!(control.look(7));

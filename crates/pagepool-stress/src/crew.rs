@@ -10,6 +10,7 @@ use std::{
     hint::black_box,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
     thread::{self, JoinHandle},
 };
 
@@ -17,6 +18,7 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::{
     player::{Played, Player, Stage},
+    posts::Place,
     progress::REFRESH,
 };
 
@@ -81,11 +83,15 @@ impl Crew {
         mut tick: impl FnMut(),
     ) -> (Vec<Played>, Vec<String>) {
         let busy = &self.workers[..players.len()];
-        for (worker, player) in busy.iter().zip(players.drain(..)) {
+        for (n, (worker, player)) in busy.iter().zip(players.drain(..)).enumerate() {
+            let stage = Stage {
+                worker: n,
+                ..stage.clone()
+            };
             worker.send(Task {
                 player,
                 order,
-                stage: stage.clone(),
+                stage,
             });
         }
         let (mut endings, mut panics) = (Vec::new(), Vec::new());
@@ -160,8 +166,10 @@ fn carry_out(task: Task) -> Done {
         order,
         stage,
     } = task;
+    let (posts, worker) = (Arc::clone(&stage.control), stage.worker);
+    posts.posts().stand(worker, Place::Playing);
     // The player is dropped if it panics, so nobody sees it half-changed.
-    catch_unwind(AssertUnwindSafe(move || {
+    let done = catch_unwind(AssertUnwindSafe(move || {
         let played = match order {
             Order::Play(events) => player.play(&stage, events),
             Order::Release => {
@@ -175,7 +183,9 @@ fn carry_out(task: Task) -> Done {
         };
         (player, played)
     }))
-    .map_err(|panic| format!("panic: {}", message(panic.as_ref())))
+    .map_err(|panic| format!("panic: {}", message(panic.as_ref())));
+    posts.posts().stand(worker, Place::Resting);
+    done
 }
 
 fn message(panic: &(dyn Any + Send)) -> &str {

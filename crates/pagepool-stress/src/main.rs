@@ -15,18 +15,22 @@
 )]
 
 mod cli; // the command line
-mod commands; // run, replay, churn
+mod commands; // run, replay, churn, overcommit, faults, idle
 mod content; // what is written into blocks
 mod control; // when to stop
 mod crew; // the threads
 mod phase; // one pool and its load
+mod pattern; // which folio is touched next
 mod player; // loads
+mod posts; // where threads stand, and the watchdog
 mod progress; // the line on the terminal
 mod rehearsal;
 mod report; // text and JSON
 mod rng; // random numbers
 mod rss; // resident memory
+mod swapping; // what pools swap to
 mod tally; // counts
+mod threads; // what the pool's own threads do
 mod trace; // readers of traces
 mod units; // numbers as people write them
 

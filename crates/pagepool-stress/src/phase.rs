@@ -11,21 +11,31 @@
 
 use std::{
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
-use pagepool::{BuildError, PAGE_SIZE, PagePool, Stats};
+use pagepool::{BuildError, DaemonState, PAGE_SIZE, PagePool, Stats};
+use serde::Serialize;
 
 use crate::{
     control::Control,
     crew::{Crew, Order, Seat},
     player::{Played, Stage},
+    posts::{Place, Watchdog},
     progress::{Goal, Progress},
     rehearsal::rehearse,
     rss::Rss,
+    swapping::SwapPlan,
     tally::{Tally, Violations},
     units::wide,
 };
+
+/// Whether pools run their daemons.
+const DAEMONS: bool = true;
+
+/// How long writes may be on their way after all folios are gone.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Pages in a pageblock of a pool of full size.
 const PAGEBLOCK_PAGES: u64 = 512;
@@ -37,6 +47,11 @@ const HEADROOM_PERCENT: u64 = 15;
 pub(crate) fn size_for_peak(peak_pages: u64) -> usize {
     let pages = (peak_pages * (100 + HEADROOM_PERCENT)).div_ceil(100);
     pages.next_multiple_of(PAGEBLOCK_PAGES) as usize * PAGE_SIZE
+}
+
+/// Bytes that a pool manages that can hold half of `peak_pages`, in whole pageblocks.
+pub(crate) fn size_for_half(peak_pages: u64) -> usize {
+    (peak_pages / 2).next_multiple_of(PAGEBLOCK_PAGES) as usize * PAGE_SIZE
 }
 
 /// How large a pool is.
@@ -66,6 +81,8 @@ pub(crate) enum Length {
     Within(Duration),
     /// Rounds until the time is up, the last one cut short.
     For(Duration),
+    /// One round without an end, cut short when the time is up, which begins after the first epoch.
+    After(Duration),
 }
 
 /// What a phase is.
@@ -75,6 +92,10 @@ pub(crate) struct Plan {
     pub(crate) size: Size,
     pub(crate) nodes: usize,
     pub(crate) movable: Movable,
+    /// What the pool swaps to, if to anything.
+    pub(crate) swap: Option<SwapPlan>,
+    /// How long a request or an access waits that does not say otherwise; none is the pool's default.
+    pub(crate) patience: Option<Duration>,
     /// Events that each player plays between two verifications.
     pub(crate) epoch: u64,
     /// Events of all players in a round, to show progress.
@@ -94,9 +115,45 @@ pub(crate) struct Outcome {
     pub(crate) tally: Tally,
     /// The pool when the last round was played and everything was still held.
     pub(crate) held: Stats,
+    /// The swap areas at the same time, together.
+    pub(crate) swap: Option<SwapFigures>,
     pub(crate) slowpath_entries: u64,
     pub(crate) trimmed_bytes: u64,
     pub(crate) rss: Option<RssFigures>,
+}
+
+/// The pool's swap areas, added up.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct SwapFigures {
+    pub(crate) total_pages: u64,
+    pub(crate) used_pages: u64,
+    pub(crate) pages_read: u64,
+    pub(crate) pages_written: u64,
+    /// Reads and writes that failed for good.
+    pub(crate) errors: u64,
+    /// Pages whose checksums did not match.
+    pub(crate) corrupt: u64,
+    /// Times that somebody gave up waiting.
+    pub(crate) stalls: u64,
+}
+
+impl SwapFigures {
+    fn of(pool: &PagePool) -> Option<SwapFigures> {
+        let areas = pool.swap_areas();
+        if areas.is_empty() {
+            return None;
+        }
+        let add = |sum: SwapFigures, area: &pagepool::SwapAreaStats| SwapFigures {
+            total_pages: sum.total_pages + wide(area.total_pages),
+            used_pages: sum.used_pages + wide(area.used_pages),
+            pages_read: sum.pages_read + area.pages_read,
+            pages_written: sum.pages_written + area.pages_written,
+            errors: sum.errors + area.errors,
+            corrupt: sum.corrupt + area.corrupt,
+            stalls: sum.stalls + area.stalls,
+        };
+        Some(areas.iter().fold(SwapFigures::default(), add))
+    }
 }
 
 /// The process's resident memory around a phase, in bytes.
@@ -130,6 +187,9 @@ pub(crate) struct House {
     pub(crate) crew: Crew,
     pub(crate) control: Arc<Control>,
     pub(crate) rss: Option<Rss>,
+    /// Watches until the house is gone.
+    #[expect(dead_code, reason = "it works by being there")]
+    pub(crate) watchdog: Watchdog,
 }
 
 /// Plays a phase.
@@ -145,10 +205,12 @@ pub(crate) fn perform(
     );
     rehearse();
     let rss_start = house.rss.as_ref().map(Rss::mark);
-    let pool = build(plan)?;
+    let posts = house.control.posts();
+    let pool = posts.conduct(Place::Housekeeping, || build(plan))?;
     let stage = Stage {
         pool,
         control: Arc::clone(&house.control),
+        worker: 0,
     };
     let mut performance = Performance {
         house,
@@ -161,12 +223,25 @@ pub(crate) fn perform(
         played: Duration::ZERO,
         violations: Violations::default(),
     };
-    let held = performance.play_rounds(plan, watch);
-    Ok(performance.finish(plan, held, rss_start))
+    let (held, swap) = performance.play_rounds(plan, watch);
+    let pool = performance.stage.pool.clone();
+    let outcome = performance.finish(plan, held, swap, rss_start);
+    // The last handle: daemons and devices come to their ends.
+    posts.conduct(Place::Housekeeping, || drop(pool));
+    if let Some(swap) = &plan.swap {
+        swap.remove();
+    }
+    Ok(outcome)
 }
 
 fn build(plan: &Plan) -> Result<PagePool, BuildError> {
-    let builder = PagePool::builder().nodes(plan.nodes);
+    let mut builder = PagePool::builder().nodes(plan.nodes).daemons(DAEMONS);
+    if let Some(patience) = plan.patience {
+        builder = builder.deadline(patience);
+    }
+    if let Some(swap) = &plan.swap {
+        builder = builder.swap(swap.open()?);
+    }
     let builder = match plan.size {
         Size::Managed(bytes) => builder.managed(bytes),
         Size::Budget(bytes) => builder.memory(bytes),
@@ -181,13 +256,13 @@ impl Plan {
     fn goal(&self) -> Goal {
         match self.length {
             Length::Once | Length::Within(_) => Goal::Events(self.events),
-            Length::For(time) => Goal::Time(time),
+            Length::For(time) | Length::After(time) => Goal::Time(time),
         }
     }
 
     fn limit(&self) -> Option<Duration> {
         match self.length {
-            Length::Once => None,
+            Length::Once | Length::After(_) => None,
             Length::Within(time) | Length::For(time) => Some(time),
         }
     }
@@ -208,22 +283,27 @@ struct Performance<'a> {
 
 impl Performance<'_> {
     /// Plays round after round and returns the pool's state at the end of the last one.
-    fn play_rounds(&mut self, plan: &Plan, watch: &mut dyn Watch) -> Stats {
+    fn play_rounds(
+        &mut self,
+        plan: &Plan,
+        watch: &mut dyn Watch,
+    ) -> (Stats, Option<SwapFigures>) {
         let control = Arc::clone(&self.stage.control);
         control.begin(plan.limit());
         loop {
             self.play_round(plan, watch);
             self.rounds += 1;
-            let is_last =
-                matches!(plan.length, Length::Once) || control.is_over() || self.players.is_empty();
+            let is_last = matches!(plan.length, Length::Once | Length::After(_))
+                || control.is_over()
+                || self.players.is_empty();
             let held = is_last.then(|| {
                 watch.held(&self.stage.pool, &mut self.violations);
-                self.stage.pool.stats()
+                (self.stage.pool.stats(), SwapFigures::of(&self.stage.pool))
             });
             self.order(Order::Release);
             self.verify_pool();
             match held {
-                Some(stats) => return stats,
+                Some(figures) => return figures,
                 None => self.order(Order::Rewind),
             };
         }
@@ -235,6 +315,9 @@ impl Performance<'_> {
             self.verify_pool();
             watch.epoch(&self.stage.pool, self.epochs);
             self.epochs += 1;
+            if let (Length::After(time), 1) = (plan.length, self.epochs) {
+                self.stage.control.begin(Some(time));
+            }
             let is_stopped = endings.contains(&Played::Stopped);
             if is_stopped || !endings.contains(&Played::Paused) {
                 return;
@@ -260,18 +343,41 @@ impl Performance<'_> {
     }
 
     fn verify_pool(&mut self) {
-        if let Err(violation) = self.stage.pool.verify() {
+        let posts = self.stage.control.posts();
+        let verified = posts.conduct(Place::Verifying, || self.stage.pool.verify());
+        if let Err(violation) = verified {
             self.violations.add(violation);
+        }
+        for node in &self.stage.pool.stats().nodes {
+            let daemons = [("kswapd", node.kswapd), ("kcompactd", node.kcompactd)];
+            for (name, _) in daemons.iter().filter(|(_, state)| *state == DaemonState::Dead) {
+                self.violations.add(format_args!("{name}{} has died", node.id.get()));
+            }
         }
     }
 
     /// Gives all memory back and makes sure that it is back.
-    fn finish(mut self, plan: &Plan, held: Stats, rss_start: Option<u64>) -> Outcome {
+    fn finish(
+        mut self,
+        plan: &Plan,
+        held: Stats,
+        swap: Option<SwapFigures>,
+        rss_start: Option<u64>,
+    ) -> Outcome {
         let pool = self.stage.pool.clone();
-        pool.drain();
+        let control = Arc::clone(&self.stage.control);
+        control.posts().conduct(Place::Housekeeping, || {
+            drain(&pool, DRAIN_PATIENCE);
+        });
         let trimmed_bytes = wide(pool.trim());
         self.verify_pool();
         let stats = pool.stats();
+        if stats.swap_free_pages != stats.swap_total_pages {
+            self.violations.add(format_args!(
+                "lost swap: {} of {} pages of swap are free after everything was freed",
+                stats.swap_free_pages, stats.swap_total_pages
+            ));
+        }
         if stats.free_pages != stats.managed_pages {
             self.violations.add(format_args!(
                 "lost pages: {} of {} are free after everything was freed",
@@ -295,6 +401,7 @@ impl Performance<'_> {
             played: self.played,
             tally,
             held,
+            swap,
             slowpath_entries: stats.slowpath_entries,
             trimmed_bytes,
             rss,
@@ -311,6 +418,21 @@ impl Performance<'_> {
             end,
             samples,
         })
+    }
+}
+
+/// Empties the caches, and waits for the memory that writes on their way still hold.
+fn drain(pool: &PagePool, patience: Duration) {
+    let begin = Instant::now();
+    loop {
+        pool.drain();
+        let stats = pool.stats();
+        let is_free = stats.free_pages == stats.managed_pages
+            && stats.swap_free_pages == stats.swap_total_pages;
+        if is_free || begin.elapsed() >= patience {
+            return;
+        }
+        thread::sleep(Duration::from_millis(5));
     }
 }
 

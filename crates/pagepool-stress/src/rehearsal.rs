@@ -6,10 +6,13 @@
 
 use std::time::Duration;
 
-use pagepool::{Gfp, NodeId, NodeMask, Order, PagePool, Pages};
+use pagepool::{Gfp, NodeId, NodeMask, Order, PAGE_SIZE, PagePool, Pages, SwapFile};
 
 /// Bytes of the pool that is rehearsed on: enough for every order on each node.
 const MEMORY: usize = 32 << 20;
+
+/// Bytes of the pool in which swapping is rehearsed.
+const SWAPPED: usize = 2 << 20;
 
 /// Builds a pool, uses all of it in every way that a load may, and gives it up. What goes wrong here
 /// goes wrong again where it is counted, so nothing is reported.
@@ -46,6 +49,27 @@ pub(crate) fn rehearse() {
     drop(even);
     pool.trim();
     let _ = pool.verify();
+    drop(pool);
+    rehearse_swapping();
+}
+
+/// Fills a small pool twice over with folios, and reads them back.
+fn rehearse_swapping() {
+    let Ok(swap) = SwapFile::temporary(4 * SWAPPED as u64) else {
+        return;
+    };
+    let Ok(pool) = PagePool::builder().managed(SWAPPED).swap(swap).build() else {
+        return;
+    };
+    let folio = |_| pool.alloc_folio(PAGE_SIZE, Gfp::USER_MOVABLE).ok();
+    let mut folios: Vec<_> = (0..2 * SWAPPED / PAGE_SIZE).filter_map(folio).collect();
+    for folio in &mut folios {
+        let _ = folio.write().map(|mut bytes| bytes[0] = 1);
+    }
+    for folio in &folios {
+        let _ = folio.read().map(|bytes| bytes[0]);
+    }
+    let _ = format!("{:?}", (pool.verify(), pool.stats(), pool.swap_areas()));
 }
 
 fn request(pool: &PagePool, order: Order, gfp: Gfp) -> Option<Pages> {

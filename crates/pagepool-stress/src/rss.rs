@@ -1,4 +1,5 @@
-//! The memory that the process really uses, sampled a thousand times a second.
+//! The memory that the process really uses, sampled a thousand times a second; and how far the zones of
+//! a pool under pressure stand above their high marks.
 //!
 //! The figure is `resident` of `/proc/self/statm`. Where there is no such file, every figure is
 //! `None` and the report says so.
@@ -12,12 +13,16 @@ use std::{
     io,
     os::unix::fs::FileExt,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
+
+use pagepool::PagePool;
+
+use crate::units::wide;
 
 const PERIOD: Duration = Duration::from_millis(1);
 const STACK: usize = 64 << 10;
@@ -36,6 +41,45 @@ struct Shared {
     max: AtomicU64,
     samples: AtomicU64,
     stop: AtomicBool,
+    /// The pool whose zones are watched, if any.
+    watched: Mutex<Option<PagePool>>,
+    excess: Mutex<Excess>,
+}
+
+/// How far free memory stood above a high mark, at most.
+///
+/// A zone counts from when it is first seen below its high mark: what was free before pressure began
+/// was not reclaimed by anybody.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Excess {
+    /// Pages above the high mark of the zone that was furthest above it.
+    pub(crate) pages: u64,
+    /// That as a share of the zone, in percent.
+    pub(crate) percent: f64,
+    /// Looks at the zones.
+    pub(crate) samples: u64,
+    /// Zones, by node and number, that were seen below their high marks.
+    under_pressure: Vec<bool>,
+}
+
+impl Excess {
+    fn look(&mut self, pool: &PagePool) {
+        let stats = pool.stats();
+        self.samples += 1;
+        let zones = stats.nodes.iter().flat_map(|node| &node.zones);
+        for (n, zone) in zones.enumerate() {
+            if self.under_pressure.len() <= n {
+                self.under_pressure.push(false);
+            }
+            self.under_pressure[n] |= zone.free < zone.high;
+            if self.under_pressure[n] {
+                let pages = zone.free.saturating_sub(zone.high);
+                self.pages = self.pages.max(wide(pages));
+                let percent = pages as f64 * 100.0 / zone.managed.max(1) as f64;
+                self.percent = self.percent.max(percent);
+            }
+        }
+    }
 }
 
 impl Rss {
@@ -69,6 +113,21 @@ impl Rss {
         now
     }
 
+    /// Begins to watch the zones of `pool`.
+    pub(crate) fn watch(&self, pool: &PagePool) {
+        *lock(&self.shared.excess) = Excess {
+            under_pressure: Vec::with_capacity(64),
+            ..Excess::default()
+        };
+        *lock(&self.shared.watched) = Some(pool.clone());
+    }
+
+    /// Ends that, and returns what was seen; nothing if no pool was watched.
+    pub(crate) fn unwatch(&self) -> Option<Excess> {
+        lock(&self.shared.watched).take()?;
+        Some(lock(&self.shared.excess).clone())
+    }
+
     /// The largest sample since the mark, and how many there were.
     pub(crate) fn max(&self) -> (u64, u64) {
         let max = self.shared.max.load(Relaxed).max(self.now());
@@ -86,12 +145,20 @@ impl Drop for Rss {
     }
 }
 
+/// Nobody panics with one of these locks held.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn sample(statm: &Statm, shared: &Shared) {
     let mut next = Instant::now();
     while !shared.stop.load(Relaxed) {
         if let Ok(resident) = statm.resident() {
             shared.max.fetch_max(resident, Relaxed);
             shared.samples.fetch_add(1, Relaxed);
+        }
+        if let Some(pool) = &*lock(&shared.watched) {
+            lock(&shared.excess).look(pool);
         }
         next += PERIOD;
         match next.checked_duration_since(Instant::now()) {

@@ -4,7 +4,7 @@
 use std::{fmt, time::Instant};
 
 use hdrhistogram::Histogram;
-use pagepool::AllocError;
+use pagepool::{AccessError, AllocError};
 
 /// Nanoseconds beyond which a latency is recorded as this one: a minute.
 const MAX_LATENCY_NS: u64 = 60_000_000_000;
@@ -28,9 +28,14 @@ impl Violations {
         }
     }
 
+    /// Adds a line that says more about the last violation.
+    pub(crate) fn note(&mut self, line: &str) {
+        self.messages.push(line.to_owned());
+    }
+
     pub(crate) fn merge(&mut self, other: &Violations) {
         self.count += other.count;
-        let room = MAX_MESSAGES - self.messages.len();
+        let room = MAX_MESSAGES.saturating_sub(self.messages.len());
         self.messages
             .extend(other.messages.iter().take(room).cloned());
     }
@@ -57,14 +62,24 @@ pub(crate) struct Tally {
     pub(crate) nr_hits: u64,
     pub(crate) nr_misses: u64,
     pub(crate) nr_evictions: u64,
+    /// Accesses to folios.
+    pub(crate) nr_touches: u64,
+    /// Of these, those that found the folio away.
+    pub(crate) nr_away: u64,
+    /// Folios whose contents were given up after a typed error, and made anew.
+    pub(crate) nr_remade: u64,
     /// Bytes compared with what was written.
     pub(crate) verified_bytes: u64,
     pub(crate) refusals: Vec<Refusals>,
+    /// Accesses that ended in an error, by cause.
+    pub(crate) access_errors: Vec<Refusals>,
     pub(crate) violations: Violations,
     /// Latency of the pool's allocation call, zeroing not included.
     pub(crate) alloc_ns: Histogram<u64>,
     /// Latency of the pool's free call.
     pub(crate) free_ns: Histogram<u64>,
+    /// Latency of accesses that found the folio away, the time until its bytes were there.
+    pub(crate) fault_ns: Histogram<u64>,
 }
 
 impl Tally {
@@ -78,11 +93,16 @@ impl Tally {
             nr_hits: 0,
             nr_misses: 0,
             nr_evictions: 0,
+            nr_touches: 0,
+            nr_away: 0,
+            nr_remade: 0,
             verified_bytes: 0,
             refusals: Vec::with_capacity(16),
+            access_errors: Vec::with_capacity(16),
             violations: Violations::default(),
             alloc_ns: latencies(),
             free_ns: latencies(),
+            fault_ns: latencies(),
         }
     }
 
@@ -100,6 +120,12 @@ impl Tally {
         add_refusals(&mut self.refusals, error.cause(), error.remedy(), 1);
     }
 
+    /// Counts an access that ended in an error.
+    #[cold]
+    pub(crate) fn access_failed(&mut self, error: AccessError) {
+        add_refusals(&mut self.access_errors, error.cause(), error.remedy(), 1);
+    }
+
     /// Adds the counts of `other`.
     pub(crate) fn merge(&mut self, other: &Tally) {
         self.ops += other.ops;
@@ -110,21 +136,21 @@ impl Tally {
         self.nr_hits += other.nr_hits;
         self.nr_misses += other.nr_misses;
         self.nr_evictions += other.nr_evictions;
+        self.nr_touches += other.nr_touches;
+        self.nr_away += other.nr_away;
+        self.nr_remade += other.nr_remade;
         self.verified_bytes += other.verified_bytes;
-        for refusals in &other.refusals {
-            add_refusals(
-                &mut self.refusals,
-                refusals.cause,
-                refusals.remedy,
-                refusals.count,
-            );
-        }
+        merge_refusals(&mut self.refusals, &other.refusals);
+        merge_refusals(&mut self.access_errors, &other.access_errors);
         self.violations.merge(&other.violations);
         self.alloc_ns
             .add(&other.alloc_ns)
             .expect("both have the same bounds");
         self.free_ns
             .add(&other.free_ns)
+            .expect("both have the same bounds");
+        self.fault_ns
+            .add(&other.fault_ns)
             .expect("both have the same bounds");
     }
 }
@@ -133,6 +159,12 @@ impl Tally {
 #[inline]
 pub(crate) fn record(latencies: &mut Histogram<u64>, begin: Instant) {
     latencies.saturating_record(begin.elapsed().as_nanos() as u64);
+}
+
+fn merge_refusals(all: &mut Vec<Refusals>, others: &[Refusals]) {
+    for other in others {
+        add_refusals(all, other.cause, other.remedy, other.count);
+    }
 }
 
 fn add_refusals(all: &mut Vec<Refusals>, cause: &'static str, remedy: &'static str, count: u64) {

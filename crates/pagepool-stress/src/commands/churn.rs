@@ -3,7 +3,7 @@
 
 use pagepool::{Order, PAGE_SIZE, PagePool, Stats};
 
-use super::{Act, BadInput, play_all, report, set_up};
+use super::{Act, BadInput, Errand, play_all, report, set_up};
 use crate::{
     cli::{Churn, Common},
     crew::Seat,
@@ -31,14 +31,14 @@ const GOAL: f64 = 0.9;
 const MIXED_EPOCHS: u64 = 32;
 
 /// Plays the load that the options say.
-pub(crate) fn perform(common: &Common, options: &Churn, seed: u64) -> Result<Report, BadInput> {
+pub(crate) fn perform(common: &Common, options: &Churn, errand: &Errand) -> Result<Report, BadInput> {
     match options.mixed {
-        true => perform_mixed(common, options, seed),
-        false => perform_generations(common, options, seed),
+        true => perform_mixed(common, options, errand),
+        false => perform_generations(common, options, errand),
     }
 }
 
-fn perform_generations(common: &Common, options: &Churn, seed: u64) -> Result<Report, BadInput> {
+fn perform_generations(common: &Common, options: &Churn, errand: &Errand) -> Result<Report, BadInput> {
     let threads = common.threads_or(1);
     let load = load(common, options, threads);
     let plan = Plan {
@@ -46,15 +46,17 @@ fn perform_generations(common: &Common, options: &Churn, seed: u64) -> Result<Re
         size: common.size_or(MANAGED),
         nodes: common.nodes,
         movable: Movable::None,
+        swap: None,
+        patience: None,
         // A call to play is a generation, whatever the number of events.
         epoch: 1,
         events: expected_events(&load, threads),
         length: common.duration.map_or(Length::Once, Length::Within),
     };
-    let player = |n| Box::new(ChurnPlayer::new(load, nth(seed, n))) as Seat;
+    let player = |n| Box::new(ChurnPlayer::new(load, nth(errand.seed, n))) as Seat;
     let players = (0..threads as u64).map(player).collect();
     let mut watch = Generations::new();
-    let house = set_up(threads)?;
+    let house = set_up(threads, errand)?;
     let outcome = phase::perform(&plan, &house, players, &mut watch)?;
     let facts = Facts {
         load: format!(
@@ -69,7 +71,7 @@ fn perform_generations(common: &Common, options: &Churn, seed: u64) -> Result<Re
         ],
         ..Facts::default()
     };
-    let mut report = report("churn", seed, &house, &[(facts, outcome)]);
+    let mut report = report(errand, &house, &[(facts, outcome)]);
     report.churn = Some(watch.into_report());
     Ok(report)
 }
@@ -168,7 +170,7 @@ fn share(got: u64, ideal: u64) -> f64 {
     got as f64 / ideal.max(1) as f64
 }
 
-fn perform_mixed(common: &Common, options: &Churn, seed: u64) -> Result<Report, BadInput> {
+fn perform_mixed(common: &Common, options: &Churn, errand: &Errand) -> Result<Report, BadInput> {
     let threads = common.threads_or(1);
     let managed = common.memory.unwrap_or(MANAGED);
     let events = options.ops.div_ceil(threads as u64);
@@ -178,13 +180,15 @@ fn perform_mixed(common: &Common, options: &Churn, seed: u64) -> Result<Report, 
         events,
     };
     let exchange = exchange(threads);
-    let player = |n| Box::new(MixedPlayer::new(load, exchange.clone(), nth(seed, n))) as Seat;
+    let player = |n| Box::new(MixedPlayer::new(load, exchange.clone(), nth(errand.seed, n))) as Seat;
     let act = Act {
         plan: Plan {
             name: "mixed".to_owned(),
             size: common.size_or(MANAGED),
             nodes: common.nodes,
             movable: Movable::Default,
+            swap: None,
+            patience: None,
             epoch: events.div_ceil(MIXED_EPOCHS).max(1),
             events: events * threads as u64,
             length: common.length(),
@@ -203,7 +207,7 @@ fn perform_mixed(common: &Common, options: &Churn, seed: u64) -> Result<Report, 
         },
         players: (0..threads as u64).map(player).collect(),
     };
-    let house = set_up(threads)?;
+    let house = set_up(threads, errand)?;
     let played = play_all(vec![act], &house)?;
-    Ok(report("churn", seed, &house, &played))
+    Ok(report(errand, &house, &played))
 }

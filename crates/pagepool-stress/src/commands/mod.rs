@@ -2,10 +2,14 @@
 #![forbid(unsafe_code)]
 
 mod churn; // random load
+mod faults; // a device that fails
+mod idle; // what a pool does while nothing happens
+mod overcommit; // more folios than memory
+mod paging; // what overcommit, faults and idle share
 mod replay; // traces from files
 mod run; // the trace that is part of the program
 
-use std::{io, sync::Arc, thread};
+use std::{io, process, sync::Arc, thread, time::Duration};
 
 use pagepool::BuildError;
 
@@ -16,9 +20,11 @@ use crate::{
     crew::{Crew, Seat},
     phase::{self, House, Length, Movable, NoWatch, Outcome, Plan, Size},
     player::blocks::BlockPlayer,
+    posts::Watchdog,
     report::{Facts, Report, Sink},
     rng::any_seed,
     rss::Rss,
+    tally::Violations,
     trace::{TraceError, shipped},
 };
 
@@ -52,17 +58,57 @@ pub(crate) fn perform(cli: Cli) -> Result<Ending, BadInput> {
     let seed = cli.common.seed.unwrap_or_else(any_seed);
     sink.say(&format!("seed {seed}\n"));
     let common = cli.common;
-    let report = match cli.command.unwrap_or(Command::Run) {
-        Command::Run => run::perform(&common, seed)?,
-        Command::Replay(options) => replay::perform(&common, &options, seed)?,
-        Command::Churn(options) => churn::perform(&common, &options, seed)?,
+    let command = cli.command.unwrap_or(Command::Run);
+    let errand = Errand {
+        command: command.name(),
+        seed,
+        sink: Arc::new(sink),
+        hang_after: common.hang_after,
+    };
+    let report = match command {
+        Command::Run => run::perform(&common, &errand)?,
+        Command::Replay(options) => replay::perform(&common, &options, &errand)?,
+        Command::Churn(options) => churn::perform(&common, &options, &errand)?,
+        Command::Overcommit(options) => overcommit::perform(&common, &options, &errand)?,
+        Command::Faults(options) => faults::perform(&common, &options, &errand)?,
+        Command::Idle(options) => idle::perform(&common, &options, &errand)?,
     };
     let ending = match report.violations {
         0 => Ending::Verified,
         _ => Ending::Violated,
     };
-    sink.deliver(&report).map_err(BadInput::Usage)?;
+    errand.sink.deliver(&report).map_err(BadInput::Usage)?;
     Ok(ending)
+}
+
+/// What all commands are given beside their options.
+pub(crate) struct Errand {
+    command: &'static str,
+    seed: u64,
+    sink: Arc<Sink>,
+    /// How long a thread may go without finishing anything.
+    hang_after: Duration,
+}
+
+impl Errand {
+    /// What the watchdog does: reports who stands where, and ends the process, since threads that hang
+    /// cannot be ended otherwise.
+    fn alarm(&self) -> impl FnOnce(Vec<String>) + Send + 'static {
+        let (sink, command, seed) = (Arc::clone(&self.sink), self.command, self.seed);
+        let limit = self.hang_after;
+        move |lines| {
+            let mut violations = Violations::default();
+            violations.add(format_args!(
+                "hang: a thread has finished nothing for {limit:?}"
+            ));
+            lines.iter().for_each(|line| violations.note(line));
+            let mut report = Report::new(command, seed, false);
+            report.add_violations(&violations);
+            // If it cannot be written, the exit status still says it.
+            let _ = sink.deliver(&report);
+            process::exit(1);
+        }
+    }
 }
 
 impl Common {
@@ -98,12 +144,14 @@ struct Act {
 ///
 /// The rehearsal makes resident what any run needs once: code, stacks, buffers of the system's
 /// allocator. Otherwise they would count as the first pool's.
-fn set_up(threads: usize) -> Result<House, BadInput> {
-    let control = Control::new();
+fn set_up(threads: usize, errand: &Errand) -> Result<House, BadInput> {
+    let control = Control::new(threads);
     control.heed_ctrl_c()?;
+    let control = Arc::new(control);
     let house = House {
         crew: Crew::start(threads)?,
-        control: Arc::new(control),
+        watchdog: Watchdog::start(Arc::clone(&control), errand.hang_after, errand.alarm())?,
+        control,
         rss: Rss::start(),
     };
     let trace = Arc::new(shipped::rehearsal()?);
@@ -113,6 +161,8 @@ fn set_up(threads: usize) -> Result<House, BadInput> {
         size: Size::Managed(phase::size_for_peak(trace.peak_pages * threads as u64)),
         nodes: 1,
         movable: Movable::None,
+        swap: None,
+        patience: None,
         epoch: 8,
         events: 0,
         length: Length::Once,
@@ -143,8 +193,8 @@ fn play_all(acts: Vec<Act>, house: &House) -> Result<Vec<(Facts, Outcome)>, BadI
 }
 
 /// Gathers the report.
-fn report(command: &'static str, seed: u64, house: &House, played: &[(Facts, Outcome)]) -> Report {
-    let mut report = Report::new(command, seed, house.control.is_interrupted());
+fn report(errand: &Errand, house: &House, played: &[(Facts, Outcome)]) -> Report {
+    let mut report = Report::new(errand.command, errand.seed, house.control.is_interrupted());
     report.add_phases(played);
     report
 }

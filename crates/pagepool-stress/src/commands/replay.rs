@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Act, BadInput, play_all, report, set_up};
+use super::{Act, BadInput, Errand, play_all, report, set_up};
 use crate::{
     cli::{Common, Replay},
     content::Depth,
@@ -30,7 +30,7 @@ use crate::{
 const EPOCH: u64 = 100_000;
 
 /// Plays every trace.
-pub(crate) fn perform(common: &Common, options: &Replay, seed: u64) -> Result<Report, BadInput> {
+pub(crate) fn perform(common: &Common, options: &Replay, errand: &Errand) -> Result<Report, BadInput> {
     let threads = common.threads_or(1);
     let paths = paths(common, &options.files)?;
     // All traces are read before anything is played: a bad one is known at once, and none of
@@ -38,13 +38,13 @@ pub(crate) fn perform(common: &Common, options: &Replay, seed: u64) -> Result<Re
     let mut acts = Vec::with_capacity(paths.len());
     for (n, path) in (0..).zip(&paths) {
         let trace = trace::open(path, options.format)?;
-        let mut act = act(common, trace, options.cache, threads, nth(seed, n));
+        let mut act = act(common, trace, options.cache, threads, nth(errand.seed, n));
         act.facts.kernel = kernel_beside(path)?.as_ref().map(Into::into);
         acts.push(act);
     }
-    let house = set_up(threads)?;
+    let house = set_up(threads, errand)?;
     let played = play_all(acts, &house)?;
-    Ok(report("replay", seed, &house, &played))
+    Ok(report(errand, &house, &played))
 }
 
 /// The files that the user names, looked for in `--traces`, too; or all files there.
@@ -189,6 +189,8 @@ fn plan(common: &Common, name: &str, peak_pages: u64, events: u64) -> Plan {
         size: common.size_or(size_for_peak(peak_pages)),
         nodes: common.nodes,
         movable: Movable::None,
+        swap: None,
+        patience: None,
         epoch: EPOCH,
         events,
         length: common.length(),

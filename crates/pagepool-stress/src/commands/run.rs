@@ -1,61 +1,73 @@
-//! `run`: the page allocations of a real kernel, first with every byte verified, then fast.
+//! `run`: the page allocations of a real kernel in half of the memory that they need, with swap; first with
+//! every byte verified, then fast.
 #![forbid(unsafe_code)]
 
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Act, BadInput, nr_cpus, play_all,
-    replay::{self, block_act},
-    report, set_up,
+    Act, BadInput, Errand, nr_cpus, play_all, replay, report, set_up,
 };
 use crate::{
     cli::Common,
     content::Depth,
-    phase::Length,
+    crew::Seat,
+    phase::{Length, Movable, Plan, size_for_half},
+    player::machine::{MachinePlayer, Script},
     report::{Facts, Report},
     rng::nth,
-    trace::{Trace, blocks::BlockTrace, shipped},
+    swapping::SwapPlan,
+    trace::{Trace, shipped},
     units::{CacheSize, grouped, human_bytes},
 };
 
 /// How long copies of the trace are played at full speed unless the user says.
 const DURATION: Duration = Duration::from_secs(15);
 
+/// How long a request or an access waits.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Events that a player plays between two verifications of the pool.
+const EPOCH: u64 = 100_000;
+
 /// What a cache may hold of a trace of references that `--traces` adds.
 const CACHE: CacheSize = CacheSize::Percent(10.0);
 
 /// Plays both phases, and one for each trace of `--traces`.
-pub(crate) fn perform(common: &Common, seed: u64) -> Result<Report, BadInput> {
+pub(crate) fn perform(common: &Common, errand: &Errand) -> Result<Report, BadInput> {
+    let seed = errand.seed;
     let threads = common.threads_or(nr_cpus());
-    let trace = Arc::new(shipped::guest_a()?);
+    let script = Arc::new(Script::new(shipped::guest_a()?, shipped::sqlite_pages()?));
     let mut acts = vec![
-        pass(common, &trace, seed)?,
-        full_speed(common, &trace, threads, nth(seed, 1)),
+        pass(common, &script, seed)?,
+        full_speed(common, &script, threads, nth(seed, 1)),
     ];
     for (n, path) in (2..).zip(replay::files_in(common)?) {
         let trace = crate::trace::open(&path, None)?;
         acts.push(extra(common, trace, nth(seed, n)));
     }
-    let house = set_up(threads)?;
+    let house = set_up(threads, errand)?;
     let played = play_all(acts, &house)?;
-    Ok(report("run", seed, &house, &played))
+    Ok(report(errand, &house, &played))
 }
 
-fn pass(common: &Common, trace: &Arc<BlockTrace>, seed: u64) -> Result<Act, BadInput> {
-    let mut act = block_act(common, trace, Depth::Full, 1, seed);
+fn pass(common: &Common, script: &Arc<Script>, seed: u64) -> Result<Act, BadInput> {
+    let mut act = act(common, script, Depth::Full, 1, seed);
     act.plan.name = "pass".to_owned();
-    act.plan.length = Length::Once;
+    let trace = &script.blocks;
     act.facts = Facts {
         load: format!("{}, once, every byte filled and verified", trace.name),
         notes: vec![
             format!(
-                "{} allocations, {} of them of order 0; peak {} pages ({})",
+                "{} allocations, {} of them folios, the others raw pages; peak {} pages ({})",
                 grouped(trace.nr_allocs),
-                grouped(trace.nr_allocs_by_order[0]),
+                grouped(script.nr_folios()),
                 grouped(trace.peak_pages),
                 human_bytes(trace.peak_pages * pagepool::PAGE_SIZE as u64),
             ),
-            "raw pages cannot be moved, so the pool has no Movable zone".to_owned(),
+            format!(
+                "the pool has half of that; after each allocation one reference of {}",
+                script.references.name
+            ),
         ],
         kernel: Some((&shipped::guest_a_kernel()?).into()),
         ..Facts::default()
@@ -63,16 +75,39 @@ fn pass(common: &Common, trace: &Arc<BlockTrace>, seed: u64) -> Result<Act, BadI
     Ok(act)
 }
 
-fn full_speed(common: &Common, trace: &Arc<BlockTrace>, threads: usize, seed: u64) -> Act {
-    let mut act = block_act(common, trace, Depth::Edges, threads, seed);
+fn full_speed(common: &Common, script: &Arc<Script>, threads: usize, seed: u64) -> Act {
+    let mut act = act(common, script, Depth::Edges, threads, seed);
     act.plan.name = "full speed".to_owned();
     act.plan.length = Length::For(common.duration.unwrap_or(DURATION));
     act.facts = Facts {
-        load: format!("{}, {threads} copies at once in one pool", trace.name),
+        load: format!(
+            "{}, {threads} copies at once in one pool of half of their peaks",
+            script.blocks.name
+        ),
         notes: vec!["the first and last word of each page filled and verified".to_owned()],
         ..Facts::default()
     };
     act
+}
+
+fn act(common: &Common, script: &Arc<Script>, depth: Depth, copies: usize, seed: u64) -> Act {
+    let peak = script.blocks.peak_pages * copies as u64;
+    let player = |n| Box::new(MachinePlayer::new(Arc::clone(script), depth, nth(seed, n))) as Seat;
+    Act {
+        plan: Plan {
+            name: String::new(),
+            size: common.size_or(size_for_half(peak)),
+            nodes: common.nodes,
+            movable: Movable::None,
+            swap: Some(SwapPlan::for_pages(peak, common.swap.as_ref())),
+            patience: Some(PATIENCE),
+            epoch: EPOCH,
+            events: script.blocks.events.len() as u64 * copies as u64,
+            length: Length::Once,
+        },
+        facts: Facts::default(),
+        players: (0..copies as u64).map(player).collect(),
+    }
 }
 
 fn extra(common: &Common, trace: Trace, seed: u64) -> Act {

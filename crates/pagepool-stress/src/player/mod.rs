@@ -1,11 +1,14 @@
 //! Players: each plays a load against the pool on a thread of its own, and verifies it.
 #![forbid(unsafe_code)]
 
+mod access; // the bytes of folios, and what goes wrong on the way to them
 pub(crate) mod bag; // a bounded collection of held blocks
 pub(crate) mod blocks; // replays a trace of blocks
 pub(crate) mod cache; // replays a trace of references
 pub(crate) mod churn; // frees and allocates blocks of one order
+pub(crate) mod machine; // replays a kernel's blocks, the movable ones as folios
 pub(crate) mod mixed; // every kind of request at random
+pub(crate) mod paging; // touches more folios than there is memory
 
 use std::{
     sync::Arc,
@@ -17,6 +20,7 @@ use pagepool::{Gfp, Order, PagePool, Pages};
 use crate::{
     content::{Depth, Held, check_zeroed},
     control::Control,
+    posts::Place,
     tally::{Tally, record},
 };
 
@@ -25,6 +29,22 @@ use crate::{
 pub(crate) struct Stage {
     pub(crate) pool: PagePool,
     pub(crate) control: Arc<Control>,
+    /// The thread's number, whose post is `control`'s.
+    pub(crate) worker: usize,
+}
+
+impl Stage {
+    /// Says where the thread stands.
+    #[inline]
+    fn stand(&self, place: Place) {
+        self.control.posts().stand(self.worker, place);
+    }
+
+    /// Counts a step of the thread.
+    #[inline]
+    fn step(&self) {
+        self.control.posts().step(self.worker);
+    }
 }
 
 /// How playing ended.

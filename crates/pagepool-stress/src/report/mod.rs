@@ -12,7 +12,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub(crate) use model::{ChurnReport, Facts, Generation, Report};
+pub(crate) use model::{
+    ChurnReport, Facts, Generation, IdleReport, Injected, PagingReport, Report, WorkingSetFacts,
+};
 
 /// Where the report goes.
 #[derive(Debug)]
@@ -52,15 +54,15 @@ impl Sink {
     }
 
     /// Writes the report.
-    pub(crate) fn deliver(self, report: &Report) -> Result<(), String> {
+    pub(crate) fn deliver(&self, report: &Report) -> Result<(), String> {
         self.say(&text::write(report));
         let json = || serde_json::to_string_pretty(report).expect("a report has plain keys") + "\n";
-        match self.json {
+        match &self.json {
             None => Ok(()),
             Some(Json::Stdout) => io::stdout()
                 .write_all(json().as_bytes())
                 .map_err(|error| format!("--json -: {error}")),
-            Some(Json::File(path, mut file)) => file
+            Some(Json::File(path, file)) => (&mut &*file)
                 .write_all(json().as_bytes())
                 .map_err(|error| format!("--json {}: {error}", path.display())),
         }

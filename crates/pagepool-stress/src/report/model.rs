@@ -14,10 +14,11 @@ use pagepool::{NR_ORDERS, Order, Stats};
 use serde::Serialize;
 
 use crate::{
-    phase::Outcome,
+    phase::{Outcome, SwapFigures},
     tally::{Refusals, Tally, Violations},
+    threads::Account,
     trace::kernel::KernelState,
-    units::wide,
+    units::{grouped, wide},
 };
 
 /// The layout of the JSON object; rises when a field changes its meaning.
@@ -45,14 +46,149 @@ pub(crate) struct Report {
     pub(crate) rss_samples: Option<u64>,
     pub(crate) latency_ns: Latency,
     pub(crate) latency_free_ns: Latency,
+    pub(crate) latency_fault_ns: Latency,
     pub(crate) slowpath_entries: u64,
-    overreclaim_pages_max: u64,
+    pub(crate) overreclaim_pages_max: u64,
     pub(crate) vmstat: BTreeMap<&'static str, u64>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) failures: Vec<Failure>,
+    pub(crate) access_failures: Vec<Failure>,
     pub(crate) phases: Vec<Phase>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) churn: Option<ChurnReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) paging: Option<PagingReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) idle: Option<IdleReport>,
+}
+
+/// The folios that are touched, and how.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct WorkingSetFacts {
+    pub(crate) pattern: &'static str,
+    /// Size as a multiple of the pool's memory.
+    pub(crate) factor: f64,
+    pub(crate) folios: u64,
+    pub(crate) pages: u64,
+    pub(crate) write_share: f64,
+    pub(crate) churn_share: f64,
+}
+
+/// What happened while more folios were touched than there is memory; the fill is not included.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct PagingReport {
+    pub(crate) working_set: WorkingSetFacts,
+    pub(crate) seconds: f64,
+    pub(crate) touches: u64,
+    pub(crate) touches_per_s: f64,
+    /// Folios read back.
+    pub(crate) majfaults: u64,
+    /// Folios read back, per touch.
+    pub(crate) miss_ratio: f64,
+    /// Slow-path entries per folio that got memory.
+    pub(crate) slowpath_per_allocation: f64,
+    /// How far a zone's free memory stood above its high mark, at most.
+    pub(crate) overreclaim_pages_max: u64,
+    /// The same as a share of the zone, in percent.
+    pub(crate) overreclaim_percent_max: f64,
+    pub(crate) overreclaim_samples: u64,
+    /// What the device did wrong on purpose.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) injected: Vec<Injected>,
+}
+
+/// How often a fault was injected.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Injected {
+    pub(crate) fault: &'static str,
+    pub(crate) count: u64,
+}
+
+/// What the pool's threads did while nothing happened.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct IdleReport {
+    pub(crate) scene: &'static str,
+    pub(crate) settle_s: f64,
+    pub(crate) seconds: f64,
+    pub(crate) wakeups: u64,
+    pub(crate) cpu_ms: f64,
+    /// CPU time of all of them, as a share of one CPU.
+    pub(crate) cpu_share: f64,
+    pub(crate) threads: Vec<Account>,
+}
+
+/// Who made memory free, and what had to be read back.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Reclaim {
+    pub(crate) pgsteal_kswapd: u64,
+    pub(crate) pgsteal_direct: u64,
+    pub(crate) pgscan_kswapd: u64,
+    pub(crate) pgscan_direct: u64,
+    /// kswapd's part of what was reclaimed; none if nothing was.
+    pub(crate) kswapd_share: Option<f64>,
+    /// Times that kswapd set out to balance its node.
+    pub(crate) kswapd_runs: u64,
+    /// Times that a thread that allocates reclaimed for itself.
+    pub(crate) allocstall: u64,
+    pub(crate) pgfault: u64,
+    pub(crate) pgmajfault: u64,
+    pub(crate) pswpin: u64,
+    pub(crate) pswpout: u64,
+}
+
+impl Reclaim {
+    fn of(stats: &Stats) -> Reclaim {
+        let event = |name| stats.vmstat.get(name).unwrap_or(0);
+        let [kswapd, direct] = ["pgsteal_kswapd", "pgsteal_direct"].map(event);
+        let stalls = ["allocstall_dma", "allocstall_normal", "allocstall_movable"];
+        Reclaim {
+            pgsteal_kswapd: kswapd,
+            pgsteal_direct: direct,
+            pgscan_kswapd: event("pgscan_kswapd"),
+            pgscan_direct: event("pgscan_direct"),
+            kswapd_share: (kswapd + direct > 0).then(|| kswapd as f64 / (kswapd + direct) as f64),
+            kswapd_runs: event("pageoutrun"),
+            allocstall: stalls.map(event).iter().sum(),
+            pgfault: event("pgfault"),
+            pgmajfault: event("pgmajfault"),
+            pswpin: event("pswpin"),
+            pswpout: event("pswpout"),
+        }
+    }
+}
+
+impl WorkingSetFacts {
+    /// In one line.
+    pub(crate) fn describe(&self) -> String {
+        format!(
+            "{} folios of {} pages, {} x the pool; {}, {:.0} % written, {:.0} % replaced",
+            grouped(self.folios),
+            grouped(self.pages),
+            self.factor,
+            self.pattern,
+            self.write_share * 100.0,
+            self.churn_share * 100.0
+        )
+    }
+}
+
+impl PagingReport {
+    /// A report of nothing but the load.
+    pub(crate) fn unmeasured(working_set: WorkingSetFacts) -> PagingReport {
+        PagingReport {
+            working_set,
+            seconds: 0.0,
+            touches: 0,
+            touches_per_s: 0.0,
+            majfaults: 0,
+            miss_ratio: 0.0,
+            slowpath_per_allocation: 0.0,
+            overreclaim_pages_max: 0,
+            overreclaim_percent_max: 0.0,
+            overreclaim_samples: 0,
+            injected: Vec::new(),
+        }
+    }
 }
 
 /// Whether everything held.
@@ -92,10 +228,20 @@ pub(crate) struct Phase {
     pub(crate) rss_end: Option<u64>,
     pub(crate) latency_ns: Latency,
     pub(crate) latency_free_ns: Latency,
+    pub(crate) latency_fault_ns: Latency,
     pub(crate) slowpath_entries: u64,
+    /// Accesses to folios, those that found the folio away, and contents given up after an error.
+    pub(crate) touches: u64,
+    pub(crate) touches_away: u64,
+    pub(crate) remade: u64,
+    pub(crate) reclaim: Reclaim,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) swap: Option<SwapFigures>,
     pub(crate) vmstat: BTreeMap<&'static str, u64>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) failures: Vec<Failure>,
+    /// Accesses to folios that ended in an error, by cause.
+    pub(crate) access_failures: Vec<Failure>,
 }
 
 /// What is known about a phase before it is played.
@@ -242,13 +388,17 @@ impl Report {
             rss_samples: None,
             latency_ns: Latency::of(&Tally::new().alloc_ns),
             latency_free_ns: Latency::of(&Tally::new().free_ns),
+            latency_fault_ns: Latency::of(&Tally::new().fault_ns),
             slowpath_entries: 0,
             overreclaim_pages_max: 0,
             vmstat: BTreeMap::new(),
             nodes: Vec::new(),
             failures: Vec::new(),
+            access_failures: Vec::new(),
             phases: Vec::new(),
             churn: None,
+            paging: None,
+            idle: None,
         }
     }
 
@@ -290,8 +440,16 @@ impl Report {
         self.verified_bytes = all.verified_bytes;
         self.latency_ns = Latency::of(&all.alloc_ns);
         self.latency_free_ns = Latency::of(&all.free_ns);
+        self.latency_fault_ns = Latency::of(&all.fault_ns);
         self.failures = all.refusals.iter().map(Failure::from).collect();
+        self.access_failures = all.access_errors.iter().map(Failure::from).collect();
         self.add_violations(&all.violations);
+    }
+
+    /// Adds what was measured while more folios were touched than there is memory.
+    pub(crate) fn add_paging(&mut self, paging: PagingReport) {
+        self.overreclaim_pages_max = paging.overreclaim_pages_max;
+        self.paging = Some(paging);
     }
 
     /// Adds what was found wrong.
@@ -335,10 +493,17 @@ impl Phase {
             rss_end: outcome.rss.map(|rss| rss.end),
             latency_ns: Latency::of(&tally.alloc_ns),
             latency_free_ns: Latency::of(&tally.free_ns),
+            latency_fault_ns: Latency::of(&tally.fault_ns),
+            touches: tally.nr_touches,
+            touches_away: tally.nr_away,
+            remade: tally.nr_remade,
+            reclaim: Reclaim::of(held),
+            swap: outcome.swap,
             slowpath_entries: outcome.slowpath_entries,
             vmstat: held.vmstat.iter().collect(),
             nodes: nodes(held),
             failures: tally.refusals.iter().map(Failure::from).collect(),
+            access_failures: tally.access_errors.iter().map(Failure::from).collect(),
         }
     }
 }

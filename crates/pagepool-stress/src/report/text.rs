@@ -2,14 +2,16 @@
 #![forbid(unsafe_code)]
 
 use super::{
-    model::{ChurnReport, Failure, Latency, Phase, Report, Verdict},
+    model::{
+        ChurnReport, Failure, IdleReport, Latency, PagingReport, Phase, Report, Verdict,
+    },
     table::Table,
     zones::{write_free_lists, write_pageblocks, write_zones},
 };
 use crate::units::{grouped, human_bytes, human_ns};
 
 /// Counters worth showing when they are not zero, by the beginnings of their names.
-const EVENTS: [&str; 12] = [
+const EVENTS: [&str; 15] = [
     "pgalloc",
     "pgfree",
     "pgsteal",
@@ -22,6 +24,9 @@ const EVENTS: [&str; 12] = [
     "thp",
     "drop",
     "pcp",
+    "pageoutrun",
+    "workingset",
+    "unevictable",
 ];
 
 /// Writes the whole report.
@@ -41,6 +46,12 @@ pub(super) fn write(report: &Report) -> String {
     }
     if let Some(churn) = &report.churn {
         write_churn(churn, &mut text);
+    }
+    if let Some(paging) = &report.paging {
+        write_paging(paging, &mut text);
+    }
+    if let Some(idle) = &report.idle {
+        write_idle(idle, &mut text);
     }
     write_summary(report, &mut text);
     text
@@ -105,7 +116,8 @@ fn write_phase(phase: &Phase, text: &mut String) {
         "slow path",
         &format!("{} entries", grouped(phase.slowpath_entries)),
     );
-    write_failures(&phase.failures, text);
+    write_failures("refused", &phase.failures, text);
+    write_reclaim(phase, text);
     write_rss(
         [phase.rss_start, phase.rss_max, phase.rss_end],
         phase.budget_bytes,
@@ -113,7 +125,11 @@ fn write_phase(phase: &Phase, text: &mut String) {
         text,
     );
     write_latency(
-        [("alloc", phase.latency_ns), ("free", phase.latency_free_ns)],
+        [
+            ("alloc", phase.latency_ns),
+            ("free", phase.latency_free_ns),
+            ("fault", phase.latency_fault_ns),
+        ],
         text,
     );
 }
@@ -136,9 +152,127 @@ fn write_cache(phase: &Phase, text: &mut String) {
     );
 }
 
-fn write_failures(failures: &[Failure], text: &mut String) {
+/// Who reclaimed, what was swapped, and what came back; nothing where there is no swap.
+fn write_reclaim(phase: &Phase, text: &mut String) {
+    let Some(swap) = phase.swap else { return };
+    let reclaim = phase.reclaim;
+    let share = reclaim
+        .kswapd_share
+        .map_or_else(|| "nothing".to_owned(), percent);
+    line(
+        text,
+        "  ",
+        "reclaim",
+        &format!(
+            "kswapd {} pages in {} runs, allocating threads {} pages in {} stalls; kswapd's share {share}",
+            grouped(reclaim.pgsteal_kswapd),
+            grouped(reclaim.kswapd_runs),
+            grouped(reclaim.pgsteal_direct),
+            grouped(reclaim.allocstall)
+        ),
+    );
+    line(
+        text,
+        "  ",
+        "swap",
+        &format!(
+            "{} pages out, {} in; {} of {} in use at the end of the load; {} errors, {} corrupt, {} stalls",
+            grouped(reclaim.pswpout),
+            grouped(reclaim.pswpin),
+            grouped(swap.used_pages),
+            grouped(swap.total_pages),
+            grouped(swap.errors),
+            grouped(swap.corrupt),
+            grouped(swap.stalls)
+        ),
+    );
+    line(
+        text,
+        "  ",
+        "faults",
+        &format!(
+            "{} accesses, {} found the folio away; {} faults, {} of them read; {} made anew",
+            grouped(phase.touches),
+            grouped(phase.touches_away),
+            grouped(reclaim.pgfault),
+            grouped(reclaim.pgmajfault),
+            grouped(phase.remade)
+        ),
+    );
+    write_failures("errors", &phase.access_failures, text);
+}
+
+fn write_paging(paging: &PagingReport, text: &mut String) {
+    text.push('\n');
+    line(
+        text,
+        "",
+        "touches",
+        &format!(
+            "{} in {:.2} s = {} per second, {} read back = miss ratio {:.4}",
+            grouped(paging.touches),
+            paging.seconds,
+            grouped(paging.touches_per_s as u64),
+            grouped(paging.majfaults),
+            paging.miss_ratio
+        ),
+    );
+    line(
+        text,
+        "",
+        "slow path",
+        &format!("{:.4} entries per allocation", paging.slowpath_per_allocation),
+    );
+    line(
+        text,
+        "",
+        "free",
+        &format!(
+            "at most {} pages above the high mark, {:.2} % of the zone, in {} looks",
+            grouped(paging.overreclaim_pages_max),
+            paging.overreclaim_percent_max,
+            grouped(paging.overreclaim_samples)
+        ),
+    );
+    for injected in &paging.injected {
+        line(
+            text,
+            "",
+            "injected",
+            &format!("{} x {}", grouped(injected.count), injected.fault),
+        );
+    }
+}
+
+fn write_idle(idle: &IdleReport, text: &mut String) {
+    text.push('\n');
+    let mut table = Table::new(["thread", "woke up", "CPU"]);
+    for thread in &idle.threads {
+        table.row([
+            thread.name.clone(),
+            grouped(thread.wakeups),
+            human_ns(thread.cpu_ns),
+        ]);
+    }
+    table.write("  ", text);
+    line(
+        text,
+        "",
+        idle.scene,
+        &format!(
+            "after {:.1} s to settle, in {:.1} s: {} wake-ups, {:.3} ms of CPU = {:.4} %",
+            idle.settle_s,
+            idle.seconds,
+            grouped(idle.wakeups),
+            idle.cpu_ms,
+            idle.cpu_share * 100.0
+        ),
+    );
+}
+
+fn write_failures(name: &str, failures: &[Failure], text: &mut String) {
     if failures.is_empty() {
-        line(text, "  ", "refused", "nothing");
+        line(text, "  ", name, "none");
     }
     for Failure {
         cause,
@@ -149,7 +283,7 @@ fn write_failures(failures: &[Failure], text: &mut String) {
         line(
             text,
             "  ",
-            "refused",
+            name,
             &format!("{} x {cause}: {remedy}", grouped(*count)),
         );
     }
@@ -170,9 +304,9 @@ fn write_rss(figures: [Option<u64>; 3], budget: u64, indent: &str, text: &mut St
     line(text, indent, "rss", &figures);
 }
 
-fn write_latency(rows: [(&str, Latency); 2], text: &mut String) {
+fn write_latency(rows: [(&str, Latency); 3], text: &mut String) {
     let mut table = Table::new(["latency", "p50", "p99", "p99.9", "p99.99", "max", "calls"]);
-    for (name, latency) in rows {
+    for (name, latency) in rows.into_iter().filter(|(_, latency)| latency.count > 0) {
         let Latency {
             p50,
             p99,

@@ -1,4 +1,5 @@
-//! The trace that is part of the binary: every page allocation of a kernel under pressure.
+//! The traces that are part of the binary: every page allocation of a kernel under pressure, and the page
+//! references of a database.
 #![forbid(unsafe_code)]
 
 use super::{
@@ -6,16 +7,25 @@ use super::{
     error::TraceError,
     kernel::{self, KernelState},
     pga,
+    references::ReferenceTrace,
+    requests,
     source::Source,
 };
 
 const NAME: &str = "guest-a.pga.zst";
 const TRACE: &[u8] = include_bytes!("../../traces/guest-a.pga.zst");
+const REFERENCES_NAME: &str = "sqlite.pages.zst";
+const REFERENCES: &[u8] = include_bytes!("../../traces/sqlite.pages.zst");
 const KERNEL: &[u8] = include_bytes!("../../traces/guest-a.kernel.txt");
 
 /// Decodes the trace.
 pub(crate) fn guest_a() -> Result<BlockTrace, TraceError> {
     pga::read(Source::in_memory(NAME, TRACE)?)
+}
+
+/// Decodes the references.
+pub(crate) fn sqlite_pages() -> Result<ReferenceTrace, TraceError> {
+    requests::read(Source::in_memory(REFERENCES_NAME, REFERENCES)?, requests::pages)
 }
 
 /// How the kernel that the trace was recorded on stood at its end.
@@ -47,6 +57,12 @@ mod tests {
         assert_eq!(trace.events.len(), 447_098 + 440_558 + 4);
         assert_eq!(trace.peak_pages, 17_129);
         assert_eq!(size_for_peak(trace.peak_pages) / (2 << 20), 39);
+    }
+
+    #[test]
+    fn the_references_are_the_ones_described() {
+        let trace = sqlite_pages().unwrap();
+        assert_eq!((trace.references.len(), trace.orders.len()), (42_204, 2663));
     }
 
     #[test]
