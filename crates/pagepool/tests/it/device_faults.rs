@@ -12,7 +12,7 @@ use pagepool::{
 
 use crate::processes::{alone, tasks};
 use crate::{
-    assert_all_back, assert_filled, eventually, evict, fill, filled_folios, press, vmstat,
+    StopOnDrop, assert_all_back, assert_filled, eventually, evict, fill, filled_folios, press, vmstat,
 };
 
 /// What one transfer takes at most: a folio of this size goes alone.
@@ -297,6 +297,7 @@ fn nobody_waits_for_a_stalled_device_in_order_to_write_to_a_folio_in_memory() {
     device.set_faults(always(Fault::StalledWrite));
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
+        let _stop = StopOnDrop(&is_over);
         push_until(scope, &pool, &folios, &is_over);
         eventually("a write has stalled", || device.nr_stalled() > 0);
         let mut took = vec![];
@@ -311,7 +312,6 @@ fn nobody_waits_for_a_stalled_device_in_order_to_write_to_a_folio_in_memory() {
         assert!(folios.iter().all(Folio::is_dirty));
         // What ends late must not bring back what was there before.
         device.set_faults(Faults::none());
-        is_over.store(true, SeqCst);
     });
     evict(&pool, &folios);
     for (n, folio) in folios.iter().enumerate() {

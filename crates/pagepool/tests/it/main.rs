@@ -4,6 +4,7 @@
 
 #[cfg(feature = "allocator-api2")]
 mod collections;
+mod daemons;
 mod device_faults;
 mod folios;
 mod mapping;
@@ -12,7 +13,9 @@ mod model;
 mod processes;
 mod stress;
 mod swap;
+mod swap_areas;
 
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -92,6 +95,15 @@ fn eventually(what: &str, is_so: impl Fn() -> bool) {
     while !is_so() {
         assert!(Instant::now() < deadline, "it never came that {what}");
         thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Tells threads to end when it is dropped, also by a panic.
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
     }
 }
 
