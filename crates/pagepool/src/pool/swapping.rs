@@ -149,12 +149,7 @@ impl Inner {
     /// Brings a folio back from an area that is going away, and gives up what it holds there. What does
     /// not come back is counted by the caller, as pages that the area still holds. What somebody else
     /// brings back, writes out or isolates at the moment is worth another look.
-    fn bring_back_from(
-        &self,
-        entry: Entry,
-        folio: FolioId,
-        deadline: Option<Instant>,
-    ) -> Emptied {
+    fn bring_back_from(&self, entry: Entry, folio: FolioId, deadline: Option<Instant>) -> Emptied {
         let patience = deadline.map_or(self.patience, |deadline| {
             deadline.saturating_duration_since(clock::now())
         });

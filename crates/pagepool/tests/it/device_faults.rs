@@ -12,7 +12,8 @@ use pagepool::{
 
 use crate::processes::{alone, tasks};
 use crate::{
-    StopOnDrop, assert_all_back, assert_filled, eventually, evict, fill, filled_folios, press, vmstat,
+    StopOnDrop, assert_all_back, assert_filled, eventually, evict, fill, filled_folios, press,
+    vmstat,
 };
 
 /// What one transfer takes at most: a folio of this size goes alone.
@@ -448,10 +449,7 @@ fn kswapd_gives_up_on_a_dead_device_and_is_needed_again_when_memory_is_freed() {
     alone(
         "device_faults::kswapd_gives_up_on_a_dead_device_and_is_needed_again_when_memory_is_freed",
         || {
-            let device = Arc::new(FaultyDevice::in_memory(
-                16 << 20,
-                always(Fault::WriteError),
-            ));
+            let device = Arc::new(FaultyDevice::in_memory(16 << 20, always(Fault::WriteError)));
             let pool = PagePool::builder()
                 .managed(4 << 20)
                 .swap(Arc::clone(&device))

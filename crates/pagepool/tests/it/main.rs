@@ -6,6 +6,7 @@
 mod collections;
 mod daemons;
 mod device_faults;
+mod episode;
 mod folios;
 mod mapping;
 mod memory;

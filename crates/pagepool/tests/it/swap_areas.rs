@@ -109,11 +109,7 @@ fn the_area_of_the_higher_priority_is_filled_first() {
     let pool = pool();
     pool.swap_on(device(1000), 1).unwrap();
     pool.swap_on(device(200), 7).unwrap();
-    let names: Vec<_> = pool
-        .swap_areas()
-        .iter()
-        .map(|area| area.priority)
-        .collect();
+    let names: Vec<_> = pool.swap_areas().iter().map(|area| area.priority).collect();
     assert_eq!(names, [7, 1]);
     let folios = filled_folios(&pool, 600, PAGE_SIZE);
     let mut away = 0;
