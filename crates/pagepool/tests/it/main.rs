@@ -7,6 +7,7 @@ mod collections;
 mod daemons;
 mod device_faults;
 mod episode;
+mod folio_threads;
 mod folios;
 mod mapping;
 mod memory;
