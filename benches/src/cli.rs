@@ -1,7 +1,9 @@
 //! The command line.
 
+use std::env;
 use std::fs::File;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
@@ -10,6 +12,7 @@ use crate::Failure;
 use crate::harness::{Plan, Scale};
 use crate::pin::allowed_cpus;
 use crate::report::Report;
+use crate::touch::{self, Terms};
 use crate::works;
 
 /// Times pagepool beside jemalloc, mimalloc and the C library, interleaved in one process.
@@ -43,6 +46,22 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rounds: Option<u32>,
 
+    /// Where works that need a disk make their files [default: the system's directory for temporary files]
+    #[arg(long, value_name = "DIR")]
+    directory: Option<PathBuf>,
+
+    /// Touches plain memory, twice MIB, by Zipf's law, and prints what came of it; for scripts
+    #[arg(long, value_name = "MIB", hide = true)]
+    plain_touch: Option<usize>,
+
+    /// The same for a pool of MIB with swap
+    #[arg(long, value_name = "MIB", hide = true, conflicts_with = "plain_touch")]
+    pool_touch: Option<usize>,
+
+    /// For how long
+    #[arg(long, value_name = "SECONDS", hide = true, default_value_t = 30)]
+    touch_seconds: u64,
+
     /// Opens one pool and prints what it took; the bench starts itself this way
     #[arg(long, hide = true)]
     pub(crate) open_once: bool,
@@ -58,17 +77,26 @@ const FULL: Scale = Scale {
     mixed_bytes: 1 << 30,
     mixed_ops: 100_000,
     opens: 31,
+    holds: 1_000_000,
+    scattered: 256 << 10,
+    swapped_bytes: 128 << 20,
+    faults: 2_000,
+    wakes: 2_000,
 };
 
-/// What shows the order of things: eight works in at most 60 seconds. As many pages are held, and
+/// What shows the order of things: all works in at most 60 seconds. As many pages are held, and
 /// the memory is as large, as in the full run.
 const QUICK: Scale = Scale {
     rounds: 9,
-    limit: Duration::from_secs(3),
+    limit: Duration::from_secs(2),
     pairs: 200_000,
     huge_pairs: 20_000,
     mixed_ops: 20_000,
     opens: 11,
+    holds: 200_000,
+    swapped_bytes: 32 << 20,
+    faults: 500,
+    wakes: 500,
     ..FULL
 };
 
@@ -83,6 +111,7 @@ impl Cli {
         let plan = Plan {
             filter: self.filter.clone(),
             cpus: allowed_cpus()?,
+            directory: self.directory(),
             scale,
         };
         if plan.works().next().is_none() {
@@ -98,6 +127,24 @@ impl Cli {
             )));
         }
         Ok(plan)
+    }
+
+    /// Where files are made.
+    pub(crate) fn directory(&self) -> PathBuf {
+        self.directory.clone().unwrap_or_else(env::temp_dir)
+    }
+
+    /// Runs what was asked for instead of the table, if anything was.
+    pub(crate) fn run_touch(&self) -> Option<Result<(), Failure>> {
+        let terms = |mib: usize| Terms {
+            memory: mib << 20,
+            seconds: self.touch_seconds,
+        };
+        match (self.plain_touch, self.pool_touch) {
+            (Some(mib), _) => Some(touch::plain(terms(mib))),
+            (None, Some(mib)) => Some(touch::pool(terms(mib), &self.directory())),
+            (None, None) => None,
+        }
     }
 
     /// Whether standard output is for the JSON object alone.

@@ -11,6 +11,7 @@
 //! - H2: after a work, a subject that counts has counted exactly the pages the lanes asked for,
 //!   and has all of them back.
 
+use std::path::PathBuf;
 use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -35,6 +36,8 @@ pub(crate) struct Plan {
     pub(crate) filter: String,
     /// The CPUs that lanes are pinned to.
     pub(crate) cpus: Vec<usize>,
+    /// Where files are made, for works that need a disk.
+    pub(crate) directory: PathBuf,
     /// How long and how large the works are.
     pub(crate) scale: Scale,
 }
@@ -58,6 +61,16 @@ pub(crate) struct Scale {
     pub(crate) mixed_ops: usize,
     /// Processes started to open a pool.
     pub(crate) opens: usize,
+    /// Guards taken and let go of in a round.
+    pub(crate) holds: usize,
+    /// Folios that are read at random.
+    pub(crate) scattered: usize,
+    /// Bytes that are swapped out in a round.
+    pub(crate) swapped_bytes: usize,
+    /// Faults in a round.
+    pub(crate) faults: usize,
+    /// Wakes in a round.
+    pub(crate) wakes: usize,
 }
 
 impl Plan {
@@ -348,7 +361,7 @@ fn run_lane(
     let begun = Instant::now();
     let mut figures = LaneFigures::new();
     for number in 0..plan.scale.rounds {
-        if lane == 0 && number >= MIN_ROUNDS && begun.elapsed() > plan.scale.limit {
+        if lane == 0 && !may_go_on(number, begun, plan) {
             // Relaxed: the meeting publishes it.
             is_over.store(true, Ordering::Relaxed);
         }
@@ -368,8 +381,18 @@ fn run_lane(
     pinned.map(|()| figures)
 }
 
+/// Whether there is time for round `number` of a work that was begun then.
+fn may_go_on(number: usize, begun: Instant, plan: &Plan) -> bool {
+    number < MIN_ROUNDS || begun.elapsed() <= plan.scale.limit
+}
+
+/// Whether a work that was begun then, and has run so many rounds, runs another.
+pub(crate) fn has_another_round(rounds: usize, begun: Instant, plan: &Plan) -> bool {
+    rounds < plan.scale.rounds && may_go_on(rounds, begun, plan)
+}
+
 /// The order in which the subjects have their turn, the same in every lane (H1).
-fn order_of_round(number: usize, subjects: usize) -> Vec<usize> {
+pub(crate) fn order_of_round(number: usize, subjects: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..subjects).collect();
     fastrand::Rng::with_seed(number as u64).shuffle(&mut order);
     order

@@ -4,6 +4,7 @@
 use std::ffi::CStr;
 use std::fmt;
 use std::fs;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -102,4 +103,16 @@ fn glibc_version() -> String {
 
 fn unknown() -> String {
     "unknown".to_owned()
+}
+
+/// The time that the calling thread has had a CPU.
+pub(crate) fn cpu_time() -> Duration {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is a live value of the type that the call fills.
+    let status = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    assert_eq!(status, 0, "every thread has such a clock");
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }

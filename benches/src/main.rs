@@ -9,7 +9,11 @@
 //! A bench cannot skip its work: what pagepool counted (`pgalloc_*`, `pgfree`) must equal the pages
 //! asked for, and afterwards every page must be free again and [`PagePool::verify`] must pass.
 //!
-//! *Not here:* latency percentiles and scaling beyond two threads.
+//! What only a pool has, folios, swap and daemons, is measured in a [`contest`] against what it is made
+//! of: locked instructions, loads, plain writes and reads, a bare wake.
+//!
+//! *Not here:* scaling beyond two threads, and the kernel's own swap, which `scripts/memcg_swap.sh`
+//! compares with.
 //!
 //! [`PagePool::verify`]: pagepool::PagePool::verify
 #![allow(
@@ -18,6 +22,7 @@
 )]
 
 mod cli;
+mod contest;
 mod harness;
 mod machine;
 mod meet;
@@ -25,6 +30,7 @@ mod pin;
 mod report;
 mod spread;
 mod subject;
+mod touch;
 mod works;
 
 use std::panic;
@@ -40,6 +46,8 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = if cli.open_once {
         works::open::once()
+    } else if let Some(outcome) = cli.run_touch() {
+        outcome
     } else {
         run(&cli)
     };

@@ -22,8 +22,12 @@ pub(crate) struct Row {
     pub(crate) median_ns: f64,
     p10_ns: f64,
     p90_ns: f64,
-    /// The median over the best peer's; none for the harness, and where there is no peer.
+    /// The median over the best peer's; in a [contest](crate::contest), the median of the rounds' ratios
+    /// to the yardstick. None for the harness, and where there is no peer.
     pub(crate) ratio_to_best: Option<f64>,
+    /// Nanoseconds more than the yardstick, the median of the rounds' differences.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) over_yardstick_ns: Option<f64>,
     rounds: usize,
     /// Requests that were refused although that much memory was free, of all.
     refused_share: f64,
@@ -44,6 +48,7 @@ impl Row {
             p10_ns: p10,
             p90_ns: p90,
             ratio_to_best: None,
+            over_yardstick_ns: None,
             rounds,
             refused_share: 0.0,
             rss_growth_kib: None,
@@ -107,7 +112,8 @@ impl Report {
              machine: {}\n\
              Medians of interleaved rounds on pinned threads; memory is touched before the clock \
              starts,\nand the peers are told to keep it. \
-             ratio: to the best peer's median; null: what the harness costs.\n",
+             ratio: to the best peer's median, or to the first \
+             line of a contest,\nround by round; null: what the harness costs.\n",
             self.machine
         )
     }
@@ -119,7 +125,7 @@ impl Report {
             Outcome::Skipped { why, .. } => writeln!(text, "  skipped: {why}"),
             Outcome::Rows(rows) => writeln!(
                 text,
-                "  {:<20} {:<9} {:>11} {:>11} {:>11} {:>7}\n{}",
+                "  {:<20} {:<18} {:>11} {:>11} {:>11} {:>7}\n{}",
                 "work",
                 "subject",
                 "median ns",
@@ -177,9 +183,12 @@ fn line(row: &Row) -> String {
         None => "-".to_owned(),
     };
     let mut text = format!(
-        "  {:<20} {:<9} {:>11.1} {:>11.1} {:>11.1} {ratio:>7}",
+        "  {:<20} {:<18} {:>11.1} {:>11.1} {:>11.1} {ratio:>7}",
         row.work, row.subject, row.median_ns, row.p10_ns, row.p90_ns
     );
+    if let Some(ns) = row.over_yardstick_ns {
+        write!(text, "   {ns:+.2} ns").expect("writing to a string does not fail");
+    }
     if row.refused_share > 0.0 && row.subject != NULL {
         let percent = row.refused_share * 100.0;
         write!(text, "   {percent:.2} % refused").expect("writing to a string does not fail");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::harness::{Plan, Scale};
 use crate::pin::allowed_cpus;
-use crate::report::Outcome;
+use crate::report::{Outcome, Row};
 use crate::spread::Spread;
 use crate::subject::{NULL, POOL};
 use crate::works::{self, open};
@@ -14,6 +14,7 @@ fn tiny_plan() -> Plan {
     Plan {
         filter: String::new(),
         cpus: allowed_cpus().unwrap(),
+        directory: std::env::temp_dir(),
         scale: Scale {
             rounds: 2,
             limit: Duration::MAX,
@@ -23,6 +24,11 @@ fn tiny_plan() -> Plan {
             mixed_bytes: 128 << 20,
             mixed_ops: 200,
             opens: 0,
+            holds: 200,
+            scattered: 1 << 10,
+            swapped_bytes: 4 << 20,
+            faults: 20,
+            wakes: 20,
         },
     }
 }
@@ -49,6 +55,10 @@ fn every_work_yields_a_row_per_subject() {
             assert!(plan.cpus.len() < 2, "{} was skipped", work.name);
             continue;
         };
+        if rows.iter().all(|row| row.subject != NULL) {
+            assert_is_contest(work.rows, &rows);
+            continue;
+        }
         for &name in work.rows {
             let subjects: Vec<&str> = rows
                 .iter()
@@ -60,6 +70,21 @@ fn every_work_yields_a_row_per_subject() {
         for row in &rows {
             assert!(row.median_ns >= 0.0, "{row:?}");
             assert_eq!(row.ratio_to_best.is_some(), row.subject != NULL, "{row:?}");
+        }
+    }
+}
+
+/// Every row has a yardstick, which stands first, and something to compare with it.
+#[track_caller]
+fn assert_is_contest(names: &[&str], rows: &[Row]) {
+    for &name in names {
+        let of_name: Vec<&Row> = rows.iter().filter(|row| row.work == name).collect();
+        assert!(of_name.len() > 1, "{name}: {rows:?}");
+        assert_eq!(of_name[0].ratio_to_best, Some(1.0));
+        assert_eq!(of_name[0].over_yardstick_ns, None);
+        for row in &of_name[1..] {
+            assert!(row.over_yardstick_ns.is_some(), "{row:?}");
+            assert!(row.median_ns > 0.0, "{row:?}");
         }
     }
 }

@@ -1,17 +1,26 @@
 //! The works: one question to a file, stated in its first line with what we expect.
 
+mod fault_in;
+mod folio_optimistic;
+mod folio_pin;
 mod handover;
 mod held;
 mod mixed;
 pub(crate) mod open;
 mod pair;
+mod scratch;
+mod swap_out;
+mod wake;
 
 use std::time::{Duration, Instant};
 
-use pagepool::Order;
+pub(crate) use scratch::at_share;
+
+use pagepool::{Folio, Gfp, Order, PagePool};
 
 use crate::Failure;
 use crate::harness::{Plan, measure};
+use crate::machine::cpu_time;
 use crate::report::Outcome;
 
 /// A work in the table.
@@ -77,6 +86,50 @@ pub(crate) const ALL: &[Entry] = &[
         rows: open::ROWS,
         run: open::measure_opening,
     },
+    Entry {
+        name: "hold a folio",
+        title: "Take hold of a folio and let go of it, 1 thread: ns per pair",
+        rows: folio_pin::ROWS,
+        run: folio_pin::measure_holding,
+    },
+    Entry {
+        name: "read a folio",
+        title: "Read 8 bytes of one folio without a trace: ns per read",
+        rows: folio_optimistic::HOT,
+        run: folio_optimistic::measure_hot,
+    },
+    Entry {
+        name: "read scattered folios",
+        title: "Read 8 bytes of one of 262,144 folios, drawn at random: ns per read",
+        rows: folio_optimistic::SCATTERED,
+        run: folio_optimistic::measure_scattered,
+    },
+    Entry {
+        name: "read a folio twice",
+        title: "Read 8 bytes of one folio while another thread does the same: ns per read",
+        rows: folio_optimistic::TWICE,
+        run: folio_optimistic::measure_twice,
+    },
+    Entry {
+        name: "swap out",
+        title: "Fill a full pool anew, so that what is in it is swapped out: ns per 64 KiB written",
+        rows: swap_out::ROWS,
+        run: swap_out::measure_swap_out,
+    },
+    Entry {
+        name: "fault in",
+        title: "Read a folio that is in swap: ns, the median and the 99th percentile of each round",
+        rows: fault_in::ROWS,
+        run: fault_in::measure_fault_in,
+    },
+    // Last: from here on somebody listens to the library's events.
+    Entry {
+        name: "wake",
+        title: "Wake a thread, and kswapd by an allocation: ns until it runs, the median and the 90th \
+                percentile of each round",
+        rows: wake::ROWS,
+        run: wake::measure_wake,
+    },
 ];
 
 /// Nanoseconds of each of `operations` that took `elapsed` together.
@@ -90,6 +143,31 @@ fn timed(operations: usize, run: impl FnOnce()) -> f64 {
     let begun = Instant::now();
     run();
     per_operation(begun.elapsed(), operations)
+}
+
+/// A pool of so many bytes without swap, for folios.
+fn pool_of(bytes: usize) -> Result<PagePool, Failure> {
+    let built = PagePool::builder().managed(bytes).build();
+    built.map_err(|error| Failure::broken(format!("a pool of {bytes} bytes: {error}")))
+}
+
+/// A folio that was written to, and so is in memory in every sense.
+fn folio_of(pool: &PagePool, bytes: usize) -> Result<Folio, Failure> {
+    let broken = |error: &dyn std::error::Error| Failure::broken(format!("a folio: {error}"));
+    let mut folio = pool
+        .alloc_folio(bytes, Gfp::USER_MOVABLE)
+        .map_err(|error| broken(&error))?;
+    folio.write().map_err(|error| broken(&error))?.fill(1);
+    Ok(folio)
+}
+
+/// As [`timed`], by the time that this thread had a CPU: for work that never waits, so that what others
+/// do on the machine is left out.
+#[inline]
+fn timed_on_cpu(operations: usize, run: impl FnOnce()) -> f64 {
+    let begun = cpu_time();
+    run();
+    per_operation(cpu_time() - begun, operations)
 }
 
 /// The order of a block of 2 MiB.

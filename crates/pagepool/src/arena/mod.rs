@@ -9,7 +9,7 @@
 //!    |  >= 1 page     |  aligned to 4 MiB                         |  >= 1 page  |
 //! ```
 //!
-//! Key types: [`Arena`], one node's pages; [`ZeroedTable`], a table that costs memory only where it
+//! Key types: [`Arena`], one node's pages; [`Bases`], those of all nodes; [`ZeroedTable`], a table that costs memory only where it
 //! is written; [`Topology`], what the host says of its NUMA nodes.
 //!
 //! **Invariants**
@@ -35,6 +35,7 @@
 //! Not here: which frame is free (`memmap`, `buddy`), and when to give memory back (`zone`).
 
 mod asan;
+mod bases;
 mod heap;
 mod poison;
 mod racing;
@@ -55,6 +56,7 @@ use crate::{
 use self::{heap::HeapBlock, reservation::Reservation};
 
 pub(crate) use self::{
+    bases::Bases,
     table::{Zeroable, ZeroedTable},
     topology::Topology,
 };
@@ -172,13 +174,11 @@ impl Arena {
     }
 
     /// Number of pages.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for tests"))]
     pub(crate) fn pages(&self) -> usize {
         self.pages
     }
 
     /// The address of the first page.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for tests"))]
     pub(crate) fn base(&self) -> NonNull<u8> {
         self.base
     }

@@ -28,6 +28,23 @@ const LONG: usize = 256;
 /// meanwhile by another thread; `dst` then receives, byte by byte, what was there before or after.
 #[inline]
 pub(super) unsafe fn copy(src: NonNull<u8>, dst: &mut [MaybeUninit<u8>]) {
+    // A word is what is mostly read of a folio that is not held: a load, without a call.
+    if ANY_ALIGNMENT && dst.len() == WORD {
+        // SAFETY: the caller's promise, for a word; any alignment will do.
+        let value = unsafe { load_word(src.cast()) };
+        dst.copy_from_slice(&value.to_ne_bytes().map(MaybeUninit::new));
+        return;
+    }
+    // SAFETY: the caller's promise.
+    unsafe { copy_any(src, dst) }
+}
+
+/// The same for every length.
+///
+/// # Safety
+/// As [`copy`].
+#[inline(never)]
+unsafe fn copy_any(src: NonNull<u8>, dst: &mut [MaybeUninit<u8>]) {
     #[cfg(target_arch = "x86_64")]
     if dst.len() >= LONG && !HEAP_ONLY {
         // SAFETY: (1) the caller answers for the source; (2) `dst` is ours for as long; (3) the
@@ -51,10 +68,12 @@ pub(super) unsafe fn copy(src: NonNull<u8>, dst: &mut [MaybeUninit<u8>]) {
 ///
 /// # Safety
 /// As [`copy`].
-#[inline]
 unsafe fn copy_words(src: NonNull<u8>, dst: &mut [MaybeUninit<u8>]) {
-    const WORD: usize = size_of::<u64>();
-    let head = src.align_offset(WORD).min(dst.len());
+    let head = if ANY_ALIGNMENT {
+        0
+    } else {
+        src.align_offset(WORD).min(dst.len())
+    };
     let (head, rest) = dst.split_at_mut(head);
     // SAFETY: `head` is a part of what the caller answers for.
     unsafe { copy_bytes(src, head) };
@@ -62,7 +81,7 @@ unsafe fn copy_words(src: NonNull<u8>, dst: &mut [MaybeUninit<u8>]) {
     let mut at = unsafe { src.add(head.len()) };
     let mut words = rest.chunks_exact_mut(WORD);
     for word in &mut words {
-        // SAFETY: the word lies within the source, and is aligned.
+        // SAFETY: the word lies within the source, and is aligned where it must be.
         let value = unsafe { load_word(at.cast()) };
         word.copy_from_slice(&value.to_ne_bytes().map(MaybeUninit::new));
         // SAFETY: as above.
@@ -76,7 +95,6 @@ unsafe fn copy_words(src: NonNull<u8>, dst: &mut [MaybeUninit<u8>]) {
 ///
 /// # Safety
 /// As [`copy`].
-#[inline]
 unsafe fn copy_bytes(src: NonNull<u8>, dst: &mut [MaybeUninit<u8>]) {
     for (offset, byte) in dst.iter_mut().enumerate() {
         // SAFETY: the byte lies within the source.
@@ -86,10 +104,16 @@ unsafe fn copy_bytes(src: NonNull<u8>, dst: &mut [MaybeUninit<u8>]) {
     }
 }
 
-/// Loads one word.
+/// Bytes that are loaded at once.
+const WORD: usize = size_of::<u64>();
+
+/// Whether [`load_word`] can do without alignment.
+const ANY_ALIGNMENT: bool = cfg!(target_arch = "x86_64") && !HEAP_ONLY;
+
+/// Loads one word: all its bytes at once if it is aligned, else each for itself.
 ///
 /// # Safety
-/// As [`copy`], for an aligned word.
+/// As [`copy`], for a word that is aligned, or wherever [`ANY_ALIGNMENT`].
 #[inline]
 unsafe fn load_word(src: NonNull<u64>) -> u64 {
     #[cfg(target_arch = "x86_64")]

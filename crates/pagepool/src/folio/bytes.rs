@@ -1,9 +1,8 @@
 //! The bytes of folios that somebody may be writing.
 
 use std::mem::MaybeUninit;
-use std::ptr;
 
-use crate::arena::Arena;
+use crate::arena::{Arena, Bases};
 use crate::types::Pfn;
 
 /// Fills `dst` with bytes of a folio, from `offset` bytes into the frame `pfn` on, while its owner may be
@@ -11,8 +10,18 @@ use crate::types::Pfn;
 /// that nobody did.
 #[inline]
 pub(crate) fn copy_racing(arena: &Arena, pfn: Pfn, offset: usize, dst: &mut [u8]) {
+    arena.copy_racing(pfn.index(), offset, as_target(dst));
+}
+
+/// The same for a frame of any node.
+#[inline]
+pub(crate) fn copy_racing_at(bases: &Bases, pfn: Pfn, offset: usize, dst: &mut [u8]) {
+    bases.copy_racing(pfn, offset, as_target(dst));
+}
+
+#[inline]
+fn as_target(dst: &mut [u8]) -> &mut [MaybeUninit<u8>] {
     let dst = std::ptr::from_mut(dst) as *mut [MaybeUninit<u8>];
     // SAFETY: the same memory, borrowed as long, into which only initialised bytes are written.
-    let dst = unsafe { &mut *dst };
-    arena.copy_racing(pfn.index(), offset, dst);
+    unsafe { &mut *dst }
 }

@@ -39,7 +39,7 @@ pub use self::frames::follow_last_owner;
 pub use self::slot::{FolioSlot, Mark};
 pub use self::word::{Courtesy, FolioWord, Landing, Obstacle, Released};
 
-pub(crate) use self::bytes::copy_racing;
+pub(crate) use self::bytes::{copy_racing, copy_racing_at};
 pub use self::custody::{Custody, Flag as CustodyFlag, Heir, Place};
 pub(crate) use self::frames::{Frames, Vacated};
 pub(crate) use self::table::{FolioId, FolioTable};

@@ -241,6 +241,7 @@ impl FolioSlot {
 
     /// As [`change`](Self::change) for those who leave: always permitted. Returns the word as it was
     /// published.
+    #[inline]
     fn release(&self, transition: impl Fn(FolioWord) -> Released) -> Released {
         let Ok((before, _)) = self.change(|word| Ok::<_, Infallible>(transition(word).word));
         transition(before)
@@ -305,6 +306,7 @@ impl FolioSlot {
     }
 
     /// Ends to write; returns whether waiters must be woken.
+    #[inline]
     #[must_use = "threads sleep on until they are woken"]
     pub fn end_write(&self) -> bool {
         // Relaxed: as in `begin_sequence`.
@@ -425,7 +427,10 @@ impl FolioSlot {
         // seen. Pairs with `end_write` and `end_fault`.
         let sequence = self.sequence.load(Ordering::Acquire);
         let word = FolioWord::from_bits(self.word.load(Ordering::Acquire));
-        (sequence & 1 == 0 && word.is_resident()).then_some(Look { word, sequence })
+        if sequence & 1 != 0 || !word.is_resident() {
+            return None;
+        }
+        Some(Look { word, sequence })
     }
 
     /// Copies bytes out of the folio without a trace. `copy` gets the frame and reads bytes that may
@@ -441,7 +446,9 @@ impl FolioSlot {
         // Acquire: the sequence is not older than the word. Relaxed: the last look.
         let word = FolioWord::from_bits(self.word.load(Ordering::Acquire));
         let sequence = self.sequence.load(Ordering::Relaxed);
-        let same = word.is_same_place(before.word) && sequence == before.sequence;
-        same.then_some(value)
+        if !word.is_same_place(before.word) || sequence != before.sequence {
+            return None;
+        }
+        Some(value)
     }
 }

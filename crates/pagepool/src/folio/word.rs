@@ -297,6 +297,7 @@ impl FolioWord {
     }
 
     /// The writer leaves.
+    #[inline]
     pub fn end_write(self) -> Released {
         debug_assert!(self.has(EXCL), "F2: nobody writes {self:?}");
         self.release(self.without(EXCL))
@@ -389,6 +390,7 @@ impl FolioWord {
         self.with(WAITERS)
     }
 
+    #[inline]
     fn release(self, after: FolioWord) -> Released {
         Released {
             word: after.without(WAITERS),

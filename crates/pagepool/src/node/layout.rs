@@ -115,7 +115,7 @@ impl NodePlan {
         let threshold = thresholds.into_iter().fold(1, u8::max);
         Ok(Node {
             id,
-            arena,
+            arena: Arc::new(arena),
             map,
             zones,
             cpus: self.cpus.clone(),

@@ -20,7 +20,7 @@
 //!   `folio/custody.rs`).
 //!
 //! **Locking:** one lock for the five lists and the custody of all frames of the node. A CPU's batch has
-//! a lock of its own, which comes before it.
+//! a lock of its own, which is let go before the lists are locked.
 //!
 //! Not here: which list a folio belongs on, and which leaves memory (`reclaim`).
 
@@ -48,7 +48,7 @@ pub(crate) const ISOLATE_MAX: usize = 32;
 /// Folios above the zone of interest that one isolation passes over (spec 9.23).
 const SKIP_MAX: usize = 32 * 1024;
 
-/// A folio that is to be put on a list. It may have gone by the time it is: see [`Lists::add`].
+/// A folio that is to be put on a list. It may have gone by the time it is: see [`Locked::add`].
 #[derive(Clone, Copy, Debug)]
 struct Addition {
     pfn: Pfn,

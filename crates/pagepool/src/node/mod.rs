@@ -1,15 +1,16 @@
-//! The nodes of a pool: their zones, the order in which zones are tried, and who is woken.
+//! The nodes of a pool: their zones, the order in which zones are tried, their lists of folios, and who
+//! is woken.
 //!
 //! *Kernel counterpart:* `struct pglist_data`, `get_page_from_freelist`, `wakeup_kswapd`,
-//! `wakeup_kcompactd`, `drain_all_pages` (v5.0). Everything here is a step that never sleeps, so that
-//! reclaim, compaction and swap can take frames without the allocator above them.
+//! `wakeup_kcompactd`, `drain_all_pages` (v5.0). Nothing here sleeps but in [`throttle`], which says so,
+//! so that reclaim, compaction and swap can take frames without the allocator above them.
 //!
 //! **Invariants**
 //! - D1: every frame of a node's arena that belongs to a zone belongs to exactly one.
 //! - D2: a node outside a request's mask is neither allocated from nor woken.
 //!
-//! **Locking:** none of its own but the turn of those who drain all caches, which is taken with
-//! nothing else held.
+//! **Locking:** the turn of those who drain all caches, which is taken with nothing else held, and the
+//! lock of a node's LRU lists (see [`lru`]).
 
 #![forbid(unsafe_code)]
 
@@ -34,7 +35,7 @@ mod tests;
 use std::sync::Arc;
 
 use self::lru_list::LruList;
-use crate::arena::Arena;
+use crate::arena::{Arena, Bases};
 use crate::error::{BuildError, Violation};
 use crate::memmap::Memmap;
 use crate::sync::{CoreMutex, DeltaCounters, FenceNames, Requests, WaitQueue};
@@ -56,7 +57,7 @@ pub(crate) use walk::{Granted, Shortage, Walk};
 #[derive(Debug)]
 pub(crate) struct Node {
     id: NodeId,
-    arena: Arena,
+    arena: Arc<Arena>,
     map: Arc<Memmap>,
     zones: [Zone; NR_ZONES],
     /// Which CPUs belong to it.
@@ -237,6 +238,16 @@ impl Nodes {
     /// Every node.
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &Node> {
         self.nodes.iter()
+    }
+
+    /// Where the frames of each node are.
+    pub(crate) fn bases(&self) -> Bases {
+        Bases::new(
+            self.nodes
+                .iter()
+                .map(|node| Arc::clone(&node.arena))
+                .collect(),
+        )
     }
 
     /// How many nodes there are.

@@ -8,9 +8,9 @@
 //! ──────                                        ────────────────────────────────────
 //! enqueue on the node's `pfmemalloc`            enqueue on its own queue
 //! barriers                                      barriers
-//! may it reclaim? done                          wake everybody on `pfmemalloc`
-//! post a request for its class                  anything asked? then do not sleep
-//! the reclaimer sleeps? wake it                 sleep
+//! may it reclaim? done                          anything asked? then do not sleep
+//! post a request for its class                  wake everybody on `pfmemalloc`
+//! the reclaimer sleeps? wake it                 balanced, or hopeless? sleep
 //! ```
 //!
 //! Either the thread sees the reclaimer on its queue, or the reclaimer sees the thread on `pfmemalloc`.

@@ -330,6 +330,7 @@ impl Builder {
             reclaim: ReclaimState::new(nodes.len(), pages),
             mapped: Mapped::default(),
             daemons: Daemons::new(nodes.len()),
+            bases: nodes.bases(),
             nodes,
             config,
             settings: Mutex::new(settings),

@@ -9,7 +9,7 @@ use crate::alloc::{Reclaim, Request};
 use crate::backing::Entry;
 use crate::error::{AllocError, Violation, ensure};
 use crate::fault::Faulter;
-use crate::folio::{FolioId, FolioTable, Mark, Vacated, copy_racing};
+use crate::folio::{FolioId, FolioTable, Mark, Vacated, copy_racing_at};
 use crate::node::lru::kind_of;
 use crate::node::lru_list::LruList;
 use crate::node::{CopySink, Custodian, FrameSink, Node, Walk};
@@ -58,13 +58,13 @@ impl Inner {
     /// The address of a frame.
     #[inline]
     pub(super) fn frame_ptr(&self, pfn: Pfn) -> NonNull<u8> {
-        self.arena_of(pfn).ptr(pfn.index())
+        self.bases.ptr(pfn)
     }
 
     /// Copies bytes out of a folio that may be written to meanwhile.
     #[inline]
     pub(super) fn copy_racing(&self, pfn: Pfn, offset: usize, dst: &mut [u8]) {
-        copy_racing(self.arena_of(pfn), pfn, offset, dst);
+        copy_racing_at(&self.bases, pfn, offset, dst);
     }
 
     /// Ends a folio, for its owner.

@@ -147,6 +147,7 @@ impl Tether {
     ///
     /// # Safety
     /// For as long as the reference is used, a handle to the pool exists or a block of it is out.
+    #[inline]
     pub(super) unsafe fn pool<'a>(self) -> &'a Inner {
         // SAFETY: by the caller's promise and L1 or L2 the pool is alive.
         unsafe { &self.shared.as_ref().inner }

@@ -1,11 +1,11 @@
 //! The pool: the public face of everything below.
 //!
 //! **Invariants**
-//! - K1: a pool lives as long as there is a [`PagePool`] or a block that it handed out.
+//! - K1: a pool lives as long as there is a [`PagePool`], or a block or folio that it handed out.
 //! - K2: arena and metadata together are at most the budget.
 //!
-//! Unsafe is confined to two files: [`lifetime`], which knows how long a pool lives, and [`pages`],
-//! which turns frames into slices.
+//! Unsafe is confined to [`lifetime`], which knows how long a pool lives, and to [`pages`] and
+//! [`folio`], which turn frames into slices.
 
 pub(crate) mod builder;
 pub(crate) mod census;
@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::alloc::{Allocator, Placement};
-use crate::arena::Arena;
+use crate::arena::{Arena, Bases};
 use crate::backing::{PoolTag, Stores};
 use crate::buddy::IdleBlock;
 use crate::daemon::Daemons;
@@ -56,6 +56,8 @@ use tunables::Tunables;
 #[derive(Debug)]
 pub(crate) struct Inner {
     nodes: Nodes,
+    /// Where the nodes' frames are.
+    bases: Bases,
     folios: FolioTable,
     /// What contents are written to, and read from.
     stores: Arc<Stores>,
@@ -346,6 +348,7 @@ impl PagePool {
     }
 
     /// Waits until every block has come back, then gives up this handle; the last one ends the pool.
+    /// Folios that are away hold no memory: they are not waited for, and keep the pool alive.
     ///
     /// # Errors
     /// [`StillHeld`] if blocks are out when `patience` ends; it names some, and returns the pool.

@@ -10,8 +10,9 @@ use crate::backing::{Counter, Entry, StoreId};
 use crate::fault::Terms;
 use crate::folio::FolioId;
 use crate::gfp::Gfp;
-use crate::swap::{SwapDevice, SwapError};
+use crate::swap::{Area, SwapDevice, SwapError};
 use crate::sync::clock::{self, Instant};
+use crate::sync::thread;
 
 /// A swap area of a pool.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -43,6 +44,18 @@ pub struct SwapAreaStats {
     pub stalls: u64,
 }
 
+/// How long who takes an area away looks away between two looks at what is in others' hands.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
+/// How it stands about what is in an area that is going away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Emptied {
+    /// It is not there any more, or cannot be brought back.
+    Done,
+    /// Somebody else had it for the moment.
+    Look,
+}
+
 impl PagePool {
     /// Adds a swap area while the pool runs; of higher `priority`, it is filled before others. Those that
     /// the pool was built with have the priorities -2, -3 and so on.
@@ -68,13 +81,8 @@ impl PagePool {
         let inner = &*self.inner;
         let deadline = clock::deadline_after(patience);
         let off = inner.swap.begin_swap_off(area.0)?;
-        let mut from = 1;
-        while let Some((entry, owner)) = off.next_chain(from) {
-            if deadline.is_some_and(|deadline| clock::now() >= deadline) {
-                break;
-            }
-            inner.bring_back_from(entry, FolioId::from_raw(owner), deadline);
-            from = entry.page() + 1;
+        while inner.empty_area(&off, deadline) == Emptied::Look {
+            thread::sleep(LOOK_AGAIN);
         }
         let finished = inner.swap.finish_swap_off(area.0, deadline);
         if finished.is_err() {
@@ -122,9 +130,26 @@ impl Inner {
         }
     }
 
+    /// Brings back what is in an area that is going away, each folio once.
+    fn empty_area(&self, area: &Area, deadline: Option<Instant>) -> Emptied {
+        let mut emptied = Emptied::Done;
+        let mut from = 1;
+        while let Some((entry, owner)) = area.next_chain(from) {
+            if deadline.is_some_and(|deadline| clock::now() >= deadline) {
+                return Emptied::Done;
+            }
+            if self.bring_back_from(entry, FolioId::from_raw(owner), deadline) == Emptied::Look {
+                emptied = Emptied::Look;
+            }
+            from = entry.page() + 1;
+        }
+        emptied
+    }
+
     /// Brings a folio back from an area that is going away, and gives up what it holds there. What does
-    /// not come back is counted by the caller, as pages that the area still holds.
-    fn bring_back_from(&self, entry: Entry, folio: FolioId, deadline: Option<Instant>) {
+    /// not come back is counted by the caller, as pages that the area still holds. What somebody else
+    /// brings back, writes out or isolates at the moment is worth another look.
+    fn bring_back_from(&self, entry: Entry, folio: FolioId, deadline: Option<Instant>) -> Emptied {
         let patience = deadline.map_or(self.patience, |deadline| {
             deadline.saturating_duration_since(clock::now())
         });
@@ -134,27 +159,31 @@ impl Inner {
             deadline,
         };
         let back = self.faulter().bring_back_from(folio, entry, terms);
-        if back.is_ok() {
-            self.give_up_copy(folio, entry);
+        if back.is_err() || self.give_up_copy(folio, entry) {
+            Emptied::Done
+        } else {
+            Emptied::Look
         }
     }
 
     /// Gives up a resident folio's copy, which makes it dirty; unless it has another copy by now, or
-    /// somebody is about to write it.
-    fn give_up_copy(&self, folio: FolioId, entry: Entry) {
+    /// somebody is about to write it. Returns whether it did.
+    fn give_up_copy(&self, folio: FolioId, entry: Entry) -> bool {
         let Some((node, pfn)) = self.place_of(folio) else {
-            return;
+            return false;
         };
         node.drain_lru_all(&self.folios);
         let Some(isolated) = node.isolate_folio(&self.folios, folio, pfn) else {
-            return;
+            return false;
         };
         let custodian = self.custodian();
-        if node.map().copy(pfn) == entry.raw() {
+        let has_it = node.map().copy(pfn) == entry.raw();
+        if has_it {
             custodian.give_up_copy(&isolated);
         }
         node.put_back_on_lru(&self.folios, &[isolated], |ended| {
             custodian.end_isolated(ended);
         });
+        has_it
     }
 }

@@ -7,6 +7,8 @@
 //!   a zone that half of the requesters cannot use.
 //! - A run that was interrupted, or that began with a boost, is no failure.
 //! - Shrinkers are not spared while a boost is answered.
+//! - A pass tries for what is missing, not for all high marks together, so that little is reclaimed beyond
+//!   them.
 //!
 //! ```text
 //! priority 12 … 1:  balanced, no boost left?  done
@@ -27,6 +29,7 @@ use crate::node::{Node, Nodes, identity};
 use crate::sync::Requests;
 use crate::sync::clock::{self, Instant};
 use crate::types::{NR_ZONES, Order, PAGEBLOCK_ORDER, ZoneType};
+use crate::zone::Zone;
 use crate::zone::vmstat::VmEvent;
 use crate::zone::watermark::Mark;
 
@@ -244,12 +247,14 @@ impl Balance<'_> {
     /// Shrinks the node's lists; returns whether enough was scanned that, had all of it been reclaimed,
     /// the high marks would be met (kernel: `kswapd_shrink_node`, spec 4.12).
     fn shrink(&self, run: &mut Run) -> bool {
+        let missing = self.missing(run);
         let sc = &mut run.sc;
-        sc.nr_to_reclaim = self
+        let high_marks: usize = self
             .node
             .managed_up_to(sc.reclaim_idx)
             .map(|zone| zone.mark(Mark::High).max(SWAP_CLUSTER_MAX))
             .sum();
+        sc.nr_to_reclaim = missing.min(high_marks);
         sc.nr_scanned = 0;
         self.shrinker.shrink_node(self.node, sc);
         sc.nr_reclaimed += identity::take_freed();
@@ -260,6 +265,26 @@ impl Balance<'_> {
             run.left = run.left.at_order_zero();
         }
         sc.nr_scanned >= sc.nr_to_reclaim
+    }
+
+    /// Pages that lift the zone that is nearest to its high mark above it, and what a block and a boost
+    /// want on top. v5.0 lets each pass reclaim as much as all high marks together, and looks afterwards
+    /// whether that was too much.
+    fn missing(&self, run: &Run) -> usize {
+        let short = |zone: &Zone| {
+            let mark = zone.mark(Mark::High) + zone.reserve(run.class);
+            (mark + 1).saturating_sub(zone.free_pages())
+        };
+        let zones = self.node.managed_up_to(run.sc.reclaim_idx);
+        let nearest = zones.map(short).min().unwrap_or(0);
+        let for_block = match run.sc.order {
+            Order::ZERO => 0,
+            order => compact_gap(order),
+        };
+        nearest
+            .max(for_block)
+            .max(run.boost_left)
+            .max(SWAP_CLUSTER_MAX)
     }
 
     /// What the run says about the hope that there is in the node.

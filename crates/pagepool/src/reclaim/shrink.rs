@@ -86,9 +86,10 @@ impl<'a> Reclaimer<'a> {
         }
     }
 
-    /// Whether folios of a kind should be moved to the inactive list.
-    fn inactive_is_low(&self, node: &Node, kind: FolioKind) -> bool {
-        let balance = self.balance(node, kind, true);
+    /// Whether folios of a kind should be moved to the inactive list; if `counts_refaults`, also because
+    /// some came back since the last reclaim.
+    fn inactive_is_low(&self, node: &Node, kind: FolioKind, counts_refaults: bool) -> bool {
+        let balance = self.balance(node, kind, counts_refaults);
         self.state.policy.inactive_is_low(&balance)
     }
 
@@ -99,10 +100,7 @@ impl<'a> Reclaimer<'a> {
             .sum();
         let free: usize = node.zones().iter().map(Zone::free_pages).sum();
         let all = Self::sizes(node, ZoneType::Movable);
-        let is_low = |kind| {
-            let balance = self.balance(node, kind, false);
-            self.state.policy.inactive_is_low(&balance)
-        };
+        let is_low = |kind| self.inactive_is_low(node, kind, false);
         ScanInputs {
             eligible: Self::sizes(node, sc.reclaim_idx),
             priority: sc.priority,
@@ -133,7 +131,7 @@ impl<'a> Reclaimer<'a> {
                 .kind()
                 .expect("a list that is scanned has a kind");
             let progress = if batch.list.is_active() {
-                if self.inactive_is_low(node, kind) {
+                if self.inactive_is_low(node, kind, true) {
                     self.shrink_active(node, batch.list, batch.pages, sc);
                 }
                 0
@@ -147,7 +145,7 @@ impl<'a> Reclaimer<'a> {
         }
         writer.finish(sc);
 
-        if self.swap.has_area() && self.inactive_is_low(node, FolioKind::Anon) {
+        if self.swap.has_area() && self.inactive_is_low(node, FolioKind::Anon, false) {
             self.shrink_active(node, LruList::ActiveAnon, SWAP_CLUSTER_MAX, sc);
         }
     }
@@ -290,7 +288,7 @@ impl Shrink for Reclaimer<'_> {
     }
 
     fn age_active_anon(&self, node: &Node, sc: &ScanControl) {
-        if self.swap.has_area() && self.inactive_is_low(node, FolioKind::Anon) {
+        if self.swap.has_area() && self.inactive_is_low(node, FolioKind::Anon, false) {
             let everywhere = ScanControl {
                 reclaim_idx: ZoneType::Movable,
                 ..sc.clone()

@@ -1,6 +1,7 @@
 //! What a swap area is on.
 
 use std::io;
+use std::sync::Arc;
 
 /// A device that swap can be put on: a number of bytes that are kept until they are written anew.
 ///
@@ -29,4 +30,23 @@ pub trait SwapDevice: Send + Sync + 'static {
     /// # Errors
     /// As for reading. `StorageFull` means that there is no room, now: the data stays in memory.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
+}
+
+/// A device that somebody else keeps a reference to.
+impl<D: SwapDevice + ?Sized> SwapDevice for Arc<D> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn capacity(&self) -> u64 {
+        (**self).capacity()
+    }
+
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        (**self).read_at(bytes, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        (**self).write_at(bytes, offset)
+    }
 }

@@ -178,7 +178,8 @@ impl Plan {
 /// A swap device for tests: another one, or memory, that fails as a [plan](Faults) says.
 ///
 /// What people who build on the pool need in order to see what their program does when a disk fails.
-/// Keep a second reference to it, and change the plan while the pool runs.
+/// Keep a second reference to it (an `Arc` of a device is a device), and change the plan while the pool
+/// runs.
 pub struct FaultyDevice {
     name: String,
     inner: Box<dyn SwapDevice>,

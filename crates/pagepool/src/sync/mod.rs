@@ -6,7 +6,7 @@
 //! | [`atomic`] | std's atomics by another name | loom's, each with a probe beside it |
 //! | [`fence`] | the bare fence | the same, left out when it is the mutant under test |
 //! | [`CoreMutex`] | std's futex lock, in debug builds with a rank | loom's |
-//! | [`Mutex`], [`Condvar`] | parking_lot's | loom's, behind parking_lot's signatures |
+//! | [`Mutex`], [`Condvar`](lock::Condvar) | parking_lot's | loom's, behind parking_lot's signatures |
 //! | [`WaitQueue`] over a [`parker`] | condition variables with deadlines | time-outs that the model fires |
 //! | [`clock`], [`cpu`], [`thread`] | the system's | constant, set by the model, loom's |
 //! | [`PerCpu`], [`DeltaCounters`], [`RequestWord`], [`rng`] | built from the above | the same code |

@@ -4,19 +4,14 @@ use std::time::Duration;
 
 use pagepool::{AccessError, Advice, AllocError, Folio, Gfp, PAGE_SIZE, PagePool};
 
+use crate::assert_all_back;
+
 fn pool() -> PagePool {
     PagePool::builder().managed(16 << 20).build().unwrap()
 }
 
 fn folio(pool: &PagePool, len: usize) -> Folio {
     pool.alloc_folio(len, Gfp::USER_MOVABLE).unwrap()
-}
-
-#[track_caller]
-fn assert_all_back(pool: &PagePool) {
-    pool.verify().unwrap();
-    pool.drain();
-    assert_eq!(pool.stats().free_pages, pool.stats().managed_pages);
 }
 
 #[test]

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pagepool::{
-    AccessError, Backing, BackingError, FileBacking, FlushError, Gfp, MapError, Order, PAGE_SIZE,
+    AccessError, Backing, BackingError, FileBacking, FlushError, MapError, Order, PAGE_SIZE,
     PagePool, WriteOut,
 };
 
-use crate::order;
+use crate::{order, press, vmstat};
 
 /// A store in memory that does as it is told.
 #[derive(Default)]
@@ -78,21 +78,6 @@ fn pool() -> PagePool {
         .max_stores(2)
         .build()
         .unwrap()
-}
-
-/// Uses up memory, so that what is not needed leaves.
-fn press(pool: &PagePool) {
-    let blocks: Vec<_> = (0..4096)
-        .map_while(|_| {
-            pool.alloc_pages(Order::ZERO, Gfp::KERNEL | Gfp::NORETRY)
-                .ok()
-        })
-        .collect();
-    drop(blocks);
-}
-
-fn vmstat(pool: &PagePool, name: &str) -> u64 {
-    pool.stats().vmstat.get(name).unwrap()
 }
 
 #[test]

@@ -137,6 +137,7 @@ unsafe impl Sync for FolioPin<'_> {}
 
 impl<'a> FolioPin<'a> {
     /// The caller has begun to pin; `word` is what that gave.
+    #[inline]
     pub(super) fn new(folio: &'a Folio, word: FolioWord) -> FolioPin<'a> {
         FolioPin {
             folio,
@@ -145,6 +146,7 @@ impl<'a> FolioPin<'a> {
     }
 
     /// The folio.
+    #[inline]
     #[must_use]
     pub fn folio(&self) -> &'a Folio {
         self.folio
@@ -152,6 +154,7 @@ impl<'a> FolioPin<'a> {
 
     /// The address of the folio's first byte, the same until the pin is dropped. Who may access the
     /// bytes is said by guards, not by this.
+    #[inline]
     #[must_use]
     pub fn as_ptr(&self) -> *mut u8 {
         self.bytes.cast().as_ptr()
@@ -159,6 +162,7 @@ impl<'a> FolioPin<'a> {
 }
 
 impl Drop for FolioPin<'_> {
+    #[inline]
     fn drop(&mut self) {
         self.folio.slot().end_pin();
     }

@@ -148,6 +148,7 @@ impl Folio {
         Entry::from_raw(self.home)
     }
 
+    #[inline]
     pub(super) fn pool(&self) -> &Inner {
         // SAFETY: (H1) a folio is open.
         unsafe { self.tether.pool() }
@@ -159,11 +160,13 @@ impl Folio {
         unsafe { self.slot.as_ref() }
     }
 
+    #[inline]
     pub(super) fn id(&self) -> FolioId {
         self.id
     }
 
     /// The size in bytes that was asked for. Never 0.
+    #[inline]
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "a folio is never empty")]
     pub fn len(&self) -> usize {
@@ -256,6 +259,7 @@ impl Folio {
     ///
     /// # Errors
     /// As [`read`](Self::read), and [`AccessError::TooManyPins`] from 63 pins on.
+    #[inline]
     pub fn pin(&self) -> Result<FolioPin<'_>, AccessError> {
         let word = self.hold(Access::Pin, None)?;
         Ok(FolioPin::new(self, word))
@@ -270,19 +274,21 @@ impl Folio {
     ///
     /// # Panics
     /// If the bytes are not all in the folio.
-    #[inline]
+    #[inline(always)]
     pub fn read_at(&self, offset: usize, dst: &mut [u8]) -> Result<(), AccessError> {
         if self.read_optimistic(offset, dst) {
             return Ok(());
         }
-        self.read_at_slow(offset, dst)
+        // Copied here and not there, so that `dst` may be a register.
+        let bytes = self.read_slow()?;
+        dst.copy_from_slice(&bytes[offset..offset + dst.len()]);
+        Ok(())
     }
 
     #[cold]
-    fn read_at_slow(&self, offset: usize, dst: &mut [u8]) -> Result<(), AccessError> {
-        let bytes = self.read()?;
-        dst.copy_from_slice(&bytes[offset..offset + dst.len()]);
-        Ok(())
+    #[inline(never)]
+    fn read_slow(&self) -> Result<FolioRead<'_>, AccessError> {
+        self.read()
     }
 
     /// As [`read_at`](Self::read_at), but only if that leaves no trace; returns whether it did. If not,
@@ -290,7 +296,8 @@ impl Folio {
     ///
     /// # Panics
     /// If the bytes are not all in the folio.
-    #[inline]
+    // Always: the length is mostly a constant, and then hardly anything is left of this.
+    #[inline(always)]
     #[must_use = "if it did not succeed, the bytes mean nothing"]
     pub fn read_optimistic(&self, offset: usize, dst: &mut [u8]) -> bool {
         self.check_range(offset, dst.len());
@@ -304,11 +311,10 @@ impl Folio {
     #[inline]
     #[track_caller]
     fn check_range(&self, offset: usize, len: usize) {
-        assert!(
-            offset <= self.len() && len <= self.len() - offset,
-            "{len} bytes at {offset} of a folio of {}",
-            self.len
-        );
+        // Saturating: one comparison says it all, and no folio is that long.
+        if offset.saturating_add(len) > self.len() {
+            out_of_range(offset, len, self.len);
+        }
     }
 
     /// Says how the folio is going to be used.
@@ -465,6 +471,14 @@ impl Folio {
             }
         }
     }
+}
+
+/// Away from where reads are inlined.
+#[cold]
+#[inline(never)]
+#[track_caller]
+fn out_of_range(offset: usize, len: usize, folio_len: u32) -> ! {
+    panic!("{len} bytes at {offset} of a folio of {folio_len}")
 }
 
 /// The time until a deadline.

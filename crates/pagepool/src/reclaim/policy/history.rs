@@ -1,7 +1,7 @@
 //! What reclaim has learned about each kind of folio: which is cheaper to take from (spec 5.5, 9.19).
 //!
 //! *Kernel counterpart:* `recent_scanned`, `recent_rotated` (v5.0); `anon_cost`, `file_cost` (later).
-//! Guarded by the lock of the node's lists; this file only counts.
+//! Guarded by a lock of its own (`reclaim::state`); this file only counts.
 //!
 //! Both ways of weighing are kept: v5.0 compares what was looked at with what was found in use
 //! ([`by_rotations`]); later kernels compare what mistakes cost, in refaults and writes ([`by_costs`]).

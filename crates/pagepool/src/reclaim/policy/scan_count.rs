@@ -25,7 +25,8 @@ pub(crate) struct ScanInputs {
     pub(crate) eligible: PerList<usize>,
     /// How hard it tries.
     pub(crate) priority: u8,
-    /// Pages of a list that it looks at in any case, if there are so many.
+    /// Pages of an inactive list that it looks at in any case, if there are so many. Not of an active one:
+    /// that would age folios faster than they can be used again.
     pub(crate) least: usize,
     /// The weight of anonymous folios, 0 to 200.
     pub(crate) swappiness: u8,
@@ -94,7 +95,8 @@ pub(crate) fn scan_mode(inputs: &ScanInputs) -> ScanMode {
 pub(crate) fn scan_targets(mode: ScanMode, inputs: &ScanInputs, shares: Shares) -> ScanTargets {
     let target = |list: LruList| {
         let size = inputs.eligible[list];
-        let scan = (size >> inputs.priority).max(size.min(inputs.least));
+        let least = if list.is_active() { 0 } else { inputs.least };
+        let scan = (size >> inputs.priority).max(size.min(least));
         match (mode, list.kind()) {
             (ScanMode::FileOnly, Some(FolioKind::File))
             | (ScanMode::AnonOnly, Some(FolioKind::Anon))
