@@ -189,8 +189,13 @@ impl<'a> Faulter<'a> {
             .state
             .policy
             .place(&self.newcomer(&fault, order));
+        // Where places in swap are rare, the folio gives up its own: it is in memory now.
+        let copy = if self.keeps_place(from) { from } else { 0 };
+        if copy != from {
+            slot.set(Mark::Dirty);
+        }
         node.map().set_owner(pfn, Some(folio.get()));
-        node.map().set_copy(pfn, from);
+        node.map().set_copy(pfn, copy);
         node.expect_on_lru(pfn, placement.workingset);
         self.custodian.count_resident(folio, pfn, order, 1);
 
@@ -198,24 +203,37 @@ impl<'a> Faulter<'a> {
         let released = slot.end_fault(pfn.get(), landing);
         nodes.events().count(VmEvent::Pgfault);
         if released.word.is_dead() {
-            self.end_late(folio, node, pfn, order, from);
+            self.end_late(folio, node, pfn, order, copy);
         } else {
             node.add_to_lru(folios, folio, pfn, order, placement.list);
         }
         if released.wake {
             folios.waiters().wake(folio);
         }
+        if copy != from {
+            self.custodian.copies.drop_copy(from);
+        }
         released.word
     }
 
+    /// Whether a folio that comes back keeps its place in swap, as a copy for as long as it is clean
+    /// (kernel: `vm_swap_full` at swap-in).
+    fn keeps_place(&self, from: u32) -> bool {
+        let Reclaimer { swap, .. } = self.reclaimer;
+        Entry::from_raw(from).is_none_or(|entry| {
+            let is_swap = swap.area(entry.store()).is_some();
+            !(is_swap && swap.is_half_full())
+        })
+    }
+
     /// The folio's owner has dropped it meanwhile, and left everything to who brought it back.
-    fn end_late(&self, folio: FolioId, node: &Node, pfn: Pfn, order: Order, from: u32) {
+    fn end_late(&self, folio: FolioId, node: &Node, pfn: Pfn, order: Order, copy: u32) {
         node.clear_lru(pfn);
         node.map().set_owner(pfn, None);
         node.map().set_copy(pfn, 0);
         self.custodian.count_resident(folio, pfn, order, -1);
         self.custodian.frames.free_frames(Vacated::new(pfn, order));
-        self.custodian.bury(folio, from);
+        self.custodian.bury(folio, copy);
     }
 
     fn newcomer(&self, fault: &Fault<'_>, order: Order) -> Newcomer {

@@ -21,7 +21,6 @@ pub(crate) fn settings(pages_min: u64) -> MarkSettings {
         min_free_kbytes: Some(pages_min * 4),
         watermark_scale_factor: 1,
         watermark_boost_factor: 15_000,
-        boost_lapses: false,
         lowmem_reserve_ratio: [0; NR_ZONES],
         percpu_pagelist_fraction: 0,
         keep_resident: None,

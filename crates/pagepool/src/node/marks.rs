@@ -22,8 +22,6 @@ pub(crate) struct MarkSettings {
     pub(crate) watermark_scale_factor: u32,
     /// `watermark_boost_factor`, in ten-thousandths.
     pub(crate) watermark_boost_factor: u32,
-    /// Whether a boost ends by itself, for want of a background reclaimer.
-    pub(crate) boost_lapses: bool,
     /// `lowmem_reserve_ratio`.
     pub(crate) lowmem_reserve_ratio: Ratios,
     /// `percpu_pagelist_fraction`.
@@ -66,7 +64,6 @@ impl Nodes {
                     scale_factor: u64::from(settings.watermark_scale_factor),
                 }));
                 zone.set_boost_factor(settings.watermark_boost_factor);
-                zone.set_boost_lapses(settings.boost_lapses);
                 zone.set_reserves(reserves);
                 let fraction = settings.percpu_pagelist_fraction;
                 zone.set_pcp_sizes(PcpSizes::new(zone.managed(), fraction, nr_cpus));

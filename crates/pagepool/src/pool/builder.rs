@@ -325,6 +325,7 @@ impl Builder {
             folios: FolioTable::new(self.folio_limit(pages))?,
             stores,
             max_stores: self.store_limit(),
+            store_turn: Mutex::new(()),
             swap,
             read_ahead: ReadAhead::new(default_page_cluster(pages * PAGE_SIZE)),
             reclaim: ReclaimState::new(nodes.len(), pages),
@@ -340,6 +341,8 @@ impl Builder {
         });
         if self.daemons {
             pool.start_daemons()?;
+        } else {
+            pool.inner.renew_boost_rule();
         }
         Ok(pool)
     }
@@ -597,7 +600,6 @@ impl Builder {
             min_free_kbytes: self.min_free_kbytes,
             watermark_scale_factor: self.watermark_scale_factor,
             watermark_boost_factor: self.watermark_boost_factor,
-            boost_lapses: !self.daemons,
             lowmem_reserve_ratio: self.lowmem_reserve_ratio,
             percpu_pagelist_fraction: self.percpu_pagelist_fraction,
             keep_resident,

@@ -35,10 +35,9 @@ impl PagePool {
             return Ok(());
         }
         let machine = self.inner.for_daemons();
-        self.inner
-            .daemons
-            .run(machine, node)
-            .map_err(BuildError::from)
+        let started = self.inner.daemons.run(machine, node);
+        self.inner.renew_boost_rule();
+        started.map_err(BuildError::from)
     }
 
     /// Ends a node's daemons, and returns after they have. What was asked of them is kept for the next
@@ -46,6 +45,7 @@ impl PagePool {
     pub fn offline_node(&self, node: NodeId) {
         if self.inner.nodes.get(node).is_some() {
             self.inner.daemons.stop(&self.inner.nodes, node);
+            self.inner.renew_boost_rule();
         }
     }
 
@@ -108,6 +108,19 @@ impl Inner {
         let deadline = clock::deadline_after(patience);
         let frozen = Daemons::freeze(&self.nodes, deadline);
         frozen.is_ok().then_some(Frozen(&self.nodes))
+    }
+
+    /// Has boosts end by themselves on nodes without a reclaimer that would answer them.
+    pub(super) fn renew_boost_rule(&self) {
+        for node in self.nodes.iter() {
+            let is_alone = matches!(
+                node.kswapd.state(),
+                DaemonState::Absent | DaemonState::Stopped | DaemonState::Dead
+            );
+            node.zones()
+                .iter()
+                .for_each(|zone| zone.set_boost_lapses(is_alone));
+        }
     }
 
     /// Bytes that the pool's tables and buffers take now.

@@ -62,6 +62,8 @@ pub(crate) struct Inner {
     /// What contents are written to, and read from.
     stores: Arc<Stores>,
     max_stores: usize,
+    /// Whose turn it is to add a store.
+    store_turn: Mutex<()>,
     swap: SwapSpace,
     read_ahead: ReadAhead,
     reclaim: ReclaimState,
@@ -347,11 +349,11 @@ impl PagePool {
         Tunables::new(&self.inner)
     }
 
-    /// Waits until every block has come back, then gives up this handle; the last one ends the pool.
-    /// Folios that are away hold no memory: they are not waited for, and keep the pool alive.
+    /// Waits until every block and every folio has come back, those in swap included, then gives up this
+    /// handle; the last one ends the pool.
     ///
     /// # Errors
-    /// [`StillHeld`] if blocks are out when `patience` ends; it names some, and returns the pool.
+    /// [`StillHeld`] if any are out when `patience` ends; it names some, and returns the pool.
     pub fn close(self, patience: Duration) -> Result<(), StillHeld> {
         if self.wait_until_empty(patience) {
             return Ok(());
@@ -378,10 +380,11 @@ impl fmt::Debug for PagePool {
 
 /// A pool that could not be closed because blocks are still out.
 #[derive(Debug, thiserror::Error)]
-#[error("{pages} pages are still held, the first of them in {}", Blocks(.first))]
+#[error("{pages} pages and {folios} folios are still held, the first pages in {}", Blocks(.first))]
 pub struct StillHeld {
     pool: PagePool,
     pages: usize,
+    folios: usize,
     first: Vec<(Pfn, Order)>,
 }
 
@@ -391,7 +394,13 @@ const MAX_NAMED: usize = 8;
 impl StillHeld {
     fn new(pool: PagePool) -> StillHeld {
         let (pages, first) = pool.inner.nodes.outstanding(MAX_NAMED);
-        StillHeld { pool, pages, first }
+        let folios = pool.inner.folios.nr_open();
+        StillHeld {
+            pool,
+            pages,
+            folios,
+            first,
+        }
     }
 
     /// The pool, to be used on or closed later.
@@ -404,6 +413,12 @@ impl StillHeld {
     #[must_use]
     pub fn pages(&self) -> usize {
         self.pages
+    }
+
+    /// Folios that are out, in memory or away.
+    #[must_use]
+    pub fn folios(&self) -> usize {
+        self.folios
     }
 
     /// Some of the blocks that are out: first frame and order.
@@ -430,7 +445,7 @@ impl PagePool {
         let deadline = crate::sync::clock::deadline_after(patience);
         nodes.freed().wait_until(deadline, || {
             nodes.drain_all_and_synchronize();
-            nodes.zones().all(Zone::is_whole)
+            self.inner.folios.nr_open() == 0 && nodes.zones().all(Zone::is_whole)
         })
     }
 }

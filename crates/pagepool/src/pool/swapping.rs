@@ -64,6 +64,7 @@ impl PagePool {
     /// [`SwapError`] says what to change: above all, room for it must have been planned by
     /// [`swap_limit`](super::Builder::swap_limit) and [`max_stores`](super::Builder::max_stores).
     pub fn swap_on(&self, device: impl SwapDevice, priority: i16) -> Result<SwapArea, SwapError> {
+        let _turn = self.inner.store_turn.lock();
         self.inner.check_room_for_store()?;
         let id = self.inner.swap.swap_on(Arc::new(device), priority)?;
         // Memory may be had from now on that somebody waits for.

@@ -34,6 +34,7 @@ use crate::zone::vmstat::VmEvent;
 use crate::zone::watermark::Mark;
 
 use super::control::{DEF_PRIORITY, SWAP_CLUSTER_MAX};
+use super::policy::throttle::Powers;
 use super::{ScanControl, Shrink, Who};
 
 use std::time::Duration;
@@ -166,6 +167,7 @@ impl Balance<'_> {
                 may_writepage: false,
                 may_swap: false,
                 may_enter_fs: true,
+                powers: Powers::Full,
                 deadline: None,
                 nr_scanned: 0,
                 nr_reclaimed: 0,

@@ -2,6 +2,7 @@
 //!
 //! *Kernel counterpart:* `struct scan_control` (v5.0).
 
+use super::policy::throttle::Powers;
 use crate::node::Node;
 use crate::sync::clock::{self, Instant};
 use crate::types::{Order, ZoneType};
@@ -61,6 +62,8 @@ pub(crate) struct ScanControl {
     pub(crate) may_swap: bool,
     /// Whether a user's backing may be called.
     pub(crate) may_enter_fs: bool,
+    /// What the one who reclaims may wait for.
+    pub(crate) powers: Powers,
     /// When to give up waiting for I/O.
     pub(crate) deadline: Option<Instant>,
     /// Pages looked at so far.
@@ -81,6 +84,7 @@ impl ScanControl {
             may_writepage: true,
             may_swap: true,
             may_enter_fs: true,
+            powers: Powers::Full,
             deadline,
             nr_scanned: 0,
             nr_reclaimed: 0,

@@ -6,7 +6,7 @@
 use super::control::ScanControl;
 use super::policy::page::{self, Action, Backup, PageFacts, PageTerms, StoreOwner};
 use super::policy::pass_stats::{NodeBits, PassStats};
-use super::policy::throttle::{Powers, Reason, too_many_isolated};
+use super::policy::throttle::{Reason, too_many_isolated};
 use super::shrink::{Batch, Reclaimer};
 use super::state::Obstacle;
 use super::write_out::Writer;
@@ -71,11 +71,7 @@ impl Reclaimer<'_> {
     /// Whether so many folios are isolated already that this thread should not isolate more. Waits for
     /// others first.
     fn is_crowded(&self, node: &Node, list: LruList, sc: &ScanControl) -> bool {
-        let powers = if sc.may_enter_fs {
-            Powers::Full
-        } else {
-            Powers::Restricted
-        };
+        let powers = sc.powers;
         let item = match list.kind() {
             Some(FolioKind::File) => NodeItem::IsolatedFile,
             Some(FolioKind::Anon) | None => NodeItem::IsolatedAnon,
@@ -229,6 +225,7 @@ impl Reclaimer<'_> {
             slot.set_shadow(node.id().get() as u8, shadow.raw());
         }
         if !slot.evict(copy) {
+            slot.clear(Mark::Evicted);
             return Err(one);
         }
         node.lru().advance_age(pages);

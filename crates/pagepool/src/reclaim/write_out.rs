@@ -44,6 +44,15 @@ struct Passenger {
 
 type Passengers = ArrayVec<Passenger, IO_PAGES>;
 
+/// How the write of a folio in pieces ended that did not fail.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Pieces {
+    /// All of it was written.
+    AllWritten,
+    /// It was written to meanwhile, so that the rest was not.
+    OutOfDate,
+}
+
 /// A buffer that is being filled.
 struct Open {
     store: Store,
@@ -175,6 +184,9 @@ impl<'a> Writer<'a> {
         copy_racing(arena, one.pfn, 0, open.buf.pages_mut(first, pages));
         let slot = self.reclaimer.custodian.folios.slot(one.folio);
         if !slot.is_stable() {
+            if open.passengers.is_empty() {
+                self.open = None;
+            }
             return Err(one);
         }
         open.nr += pages;
@@ -235,6 +247,7 @@ impl<'a> Writer<'a> {
         }
         self.node.count(NodeItem::Writeback, nr as i64);
         self.node.count(NodeItem::VmscanWrite, nr as i64);
+        self.charge(open.passengers[0].one.kind, open.nr);
         tracing::trace!(
             target: "pagepool::vmscan",
             pfn = open.passengers[0].one.pfn.get(),
@@ -248,6 +261,13 @@ impl<'a> Writer<'a> {
             transfer,
             passengers: open.passengers,
         });
+    }
+
+    /// What is written costs its kind something.
+    fn charge(&self, kind: FolioKind, pages: usize) {
+        let lru_pages = Reclaimer::all_sizes(self.node).total();
+        let memory = self.reclaimer.memory(self.node);
+        memory.history(|history| history.charge(kind, pages, lru_pages));
     }
 
     /// Waits for the oldest buffer in flight; returns whether there was one.
@@ -341,16 +361,17 @@ impl<'a> Writer<'a> {
         sc: &mut ScanControl,
     ) -> Result<(), Isolated> {
         self.depart(sc);
-        let written = self.write_pieces(&one, entry, sc);
+        let written = match self.write_pieces(&one, entry, sc) {
+            Ok(Pieces::AllWritten) => Ok(()),
+            Ok(Pieces::OutOfDate) | Err(StoreError::Closed) => return Err(one),
+            Err(error) => Err(error),
+        };
         let mut back = Batch::new();
         let passenger = Passenger {
             one,
             entry,
             first: 0,
         };
-        if written == Err(StoreError::Closed) {
-            return Err(one);
-        }
         self.arrive(passenger, written, sc, &mut back);
         self.reclaimer.put_back(self.node, &back);
         Ok(())
@@ -361,7 +382,7 @@ impl<'a> Writer<'a> {
         one: &Isolated,
         entry: Entry,
         sc: &mut ScanControl,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Pieces, StoreError> {
         let store = self.reclaimer.stores.get(entry.store());
         let store = store.ok_or(StoreError::Closed)?;
         let slot = self.reclaimer.custodian.folios.slot(one.folio);
@@ -370,6 +391,7 @@ impl<'a> Writer<'a> {
         let mut flying = ArrayVec::<(InFlight, usize), DEPTH>::new();
         let mut next = Some(entry);
         let mut done = 0;
+        let mut is_whole = true;
         while let Some(piece) = next.filter(|_| done < total) {
             let (nr, after) = self.run(piece, (total - done).min(IO_PAGES));
             let mut buf = match self.take_buf(&store, sc) {
@@ -379,7 +401,8 @@ impl<'a> Writer<'a> {
             let bytes = buf.pages_mut(0, nr);
             copy_racing(self.node.arena(), one.pfn, done * PAGE_SIZE, bytes);
             if !slot.is_stable() {
-                // Out of date already; to write on would be in vain.
+                // Out of date already; to write on would be in vain. What flies is waited for below.
+                is_whole = false;
                 break;
             }
             if flying.is_full() {
@@ -390,6 +413,7 @@ impl<'a> Writer<'a> {
                 events.add(VmEvent::Pswpout, nr as u64);
             }
             self.node.count(NodeItem::VmscanWrite, nr as i64);
+            self.charge(one.kind, nr);
             flying.push((store.submit_write(buf, u64::from(piece.page()), nr), nr));
             done += nr;
             next = after;
@@ -397,7 +421,11 @@ impl<'a> Writer<'a> {
         for (transfer, nr) in flying {
             transfer.wait(deadline(sc))?.outcome.of(0, nr)?;
         }
-        Ok(())
+        Ok(if is_whole {
+            Pieces::AllWritten
+        } else {
+            Pieces::OutOfDate
+        })
     }
 
     /// Sends off and waits for all that is left.
@@ -408,8 +436,9 @@ impl<'a> Writer<'a> {
 }
 
 impl Reclaimer<'_> {
-    /// Writes an isolated folio out to its store, keeps it in memory, and puts it back. None if somebody
-    /// reads or writes it at this moment: then nothing was done.
+    /// Writes an isolated folio out to its store, and keeps it in memory. None if somebody reads or writes
+    /// it at this moment, or has written to it meanwhile: then it is to be tried again. Otherwise the folio
+    /// was put back.
     pub(crate) fn write_back(
         &self,
         one: Isolated,
@@ -425,12 +454,16 @@ impl Reclaimer<'_> {
         let mut sc = ScanControl::for_flush(deadline);
         let mut writer = Writer::new(*self, node);
         let written = writer.write_pieces(&one, entry, &mut sc);
+        let is_current = slot.end_copy();
         // Not written, or written to since: dirty all the same.
-        if !slot.end_copy() || written.is_err() {
+        if !is_current || written != Ok(Pieces::AllWritten) {
             self.custodian.count_dirty_again(node, one.folio, one.order);
         }
+        if written == Ok(Pieces::OutOfDate) {
+            return None;
+        }
         self.put_back_one(one);
-        Some(written)
+        Some(written.map(|_| ()))
     }
 
     /// Puts one isolated folio back.

@@ -19,7 +19,7 @@ use crate::node::lru::Isolated;
 use crate::pool::lifetime::PoolRef;
 use crate::pool::{Inner, PagePool};
 use crate::sync::clock::{self, Instant};
-use crate::sync::{Mutex, thread};
+use crate::sync::{CoreMutex, thread};
 use crate::types::{Order, PAGE_SIZE};
 use crate::zone::vmstat::VmEvent;
 
@@ -95,7 +95,7 @@ impl From<StoreError> for FlushError {
 
 /// Ranges of stores that are in folios: first entry, and pages.
 #[derive(Debug, Default)]
-pub(crate) struct Mapped(Mutex<BTreeMap<u32, u32>>);
+pub(crate) struct Mapped(CoreMutex<BTreeMap<u32, u32>>);
 
 impl Mapped {
     /// Registers a range, unless a page of it is registered.
@@ -143,6 +143,7 @@ impl PagePool {
     pub fn map_backing(&self, backing: impl Backing) -> Result<Mapping, MapError> {
         let inner = &*self.inner;
         let limit = inner.max_stores;
+        let _turn = inner.store_turn.lock();
         if inner.stores.iter().count() >= limit {
             return Err(MapError::NoRoom { limit });
         }
@@ -236,11 +237,14 @@ impl Folio {
         written.and(failed_before.map_err(FlushError::from))
     }
 
-    /// Whether it was written to since it was written out, or read in. A folio without a store is dirty
-    /// until swap has a copy of it.
+    /// Whether it was written to since it was written out, or read in; also while it is being written out.
+    /// A folio without a store is dirty until swap has a copy of it.
     #[must_use]
     pub fn is_dirty(&self) -> bool {
-        self.slot().is(Mark::Dirty)
+        let slot = self.slot();
+        // The mark goes when the write begins, and comes back if that fails, before STABLE goes: so the
+        // word first.
+        slot.word().is_stable() || slot.is(Mark::Dirty)
     }
 
     /// Writes what is dirty before the folio ends: nobody else will.
@@ -316,7 +320,7 @@ impl Inner {
                     reclaimer.put_back_one(isolated);
                     return Err(FlushError::InUse);
                 }
-                // Somebody reads or writes it at the moment.
+                // Somebody reads or writes it at the moment, or has.
                 None => thread::sleep(LOOK_AGAIN),
             }
         }

@@ -66,7 +66,11 @@ impl TwoLists {
 
 impl Policy for TwoLists {
     fn place(&self, newcomer: &Newcomer) -> Placement {
-        let restored = matches!(newcomer.arrival, Arrival::Back(Refault::Restore));
+        // What is read ahead was in use once, together with what is needed now (spec 5.13).
+        let restored = matches!(
+            newcomer.arrival,
+            Arrival::ReadAhead | Arrival::Back(Refault::Restore)
+        );
         let list = if newcomer.locked {
             LruList::Unevictable
         } else if self.starts_active(newcomer) {
