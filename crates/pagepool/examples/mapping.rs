@@ -6,6 +6,8 @@
 //!
 //! Run with `cargo run -p pagepool --example mapping`.
 
+#![expect(clippy::disallowed_types, reason = "an example is not modelled")]
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
