@@ -9,7 +9,11 @@
 //! A bench cannot skip its work: what pagepool counted (`pgalloc_*`, `pgfree`) must equal the pages
 //! asked for, and afterwards every page must be free again and [`PagePool::verify`] must pass.
 //!
-//! *Not here:* latency percentiles and scaling beyond two threads.
+//! What only a pool has, folios, swap and daemons, is measured in a [`contest`] against what it is made
+//! of: locked instructions, loads, plain writes and reads, a bare wake.
+//!
+//! *Not here:* scaling beyond two threads, and the kernel's own swap, which `scripts/memcg_swap.sh`
+//! compares with.
 //!
 //! [`PagePool::verify`]: pagepool::PagePool::verify
 #![allow(

@@ -37,7 +37,7 @@ pub(crate) enum Command {
     /// in a table in which a new folio comes last and the last one fills the place of one that goes; R reads and
     /// verifies, W verifies and writes anew.
     ///
-    /// First one pass that fills and verifies every byte, then one copy per thread at full speed for --duration
+    /// First one pass of at most 30 s that fills and verifies every byte, then one copy per thread at full speed for --duration
     /// (15s), which verifies the first and last word of each page. Exit status: 0 all verified, 1 a violation, 2 bad
     /// usage.
     Run,

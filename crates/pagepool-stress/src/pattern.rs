@@ -34,7 +34,12 @@ pub(crate) struct Touches {
 
 impl Touches {
     /// A stream of the given shape; the `n`-th of `of` streams begins its passes at its own part of the set.
-    pub(crate) fn new(pattern: Pattern, len: usize, theta: f64, (n, of): (usize, usize)) -> Touches {
+    pub(crate) fn new(
+        pattern: Pattern,
+        len: usize,
+        theta: f64,
+        (n, of): (usize, usize),
+    ) -> Touches {
         assert!(len > 0, "there is something to touch");
         let hot = match pattern {
             Pattern::Zipf | Pattern::Loop => len,
@@ -145,7 +150,11 @@ mod tests {
 
     #[test]
     fn a_loop_touches_each_as_often() {
-        assert!(counts(Pattern::Loop, 10_000).iter().all(|count| *count == 10));
+        assert!(
+            counts(Pattern::Loop, 10_000)
+                .iter()
+                .all(|count| *count == 10)
+        );
     }
 
     #[test]
@@ -158,7 +167,12 @@ mod tests {
 
     #[test]
     fn phases_move() {
-        let touched = |touches| counts(Pattern::Phases, touches).iter().filter(|c| **c > 0).count();
+        let touched = |touches| {
+            counts(Pattern::Phases, touches)
+                .iter()
+                .filter(|c| **c > 0)
+                .count()
+        };
         assert!(touched(1900) <= 250);
         assert!(touched(8000) > 250);
     }

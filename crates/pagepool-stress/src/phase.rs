@@ -283,11 +283,7 @@ struct Performance<'a> {
 
 impl Performance<'_> {
     /// Plays round after round and returns the pool's state at the end of the last one.
-    fn play_rounds(
-        &mut self,
-        plan: &Plan,
-        watch: &mut dyn Watch,
-    ) -> (Stats, Option<SwapFigures>) {
+    fn play_rounds(&mut self, plan: &Plan, watch: &mut dyn Watch) -> (Stats, Option<SwapFigures>) {
         let control = Arc::clone(&self.stage.control);
         control.begin(plan.limit());
         loop {
@@ -350,8 +346,12 @@ impl Performance<'_> {
         }
         for node in &self.stage.pool.stats().nodes {
             let daemons = [("kswapd", node.kswapd), ("kcompactd", node.kcompactd)];
-            for (name, _) in daemons.iter().filter(|(_, state)| *state == DaemonState::Dead) {
-                self.violations.add(format_args!("{name}{} has died", node.id.get()));
+            for (name, _) in daemons
+                .iter()
+                .filter(|(_, state)| *state == DaemonState::Dead)
+            {
+                self.violations
+                    .add(format_args!("{name}{} has died", node.id.get()));
             }
         }
     }

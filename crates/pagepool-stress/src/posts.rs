@@ -197,12 +197,7 @@ impl Drop for Watchdog {
     }
 }
 
-fn watch(
-    control: &Control,
-    limit: Duration,
-    stop: &AtomicBool,
-    alarm: impl FnOnce(Vec<String>),
-) {
+fn watch(control: &Control, limit: Duration, stop: &AtomicBool, alarm: impl FnOnce(Vec<String>)) {
     let posts = control.posts();
     let look = |worker| posts.look(worker, control.played());
     let sight = |worker| Sight {
@@ -272,7 +267,10 @@ mod tests {
             posts.step(1);
         })
         .expect("an alarm");
-        assert!(lines[0].starts_with("player0 has been reading folio 7 for"), "{lines:?}");
+        assert!(
+            lines[0].starts_with("player0 has been reading folio 7 for"),
+            "{lines:?}"
+        );
         assert_eq!(lines.len(), 3);
     }
 
@@ -287,7 +285,12 @@ mod tests {
 
     #[test]
     fn places_survive_their_word() {
-        for place in [Place::Resting, Place::Playing, Place::Freeing(9), Place::Verifying] {
+        for place in [
+            Place::Resting,
+            Place::Playing,
+            Place::Freeing(9),
+            Place::Verifying,
+        ] {
             assert_eq!(Place::from_word(place.to_word()), place);
         }
     }

@@ -30,7 +30,9 @@ impl Accounts {
         let mut accounts = BTreeMap::new();
         for entry in fs::read_dir("/proc/self/task")? {
             let path = entry?.path();
-            let number = path.file_name().and_then(|name| name.to_str()?.parse().ok());
+            let number = path
+                .file_name()
+                .and_then(|name| name.to_str()?.parse().ok());
             // A thread may end while it is looked at.
             if let (Some(number), Ok(Some(account))) = (number, account(&path)) {
                 accounts.insert(number, account);
@@ -116,7 +118,8 @@ mod tests {
         let thread = thread
             .spawn(move || {
                 let nap = std::time::Duration::from_millis(5);
-                while stopped.recv_timeout(nap) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {}
+                while stopped.recv_timeout(nap) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                }
             })
             .unwrap();
         std::thread::sleep(std::time::Duration::from_millis(200));

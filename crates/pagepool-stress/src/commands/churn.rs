@@ -31,14 +31,22 @@ const GOAL: f64 = 0.9;
 const MIXED_EPOCHS: u64 = 32;
 
 /// Plays the load that the options say.
-pub(crate) fn perform(common: &Common, options: &Churn, errand: &Errand) -> Result<Report, BadInput> {
+pub(crate) fn perform(
+    common: &Common,
+    options: &Churn,
+    errand: &Errand,
+) -> Result<Report, BadInput> {
     match options.mixed {
         true => perform_mixed(common, options, errand),
         false => perform_generations(common, options, errand),
     }
 }
 
-fn perform_generations(common: &Common, options: &Churn, errand: &Errand) -> Result<Report, BadInput> {
+fn perform_generations(
+    common: &Common,
+    options: &Churn,
+    errand: &Errand,
+) -> Result<Report, BadInput> {
     let threads = common.threads_or(1);
     let load = load(common, options, threads);
     let plan = Plan {
@@ -180,7 +188,13 @@ fn perform_mixed(common: &Common, options: &Churn, errand: &Errand) -> Result<Re
         events,
     };
     let exchange = exchange(threads);
-    let player = |n| Box::new(MixedPlayer::new(load, exchange.clone(), nth(errand.seed, n))) as Seat;
+    let player = |n| {
+        Box::new(MixedPlayer::new(
+            load,
+            exchange.clone(),
+            nth(errand.seed, n),
+        )) as Seat
+    };
     let act = Act {
         plan: Plan {
             name: "mixed".to_owned(),

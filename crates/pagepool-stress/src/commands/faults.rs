@@ -45,7 +45,14 @@ pub(crate) fn perform(
 ) -> Result<Report, BadInput> {
     let threads = common.threads_or(nr_cpus());
     let load = &options.load;
-    let paging = Paging::new(common, load, options.factor, Trust::Faulty, threads, errand.seed);
+    let paging = Paging::new(
+        common,
+        load,
+        options.factor,
+        Trust::Faulty,
+        threads,
+        errand.seed,
+    );
     let device = Arc::new(FaultyDevice::new(
         file(paging.facts.pages, common.swap.as_ref())?,
         faults(options, errand.seed),

@@ -76,7 +76,9 @@ pub(crate) fn perform(
 ) -> Result<Report, BadInput> {
     // A system that does not tell is known before anything is done.
     Accounts::take().map_err(|error| {
-        BadInput::Usage(format!("idle: this system does not tell what threads do: {error}"))
+        BadInput::Usage(format!(
+            "idle: this system does not tell what threads do: {error}"
+        ))
     })?;
     let scene = match (options.hopeless, options.dead_store) {
         (true, _) => Scene::Hopeless,
@@ -103,7 +105,11 @@ pub(crate) fn perform(
         Scene::Hopeless | Scene::DeadStore => SETTLE_IN_VAIN,
     });
     let facts = Facts {
-        load: format!("{} for {PRESSURE:?}, then {}", paging.facts.describe(), scene.name()),
+        load: format!(
+            "{} for {PRESSURE:?}, then {}",
+            paging.facts.describe(),
+            scene.name()
+        ),
         ..Facts::default()
     };
     let house = set_up(threads, errand)?;
@@ -151,9 +157,8 @@ impl Watch for Vigil<'_> {
             Scene::Hopeless => self.set.lock_all(),
             Scene::DeadStore => {
                 let always = |fault| Faults::seeded(0).one_in(1, fault);
-                self.device.set_faults(
-                    always(Fault::StalledWrite).one_in(1, Fault::StalledRead),
-                );
+                self.device
+                    .set_faults(always(Fault::StalledWrite).one_in(1, Fault::StalledRead));
                 extra = fill_up(pool);
             }
         }

@@ -27,13 +27,23 @@ pub(crate) fn perform(
 ) -> Result<Report, BadInput> {
     let threads = common.threads_or(nr_cpus());
     let load = &options.load;
-    let paging = Paging::new(common, load, options.factor, Trust::Sound, threads, errand.seed);
+    let paging = Paging::new(
+        common,
+        load,
+        options.factor,
+        Trust::Sound,
+        threads,
+        errand.seed,
+    );
     let plan = Plan {
         name: "overcommit".to_owned(),
         size: common.paging_size(),
         nodes: common.nodes,
         movable: Movable::Default,
-        swap: Some(SwapPlan::for_pages(paging.facts.pages, common.swap.as_ref())),
+        swap: Some(SwapPlan::for_pages(
+            paging.facts.pages,
+            common.swap.as_ref(),
+        )),
         patience: Some(PATIENCE),
         epoch: EPOCH,
         events: 0,

@@ -30,7 +30,11 @@ use crate::{
 const EPOCH: u64 = 100_000;
 
 /// Plays every trace.
-pub(crate) fn perform(common: &Common, options: &Replay, errand: &Errand) -> Result<Report, BadInput> {
+pub(crate) fn perform(
+    common: &Common,
+    options: &Replay,
+    errand: &Errand,
+) -> Result<Report, BadInput> {
     let threads = common.threads_or(1);
     let paths = paths(common, &options.files)?;
     // All traces are read before anything is played: a bad one is known at once, and none of

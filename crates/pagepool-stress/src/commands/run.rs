@@ -4,9 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{
-    Act, BadInput, Errand, nr_cpus, play_all, replay, report, set_up,
-};
+use super::{Act, BadInput, Errand, nr_cpus, play_all, replay, report, set_up};
 use crate::{
     cli::Common,
     content::Depth,
@@ -24,7 +22,10 @@ use crate::{
 const DURATION: Duration = Duration::from_secs(15);
 
 /// How long a request or an access waits.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// How long the first pass may take: the whole run ends within a minute, on any machine.
+const PASS: Duration = Duration::from_secs(30);
 
 /// Events that a player plays between two verifications of the pool.
 const EPOCH: u64 = 100_000;
@@ -53,6 +54,7 @@ pub(crate) fn perform(common: &Common, errand: &Errand) -> Result<Report, BadInp
 fn pass(common: &Common, script: &Arc<Script>, seed: u64) -> Result<Act, BadInput> {
     let mut act = act(common, script, Depth::Full, 1, seed);
     act.plan.name = "pass".to_owned();
+    act.plan.length = Length::Within(PASS);
     let trace = &script.blocks;
     act.facts = Facts {
         load: format!("{}, once, every byte filled and verified", trace.name),

@@ -5,6 +5,9 @@
 //! number of live folios, in a table in which a new folio is appended and the last one fills the place
 //! of one that goes: the same page is the same folio for as long as that lives.
 //!
+//! A request that is refused is counted, and makes no reference. The next ones do not wait until one is
+//! granted again: in a pool that is too small each would wait in vain.
+//!
 //! Blocks that the trace splits stay raw, since folios cannot be split.
 #![forbid(unsafe_code)]
 
@@ -25,13 +28,13 @@ use crate::{
 };
 
 /// How long a raw request may wait; others may free memory meanwhile, and kswapd does.
-const DEADLINE: Duration = Duration::from_millis(500);
+const DEADLINE: Duration = Duration::from_millis(200);
 
 /// Events between two looks at the clock: an event may have to read from the disk.
-const EVENTS_PER_LOOK: u64 = 64;
+const EVENTS_PER_LOOK: u64 = 8;
 
 /// How often an access is tried.
-const ATTEMPTS: u32 = 10;
+const ATTEMPTS: u32 = 3;
 
 /// Both traces, and which allocations become folios.
 #[derive(Debug)]
@@ -94,6 +97,8 @@ pub(crate) struct MachinePlayer {
     nr_tags: u64,
     slots: Vec<Option<Block>>,
     live: Live,
+    /// Whether the last request was refused.
+    is_short: bool,
     tally: Tally,
 }
 
@@ -112,6 +117,7 @@ impl MachinePlayer {
             nr_tags: 0,
             slots,
             live: Live::new(nr_slots),
+            is_short: false,
             tally: Tally::new(),
         }
     }
@@ -129,7 +135,9 @@ impl MachinePlayer {
                         self.alloc_raw(stage, event.slot, order, gfp);
                     }
                 }
-                self.refer(stage, &script);
+                if !self.is_short {
+                    self.refer(stage, &script);
+                }
             }
             Action::Free => self.free(stage, event.slot),
             Action::Split => self.split(&script, event.slot),
@@ -147,10 +155,15 @@ impl MachinePlayer {
         let wish = Wish {
             order,
             gfp,
-            deadline: DEADLINE,
+            deadline: match self.is_short {
+                true => Duration::ZERO,
+                false => DEADLINE,
+            },
             depth: self.depth,
         };
-        if let Some(pages) = self.tally.allocate(&stage.pool, wish) {
+        let pages = self.tally.allocate(&stage.pool, wish);
+        self.is_short = pages.is_none();
+        if let Some(pages) = pages {
             let held = Held::fill(pages, self.tag(), self.depth);
             self.slots[slot as usize] = Some(Block::Raw(held));
         }
@@ -158,8 +171,13 @@ impl MachinePlayer {
 
     fn alloc_folio(&mut self, stage: &Stage, slot: u32, order: Order) {
         let begin = Instant::now();
-        let folio = stage.pool.alloc_folio(order.bytes(), Gfp::USER_MOVABLE);
+        let gfp = match self.is_short {
+            true => Gfp::USER_MOVABLE | Gfp::NORETRY,
+            false => Gfp::USER_MOVABLE,
+        };
+        let folio = stage.pool.alloc_folio(order.bytes(), gfp);
         record(&mut self.tally.alloc_ns, begin);
+        self.is_short = folio.is_err();
         let mut folio = match folio {
             Ok(folio) => folio,
             Err(error) => return self.tally.refused(error),
@@ -168,7 +186,10 @@ impl MachinePlayer {
         self.tally.nr_allocs += 1;
         let (tag, depth) = (self.tag(), self.depth);
         let fill = |_: &mut Tally, bytes: &mut [u8]| fill_bytes(bytes, tag, depth);
-        match self.tally.write_folio(&mut folio, ATTEMPTS, Trust::Sound, fill) {
+        match self
+            .tally
+            .write_folio(&mut folio, ATTEMPTS, Trust::Sound, fill)
+        {
             Ok(()) => {
                 self.slots[slot as usize] = Some(Block::Folio { folio, tag });
                 self.live.push(slot);
@@ -222,9 +243,11 @@ impl MachinePlayer {
                 self.live.remove(slot);
                 let depth = self.depth;
                 // What cannot be read is counted.
-                let _ = self.tally.read_folio(&folio, ATTEMPTS, Trust::Sound, |tally, bytes| {
-                    tally.verified(check(bytes, tag, depth));
-                });
+                let _ = self
+                    .tally
+                    .read_folio(&folio, ATTEMPTS, Trust::Sound, |tally, bytes| {
+                        tally.verified(check(bytes, tag, depth));
+                    });
                 self.drop_folio(folio);
             }
             None => self.tally.nr_skipped += 1,
@@ -254,7 +277,8 @@ impl MachinePlayer {
 }
 
 fn check(bytes: &[u8], tag: Tag, depth: Depth) -> Result<u64, String> {
-    check_bytes(bytes, tag, depth).map_err(|difference| format!("corruption: a folio's {difference}"))
+    check_bytes(bytes, tag, depth)
+        .map_err(|difference| format!("corruption: a folio's {difference}"))
 }
 
 impl Player for MachinePlayer {
@@ -342,7 +366,10 @@ mod tests {
         let mut live = Live::new(8);
         (0..4).for_each(|slot| live.push(slot));
         live.remove(1);
-        assert_eq!([0, 1, 2, 3].map(|page| live.nth(page)), [Some(0), Some(3), Some(2), Some(0)]);
+        assert_eq!(
+            [0, 1, 2, 3].map(|page| live.nth(page)),
+            [Some(0), Some(3), Some(2), Some(0)]
+        );
         live.remove(3);
         assert_eq!(live.nth(1), Some(2));
         live.remove(2);

@@ -14,11 +14,8 @@ use std::{
 
 use pagepool::{AccessError, Folio, Gfp, Order};
 
-use super::{
-    Played, Player, Stage,
-    access::ATTEMPTS,
-};
 pub(crate) use super::access::Trust;
+use super::{Played, Player, Stage, access::ATTEMPTS};
 use crate::{
     content::{Depth, Tag, check_bytes, fill_bytes},
     pattern::Touches,
@@ -137,7 +134,9 @@ impl WorkingSet {
     }
 
     fn take(&self, n: usize) -> RwLockWriteGuard<'_, Slot> {
-        self.slots[n].write().unwrap_or_else(PoisonError::into_inner)
+        self.slots[n]
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tag(&self, n: usize, version: u32) -> Tag {
@@ -267,9 +266,11 @@ impl PagingPlayer {
         stage.stand(Place::Reading(n as u32));
         let version = slot.version;
         let trust = self.habits.trust;
-        let read = self.tally.read_folio(folio, ATTEMPTS, trust, |tally, bytes| {
-            tally.verified(set.check(bytes, n, version, depth));
-        });
+        let read = self
+            .tally
+            .read_folio(folio, ATTEMPTS, trust, |tally, bytes| {
+                tally.verified(set.check(bytes, n, version, depth));
+            });
         drop(slot);
         if read == Err(AccessError::Corrupt) {
             self.remake(stage, set, n, version);
@@ -289,15 +290,17 @@ impl PagingPlayer {
         let next = set.tag(n, version + 1);
         let planted = self.planted();
         let trust = self.habits.trust;
-        let written = self.tally.write_folio(folio, ATTEMPTS, trust, |tally, bytes| {
-            tally.verified(set.check(bytes, n, version, depth));
-            if planted != Some(Plant::LostWrite) {
-                fill_bytes(bytes, next, Depth::Full);
-            }
-            if planted == Some(Plant::Flip) {
-                bytes[0] ^= 1;
-            }
-        });
+        let written = self
+            .tally
+            .write_folio(folio, ATTEMPTS, trust, |tally, bytes| {
+                tally.verified(set.check(bytes, n, version, depth));
+                if planted != Some(Plant::LostWrite) {
+                    fill_bytes(bytes, next, Depth::Full);
+                }
+                if planted == Some(Plant::Flip) {
+                    bytes[0] ^= 1;
+                }
+            });
         match written {
             Ok(()) => slot.version += 1,
             Err(AccessError::Corrupt) => {
@@ -378,14 +381,16 @@ impl PagingPlayer {
         self.tally.nr_allocs += 1;
         let tag = set.tag(n, slot.version + 1);
         let trust = self.habits.trust;
-        let written = self.tally.write_folio(&mut folio, ATTEMPTS, trust, |tally, bytes| {
-            if bytes.iter().any(|byte| *byte != 0) {
-                tally
-                    .violations
-                    .add(format_args!("folio {n} was not zeros when it was allocated"));
-            }
-            fill_bytes(bytes, tag, Depth::Full);
-        });
+        let written = self
+            .tally
+            .write_folio(&mut folio, ATTEMPTS, trust, |tally, bytes| {
+                if bytes.iter().any(|byte| *byte != 0) {
+                    tally.violations.add(format_args!(
+                        "folio {n} was not zeros when it was allocated"
+                    ));
+                }
+                fill_bytes(bytes, tag, Depth::Full);
+            });
         if written.is_ok() {
             slot.version += 1;
             slot.folio = Some(folio);
@@ -402,9 +407,11 @@ impl PagingPlayer {
         };
         stage.stand(Place::Reading(n as u32));
         let (version, trust) = (slot.version, self.habits.trust);
-        let read = self.tally.read_folio(&folio, LAST_ATTEMPTS, trust, |tally, bytes| {
-            tally.verified(set.check(bytes, n, version, Depth::Full));
-        });
+        let read = self
+            .tally
+            .read_folio(&folio, LAST_ATTEMPTS, trust, |tally, bytes| {
+                tally.verified(set.check(bytes, n, version, Depth::Full));
+            });
         if read.is_err() {
             self.tally.nr_remade += 1;
         }
@@ -435,8 +442,7 @@ impl Player for PagingPlayer {
 
     fn release(&mut self, stage: &Stage) {
         let set = Arc::clone(&self.set);
-        self.own_slots()
-            .for_each(|n| self.retire(stage, &set, n));
+        self.own_slots().for_each(|n| self.retire(stage, &set, n));
     }
 
     fn rewind(&mut self) {
@@ -468,11 +474,17 @@ mod tests {
         let check = |bytes: &[u8]| set.check(bytes, 2, 9, Depth::Full);
         assert_eq!(check(&page(&set, 2, 9)), Ok(4096));
         let lost = check(&page(&set, 2, 8)).unwrap_err();
-        assert!(lost.starts_with("lost write: folio 2 reads as version 8"), "{lost}");
+        assert!(
+            lost.starts_with("lost write: folio 2 reads as version 8"),
+            "{lost}"
+        );
         let lost = check(&[0; 4096]).unwrap_err();
         assert!(lost.starts_with("lost contents"), "{lost}");
         let other = check(&page(&set, 1, 9)).unwrap_err();
-        assert!(other.starts_with("corruption: folio 2 of version 9"), "{other}");
+        assert!(
+            other.starts_with("corruption: folio 2 of version 9"),
+            "{other}"
+        );
         let mut flipped = page(&set, 2, 9);
         flipped[1000] ^= 1;
         assert!(check(&flipped).unwrap_err().contains("byte 1000"));

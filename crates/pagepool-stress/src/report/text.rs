@@ -2,9 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::{
-    model::{
-        ChurnReport, Failure, IdleReport, Latency, PagingReport, Phase, Report, Verdict,
-    },
+    model::{ChurnReport, Failure, IdleReport, Latency, PagingReport, Phase, Report, Verdict},
     table::Table,
     zones::{write_free_lists, write_pageblocks, write_zones},
 };
@@ -221,7 +219,10 @@ fn write_paging(paging: &PagingReport, text: &mut String) {
         text,
         "",
         "slow path",
-        &format!("{:.4} entries per allocation", paging.slowpath_per_allocation),
+        &format!(
+            "{:.4} entries per allocation",
+            paging.slowpath_per_allocation
+        ),
     );
     line(
         text,

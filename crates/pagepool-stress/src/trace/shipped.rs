@@ -25,7 +25,10 @@ pub(crate) fn guest_a() -> Result<BlockTrace, TraceError> {
 
 /// Decodes the references.
 pub(crate) fn sqlite_pages() -> Result<ReferenceTrace, TraceError> {
-    requests::read(Source::in_memory(REFERENCES_NAME, REFERENCES)?, requests::pages)
+    requests::read(
+        Source::in_memory(REFERENCES_NAME, REFERENCES)?,
+        requests::pages,
+    )
 }
 
 /// How the kernel that the trace was recorded on stood at its end.

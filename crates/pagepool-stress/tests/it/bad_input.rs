@@ -112,12 +112,26 @@ fn bad_usage_names_the_nearest() {
     assert_refused(["--threads", "0"], &["--threads", "1..=1024"]);
     assert_refused(["churn", "--ops", "5"], &["--mixed"]);
     assert_refused(["replay", "x", "--format", "pgs"], &["pgs", "pga"]);
+    assert_refused(["overcommit", "--factor", "0"], &["--factor", "0.1 to 64"]);
+    assert_refused(["overcommit", "--pattern", "zip"], &["zip", "zipf"]);
+    assert_refused(
+        ["overcommit", "--write-share", "101"],
+        &["--write-share", "0..=100"],
+    );
+    assert_refused(["faults", "--torn", "x"], &["--torn", "64K"]);
+    assert_refused(["idle", "--hopeless", "--dead-store"], &["--dead-store"]);
+    assert_refused(["--swap", "1x"], &["--swap", "1x"]);
 }
 
 #[test]
 fn impossible_pools_are_refused_with_the_field() {
     assert_refused(["churn", "--nodes", "17"], &["nodes", "17"]);
     assert_refused(["churn", "--memory", "1K"], &["memory", "1024"]);
+    assert_refused(["overcommit", "--memory", "64K"], &["memory", "65536"]);
+    assert_refused(
+        ["overcommit", "--swap", "/no/such/folder/swap"],
+        &["/no/such/folder/swap"],
+    );
 }
 
 #[test]

@@ -31,8 +31,10 @@ fn sum(phases: &Value, field: &str) -> u64 {
 #[test]
 fn the_main_job_ends_in_a_pool_that_is_too_small() {
     let start = Instant::now();
-    let report = verified_json(["run", "--memory", "30M", "--duration", "1s"]);
-    assert!(start.elapsed() < Duration::from_secs(60));
+    // Neither memory nor swap has room for what the trace holds.
+    let args = ["run", "--memory", "24M", "--swap", "8M", "--duration", "1s"];
+    let report = verified_json(args);
+    assert!(start.elapsed() < Duration::from_secs(120));
     assert!(!report["failures"].as_array().expect("a list").is_empty());
 }
 
@@ -88,9 +90,20 @@ fn the_main_job_ends_verified() {
     );
     assert_figures_agree(&report);
     let pass = &report["phases"][0];
-    assert_eq!(pass["allocs"], 447_098);
-    assert_eq!(pass["splits"], 4);
-    assert_eq!(pass["managed_pages"], 39 * 512);
+    assert!(number(&pass["allocs"]) > 20_000, "{pass}");
+    assert_eq!(pass["managed_pages"], 17 * 512, "half of the trace's peak");
+    let reclaim = &pass["reclaim"];
+    for field in [
+        "pgsteal_kswapd",
+        "kswapd_runs",
+        "pgmajfault",
+        "pswpin",
+        "pswpout",
+    ] {
+        assert!(number(&reclaim[field]) > 1000, "{field}: {reclaim}");
+    }
+    assert_eq!(pass["swap"]["errors"], 0);
+    assert_eq!(pass["nodes"][0]["kswapd"], "running");
     assert_eq!(
         pass["facts"]["kernel"]["zones"][0]["unusable_index"][9],
         1.0

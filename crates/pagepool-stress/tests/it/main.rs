@@ -7,5 +7,6 @@
 
 mod bad_input; // exit status 2 and one line that says where
 mod loads; // run and churn
+mod paging; // overcommit, faults and idle
 mod replays; // every format
 mod support; // running the binary, writing traces
