@@ -224,9 +224,13 @@ impl Vigil<'_> {
     }
 }
 
-/// Allocates until nothing more can be had.
+/// Allocates until nothing more can be had, or not at once.
 fn fill_up(pool: &PagePool) -> Vec<Folio> {
     let most = pool.stats().managed_pages;
-    let folio = || pool.alloc_folio(PAGE_SIZE, Gfp::USER_MOVABLE).ok();
+    let folio = || {
+        let begin = Instant::now();
+        let folio = pool.alloc_folio(PAGE_SIZE, Gfp::USER_MOVABLE).ok();
+        folio.filter(|_| begin.elapsed() < PATIENCE / 2)
+    };
     std::iter::from_fn(folio).take(most).collect()
 }

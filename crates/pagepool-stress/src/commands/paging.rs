@@ -16,7 +16,7 @@ use crate::{
     player::paging::{Habits, Orders, PagingPlayer, Trust, WorkingSet},
     report::{PagingReport, WorkingSetFacts},
     rng::nth,
-    rss::Excess,
+    rss::{Excess, Rss},
     tally::Violations,
     units::wide,
 };
@@ -194,7 +194,7 @@ impl Watch for Measurement<'_> {
                 faults: now.faults - before.faults,
                 slowpath: now.slowpath - before.slowpath,
             },
-            excess: self.house.rss.as_ref().and_then(|rss| rss.unwatch()),
+            excess: self.house.rss.as_ref().and_then(Rss::unwatch),
         });
     }
 }

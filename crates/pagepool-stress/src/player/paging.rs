@@ -110,13 +110,14 @@ impl WorkingSet {
 
     /// Locks folios in memory, until one cannot be.
     pub(crate) fn lock_all(&self) {
-        let folios = (0..self.len()).map(|n| self.share(n));
-        let lock = |slot: RwLockReadGuard<'_, Slot>| match &slot.folio {
-            Some(folio) => folio.lock().is_ok(),
-            None => true,
-        };
-        // The first that cannot come to memory says that all of it is locked.
-        let _ = folios.map(lock).all(|locked| locked);
+        for n in 0..self.len() {
+            if let Some(folio) = &self.share(n).folio
+                && folio.lock().is_err()
+            {
+                // It cannot come to memory: all of that is locked.
+                return;
+            }
+        }
     }
 
     /// Takes the locks of [`lock_all`](Self::lock_all) off again.
