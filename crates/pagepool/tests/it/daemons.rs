@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{slice, thread};
 
 use pagepool::{
     AccessError, AllocError, Backing, BackingError, DaemonState, Fault, Faults, FaultyDevice,
@@ -107,7 +107,7 @@ fn daemons_start_and_stop_by_node_and_more_than_once() {
 fn an_idle_pool_wakes_nobody() {
     alone("daemons::an_idle_pool_wakes_nobody", || {
         let pool = pool();
-        let folios = filled_folios(&pool, 4096, PAGE_SIZE);
+        let folios = filled_folios(&pool, 2560, PAGE_SIZE);
         settle();
         let kswapd = &tasks("kswapd0")[0];
         let before = (kswapd.sleeps(), kswapd.ticks());
@@ -124,11 +124,11 @@ fn while_daemons_stand_still_requests_reclaim_for_themselves() {
     assert_eq!(kswapd(&pool), DaemonState::Frozen);
     let runs = vmstat(&pool, "pageoutrun");
     let asked = vmstat(&pool, "pagepool_kswapd_posts");
-    let folios = filled_folios(&pool, 4096, PAGE_SIZE);
+    let folios = filled_folios(&pool, 3072, PAGE_SIZE);
     assert_eq!(kswapd(&pool), DaemonState::Frozen);
     assert_eq!(vmstat(&pool, "pageoutrun"), runs);
     assert_eq!(vmstat(&pool, "pgsteal_kswapd"), 0);
-    assert!(vmstat(&pool, "pgsteal_direct") >= 2048);
+    assert!(vmstat(&pool, "pgsteal_direct") >= 1024);
     assert!(vmstat(&pool, "pagepool_kswapd_posts") > asked);
     for (n, folio) in folios.iter().enumerate() {
         assert_filled(&folio.read().unwrap(), n as u64);
@@ -338,7 +338,7 @@ fn a_callback_that_panics_is_a_transfer_that_failed() {
     // The first tells what happened in the background.
     let _reported = folio.flush();
     folio.flush().unwrap();
-    evict(&pool, [&folio]);
+    evict(&pool, slice::from_ref(&folio));
     panics.store(true, SeqCst);
     assert_eq!(folio.read().unwrap_err(), AccessError::StoreFailed);
     panics.store(false, SeqCst);

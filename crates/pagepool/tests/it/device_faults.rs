@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{slice, thread};
 
 use pagepool::{
     AccessError, Advice, Fault, Faults, FaultyDevice, Folio, Gfp, Order, PAGE_SIZE, PagePool,
@@ -233,7 +233,7 @@ fn a_damaged_folio_can_be_made_anew_or_dropped() {
         anew.discard().unwrap();
         assert!(anew.read().unwrap().iter().all(|byte| *byte == 0));
         fill(&mut anew.write().unwrap(), 77);
-        evict(&pool, [&anew]);
+        evict(&pool, slice::from_ref(&anew));
         device.set_faults(Faults::none());
         assert_filled(&anew.read().unwrap(), 77);
         // The last one's contents were never lost.

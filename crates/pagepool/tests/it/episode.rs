@@ -203,7 +203,7 @@ fn arrange(pool: &PagePool) -> (Vec<Folio>, Vec<Folio>) {
     drop(folios.drain(start..start + 8));
     let (mut may_leave, mut kept) = (vec![], vec![]);
     for folio in folios {
-        if address(&folio) / PAGE_SIZE % 2 == 0 {
+        if (address(&folio) / PAGE_SIZE).is_multiple_of(2) {
             may_leave.push(folio);
         } else {
             folio.lock().unwrap();

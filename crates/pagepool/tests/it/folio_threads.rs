@@ -393,9 +393,9 @@ impl Model {
 /// Whether an access was had. Memory may be short, of the size or with all that is locked, and on a busy
 /// machine the device's threads may be late; nothing else may be in the way.
 #[track_caller]
-fn had<T>(access: Result<T, AccessError>) -> bool {
+fn had(access: Result<(), AccessError>) -> bool {
     match access {
-        Ok(_) => true,
+        Ok(()) => true,
         Err(AccessError::Alloc(_) | AccessError::StoreStalled) => false,
         Err(error) => panic!("{error}"),
     }

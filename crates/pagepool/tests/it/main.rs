@@ -80,13 +80,13 @@ fn press(pool: &PagePool) {
 
 /// Has these folios leave memory.
 #[track_caller]
-fn evict<'a>(pool: &PagePool, folios: impl IntoIterator<Item = &'a Folio> + Clone) {
+fn evict(pool: &PagePool, folios: &[Folio]) {
     eventually("all folios have left memory", || {
-        for folio in folios.clone() {
+        for folio in folios {
             folio.advise(Advice::Cold).unwrap();
         }
         press(pool);
-        folios.clone().into_iter().all(|folio| !folio.is_resident())
+        folios.iter().all(|folio| !folio.is_resident())
     });
 }
 
