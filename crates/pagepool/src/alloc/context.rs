@@ -66,6 +66,8 @@ pub(crate) struct Request {
     pub(crate) gfp: Gfp,
     /// What to look for, and where.
     pub(crate) walk: Walk,
+    /// What the block is for.
+    pub(crate) purpose: Purpose,
     /// How long to wait.
     pub(crate) patience: Duration,
 }
@@ -103,6 +105,7 @@ impl Request {
         let request = Request {
             gfp: scope::restrict(without_nonsense(gfp)),
             walk,
+            purpose: placement.purpose,
             patience: placement.patience.unwrap_or(allocator.patience),
         };
         request.check_that_it_fits(nodes)?;
@@ -112,6 +115,12 @@ impl Request {
     /// The order asked for.
     pub(crate) fn order(&self) -> Order {
         self.walk.order
+    }
+
+    /// Whether the request is content to be refused once it was tried: a costly raw block is a wish, but
+    /// without its block a folio's contents are out of reach.
+    pub(crate) fn is_content_with_one_try(&self) -> bool {
+        self.order().is_costly() && self.purpose == Purpose::Raw
     }
 
     /// Whether the flag is set.

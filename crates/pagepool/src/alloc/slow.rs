@@ -38,6 +38,9 @@ pub(super) struct SlowPath<'a> {
 /// waits: in a pool whose default deadline is shorter it would do nothing else.
 const MIN_NOFAIL_WAIT: Duration = Duration::from_millis(100);
 
+/// How long a request waits for others before it reclaims anew.
+const RECLAIM_AGAIN: Duration = Duration::from_millis(50);
+
 /// What to do after a step that found nothing.
 enum Next {
     /// Another round.
@@ -212,7 +215,8 @@ impl<'a> SlowPath<'a> {
     /// S14 to S17: whether another round may help.
     fn next_round(&mut self, progress: bool) -> Next {
         let order = self.request.order();
-        let costly_once = order.is_costly() && !self.request.has(Gfp::RETRY_MAYFAIL);
+        let costly_once =
+            self.request.is_content_with_one_try() && !self.request.has(Gfp::RETRY_MAYFAIL);
         if self.request.has(Gfp::NORETRY) || costly_once {
             return Next::GiveUp;
         }
@@ -296,7 +300,7 @@ impl<'a> SlowPath<'a> {
             return Some(self.wait_without_deadline());
         }
         let waited = if self.waits_for_others() {
-            self.wait_until(self.deadline, || false)
+            self.wait_for_others()
         } else {
             self.wait_for_withdrawn()
         };
@@ -330,9 +334,31 @@ impl<'a> SlowPath<'a> {
     /// Whether this is a request for which the kernel would kill (spec 3.15): then it waits here.
     fn waits_for_others(&self) -> bool {
         let gives_up = Gfp::NORETRY | Gfp::RETRY_MAYFAIL | Gfp::THISNODE;
-        !self.request.order().is_costly()
+        !self.request.is_content_with_one_try()
             && !self.request.gfp.intersects(gives_up)
             && self.request.walk.class >= ZoneType::Normal
+    }
+
+    /// Waits for somebody to free memory. Now and then reclaims anew, since what could not leave memory may
+    /// have become able to: nobody is told when a pin goes.
+    fn wait_for_others(&mut self) -> Option<Granted> {
+        if self.allocator.reclaimer.is_none() {
+            return self.wait_until(self.deadline, || false);
+        }
+        loop {
+            let soon = clock::deadline_after(RECLAIM_AGAIN);
+            let soon = [soon, self.deadline].into_iter().flatten().min();
+            if let Some(granted) = self.wait_until(soon, || false) {
+                return Some(granted);
+            }
+            if self.is_late() {
+                return None;
+            }
+            self.rounds = Rounds::START;
+            if let Break(granted) = self.rounds() {
+                return Some(granted);
+            }
+        }
     }
 
     /// Waits on the queue of freed memory, until there is a block, the deadline passes, or it is `vain`

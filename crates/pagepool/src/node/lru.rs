@@ -526,19 +526,26 @@ impl Node {
     }
 
     /// Makes a listed folio the next of its kind to be reclaimed (kernel: `deactivate_file_page`,
-    /// `rotate_reclaimable_page`).
-    pub(crate) fn cool(&self, folios: &FolioTable, folio: FolioId, pfn: Pfn, kind: FolioKind) {
+    /// `rotate_reclaimable_page`); returns whether it did.
+    pub(crate) fn cool(
+        &self,
+        folios: &FolioTable,
+        folio: FolioId,
+        pfn: Pfn,
+        kind: FolioKind,
+    ) -> bool {
         let mut locked = self.lock_lists();
-        if !is_at(folios.slot(folio).word(), pfn) {
-            return;
-        }
-        let Place::Listed(from) = locked.custody(pfn).place() else {
-            return;
-        };
-        let from = list_at(from);
-        if from != LruList::Unevictable {
-            locked.unlink(pfn, from);
-            locked.link_at_tail(pfn, kind.inactive());
+        let place = locked.custody(pfn).place();
+        match place {
+            Place::Listed(from)
+                if is_at(folios.slot(folio).word(), pfn)
+                    && list_at(from) != LruList::Unevictable =>
+            {
+                locked.unlink(pfn, list_at(from));
+                locked.link_at_tail(pfn, kind.inactive());
+                true
+            }
+            _ => false,
         }
     }
 

@@ -88,7 +88,11 @@ impl Inner {
         slot.clear(Mark::Accessed);
         slot.set(Mark::Cold);
         if let Some((node, pfn)) = self.place_of(folio) {
-            node.cool(&self.folios, folio, pfn, kind_of(&self.folios, folio));
+            let kind = kind_of(&self.folios, folio);
+            if node.cool(&self.folios, folio, pfn, kind) {
+                let pages = slot.order().pages() as u64;
+                self.nodes.events().add(VmEvent::Pgrotated, pages);
+            }
         }
     }
 
@@ -115,7 +119,12 @@ impl Inner {
         if let Some((node, pfn)) = self.place_of(folio) {
             // What waits in a batch is put where it belongs when the batch is emptied.
             let list = kind_of(&self.folios, folio).inactive();
-            node.relist(&self.folios, folio, pfn, list);
+            let is_listed = node.relist(&self.folios, folio, pfn, list);
+            if is_listed && !locked {
+                self.nodes
+                    .events()
+                    .add(VmEvent::UnevictablePgsRescued, pages);
+            }
         }
     }
 

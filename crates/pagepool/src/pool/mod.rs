@@ -380,7 +380,7 @@ impl fmt::Debug for PagePool {
 
 /// A pool that could not be closed because blocks are still out.
 #[derive(Debug, thiserror::Error)]
-#[error("{pages} pages and {folios} folios are still held, the first pages in {}", Blocks(.first))]
+#[error("{pages} pages{} are still held, the first of them in {}", Beside(*.folios), Blocks(.first))]
 pub struct StillHeld {
     pool: PagePool,
     pages: usize,
@@ -428,10 +428,25 @@ impl StillHeld {
     }
 }
 
+/// Folios, if there are any.
+struct Beside(usize);
+
+impl fmt::Display for Beside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            folios => write!(f, " and {folios} folios, in memory or away,"),
+        }
+    }
+}
+
 struct Blocks<'a>(&'a [(Pfn, Order)]);
 
 impl fmt::Display for Blocks<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("none");
+        }
         for (i, (pfn, order)) in self.0.iter().enumerate() {
             write!(f, "{}{pfn} at {order:?}", if i == 0 { "" } else { ", " })?;
         }
