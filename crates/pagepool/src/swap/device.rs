@@ -1,5 +1,6 @@
 //! What a swap area is on.
 
+use std::any::Any;
 use std::io;
 
 /// A device that swap can be put on: a number of bytes that are kept until they are written anew.
@@ -11,7 +12,7 @@ use std::io;
 ///
 /// What the device says is not trusted: each page has a checksum in memory, and what does not match it
 /// is an error and never anybody's data.
-pub trait SwapDevice: Send + Sync + 'static {
+pub trait SwapDevice: Any + Send + Sync {
     /// What messages call it.
     fn name(&self) -> &str;
 

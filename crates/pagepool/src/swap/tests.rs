@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::slots::SlotMap;
 use super::*;
-use crate::backing::{Completed, Counter, Direction, InFlight, Outcome, StoreError};
+use crate::backing::{Completed, Counter, Direction, InFlight, IoEngine, Outcome, StoreError};
 use crate::sync::cpu::with_cpu;
 use crate::sync::{clock, thread};
 
@@ -94,10 +94,8 @@ impl Fixture {
 
     fn read_run(&self, run: Run) -> Result<Completed, StoreError> {
         let buf = self.store.take_buf(Direction::Read, soon())?;
-        let read = self
-            .store
-            .submit_read(buf, run.page.into(), run.len as usize);
-        read.wait(soon())
+        self.store
+            .read(buf, run.page.into(), run.len as usize, soon())
     }
 
     /// Reads a folio and compares it.
@@ -369,13 +367,15 @@ fn folios_of_all_sizes_make_the_round_trip() {
 
 #[test]
 fn folios_make_the_round_trip_on_a_real_file() {
-    for direct in [true, false] {
+    for (direct, io_uring) in [(true, true), (true, false), (false, true), (false, false)] {
         let builder = SwapFile::builder(pages(300) as u64).direct(direct);
-        let file = builder.temporary().expect("temporary files can be made");
+        let file = builder.io_uring(io_uring).temporary();
+        let file = file.expect("temporary files can be made");
         assert!(direct || !file.is_direct());
         let (space, owners) = (space(1 << 30), 0..20u32);
         let id = space.swap_on(Arc::new(file), 0).expect("it fits");
         let store = space.spec.stores.get(id).expect("it was added");
+        assert!(io_uring || store.engine() == IoEngine::Threads);
         let device = Arc::new(FaultyDevice::in_memory(8192, Faults::none()));
         let fix = Fixture {
             space,
@@ -392,6 +392,53 @@ fn folios_make_the_round_trip_on_a_real_file() {
         for &(entry, owner) in &entries {
             assert_eq!(fix.read(entry, owner), Ok(()));
         }
+    }
+}
+
+/// Swap on a real file that somebody else can get at.
+fn on_a_file(io_uring: bool) -> (Fixture, std::fs::File) {
+    let builder = SwapFile::builder(pages(64) as u64).io_uring(io_uring);
+    let file = builder.direct(false).temporary();
+    let file = file.expect("temporary files can be made");
+    let same = file.file().try_clone().expect("it is open");
+    let space = space(1 << 30);
+    let id = space.swap_on(Arc::new(file), 0).expect("it fits");
+    let store = space.spec.stores.get(id).expect("it was added");
+    let device = Arc::new(FaultyDevice::in_memory(8192, Faults::none()));
+    let fix = Fixture {
+        space,
+        device,
+        id,
+        store,
+    };
+    (fix, same)
+}
+
+#[test]
+fn a_file_that_was_cut_off_or_damaged_is_an_error_for_exactly_its_reader() {
+    use std::os::unix::fs::FileExt;
+    for io_uring in [true, false] {
+        let (fix, file) = on_a_file(io_uring);
+        let entries = [1, 2, 3].map(|owner| fix.alloc(1, owner));
+        for (owner, &entry) in (1..).zip(&entries) {
+            assert_eq!(fix.write(entry, owner), Ok(()));
+        }
+        let at = |n: usize| u64::from(entries[n].page()) * PAGE_SIZE as u64;
+        file.write_all_at(b"other", at(1) + 100).expect("it writes");
+        file.set_len(at(2) + 1000).expect("it can be cut");
+        let run = Run {
+            page: entries[0].page(),
+            len: 3,
+        };
+        let together = fix.read_run(run).expect("it is not stalled").outcome;
+        let each = [0, 1, 2].map(|n| together.of(n, 1).is_ok());
+        assert_eq!(each, [true, false, false]);
+        assert_eq!(fix.read(entries[0], 1), Ok(()));
+        assert_eq!(fix.read(entries[1], 2), Err(StoreError::Corrupt));
+        assert_eq!(fix.read(entries[2], 3), Err(StoreError::Failed));
+        assert_eq!(fix.count(Counter::Corrupt), 2);
+        assert_eq!(fix.count(Counter::ReadErrors), 4);
+        assert_eq!(fix.count(Counter::Reads), 4);
     }
 }
 
