@@ -1,5 +1,5 @@
-//! What stands in for `uring` where there is none: in models, and on machines whose system calls it does
-//! not know. Nothing is ever read this way.
+//! What stands in for `uring` on machines whose system calls it does not know. Nothing is ever read this
+//! way.
 
 #![forbid(unsafe_code)]
 

@@ -1,3 +1,5 @@
+#![forbid(unsafe_code)]
+
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;

@@ -920,3 +920,73 @@ fn swapping_out_is_at_least_85_percent_of_a_plain_loop() {
     let best = ratios.into_iter().fold(0.0, f64::max);
     assert!(best >= 0.85, "{ratios:?}");
 }
+
+/// Reads single pages in no order, each way in turn; returns the median of each in microseconds.
+fn read_latencies<const N: usize>(
+    entries: &[Entry],
+    mut ways: [&mut dyn FnMut(Entry); N],
+) -> [f64; N] {
+    const ROUNDS: usize = 3000;
+    let mut rng = crate::sync::rng::Rng::new(7);
+    let mut times = [(); N].map(|()| Vec::with_capacity(ROUNDS));
+    for _ in 0..ROUNDS {
+        for (way, times) in ways.iter_mut().zip(&mut times) {
+            let entry = entries[rng.next_u64() as usize % entries.len()];
+            let start = clock::now();
+            way(entry);
+            times.push(clock::now().saturating_duration_since(start));
+        }
+    }
+    times.map(|mut times| {
+        times.sort_unstable();
+        times[ROUNDS / 2].as_secs_f64() * 1e6
+    })
+}
+
+/// A store on a file that is full.
+fn full_store(io_uring: bool) -> (Store, Arc<SwapFile>, Vec<Entry>) {
+    let builder = SwapFile::builder(TOTAL as u64 + (64 << 20)).io_uring(io_uring);
+    let file = Arc::new(builder.temporary().expect("it can be made"));
+    let space = space(1 << 30);
+    let id = space.swap_on(file.clone(), 0).expect("it fits");
+    let store = space.spec.stores.get(id).expect("it was added");
+    let entries = swap_out(&space, &store);
+    (store, file, entries)
+}
+
+#[test]
+#[ignore = "measures the disk for seconds; run it alone and optimised"]
+fn reading_a_page_by_a_ring_takes_at_most_1_05_times_a_plain_read() {
+    let (by_threads, _, entries_of_threads) = full_store(false);
+    let (by_rings, file, entries) = full_store(true);
+    assert_eq!(by_rings.engine(), IoEngine::IoUring, "not permitted here");
+    let read = |store: &Store, entry: Entry| {
+        let buf = store.take_buf(Direction::Read, soon()).expect("free");
+        let read = store.read(buf, entry.page().into(), 1, soon());
+        assert_eq!(read.expect("it answers").outcome, Outcome::DONE);
+    };
+    // What was written on one store lies elsewhere on the other.
+    let nth = |entry: Entry| entries_of_threads[entry.page() as usize % entries_of_threads.len()];
+    let memory = crate::arena::ZeroedTable::<u8>::new(2 * PAGE_SIZE, "a test");
+    let mut memory = memory.expect("there is room");
+    let start = (memory.as_ptr() as usize).next_multiple_of(PAGE_SIZE) - memory.as_ptr() as usize;
+    let ratios = [0; 3].map(|_| {
+        let mut read_plainly = |entry: Entry| {
+            let bytes = &mut memory[start..start + PAGE_SIZE];
+            let nr = file.read_at(bytes, u64::from(entry.page()) * PAGE_SIZE as u64);
+            assert_eq!(nr.expect("it reads"), PAGE_SIZE);
+        };
+        let [plain, ring, thread] = read_latencies(
+            &entries,
+            [
+                &mut read_plainly,
+                &mut |entry| read(&by_rings, entry),
+                &mut |entry| read(&by_threads, nth(entry)),
+            ],
+        );
+        println!("plain {plain:.1} µs, ring {ring:.1} µs, thread {thread:.1} µs");
+        ring / plain
+    });
+    let best = ratios.into_iter().fold(f64::INFINITY, f64::min);
+    assert!(best <= 1.05, "{ratios:?}");
+}
