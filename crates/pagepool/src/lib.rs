@@ -28,7 +28,7 @@ pub(crate) mod pool; // 11  the public face: pool, builder, tunables, statistics
 pub(crate) mod adapters; // 12  pools as allocators of collections
 
 pub use alloc::scope;
-pub use backing::{Backing, BackingError, FileBacking, WriteOut};
+pub use backing::{Backing, BackingError, FileBacking, IoEngine, WriteOut};
 pub use daemon::StillRunning;
 pub use error::{AccessError, AllocError, BuildError, OrderError, RangeError, Violation};
 pub use gfp::Gfp;

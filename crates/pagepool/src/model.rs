@@ -401,6 +401,7 @@ impl Io {
             id: StoreId::all().next().expect("there are numbers"),
             pool: PoolTag::of(&*device),
             backing: Arc::clone(&device) as _,
+            in_file: None,
             watch: Some(Arc::clone(&device) as _),
             spawn: thread::spawn,
             stuck_after: StoreSpec::STUCK_AFTER,

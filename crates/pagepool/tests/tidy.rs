@@ -19,6 +19,7 @@ const SAME_LAYER: &[(&str, &str)] = &[
 /// Where `unsafe` may be written: whole modules, and single files of others.
 const UNSAFE_MODULES: &[&str] = &["sync", "arena", "memmap", "folio", "adapters"];
 const UNSAFE_FILES: &[&str] = &[
+    "backing/uring.rs",
     "pool/lifetime.rs",
     "pool/pages.rs",
     "pool/folio/mod.rs",

@@ -1,5 +1,10 @@
 //! The memory of staging buffers.
 
+#![forbid(unsafe_code)]
+
+use std::fs::File;
+
+use super::uring::Ring;
 use crate::arena::ZeroedTable;
 use crate::error::BuildError;
 use crate::types::PAGE_SIZE;
@@ -12,13 +17,15 @@ pub(crate) const IO_PAGES: usize = 32;
 /// A staging buffer's memory: page-aligned, as direct I/O wants it.
 #[derive(Debug)]
 pub(super) struct Buffer {
+    /// What reads into it without a worker, once it was asked to. Dropped before the memory.
+    pub(super) ring: Option<Box<Ring>>,
     memory: ZeroedTable<u8>,
     /// Where the aligned part begins. 0 but for tools that know only the heap.
     start: usize,
 }
 
 impl Buffer {
-    const BYTES: usize = IO_PAGES * PAGE_SIZE;
+    pub(super) const BYTES: usize = IO_PAGES * PAGE_SIZE;
 
     /// Returns a buffer that takes no memory until it is written to.
     pub(super) fn new() -> Result<Buffer, BuildError> {
@@ -29,7 +36,19 @@ impl Buffer {
         }
         let start =
             (memory.as_ptr() as usize).next_multiple_of(PAGE_SIZE) - memory.as_ptr() as usize;
-        Ok(Buffer { memory, start })
+        Ok(Buffer {
+            ring: None,
+            memory,
+            start,
+        })
+    }
+
+    /// Sees to it that there is a ring for reading `file`; returns whether there is.
+    pub(super) fn has_ring(&mut self, file: &File) -> bool {
+        if self.ring.is_none() {
+            self.ring = Ring::for_buffer(file, self.bytes_mut()).ok().map(Box::new);
+        }
+        self.ring.is_some()
     }
 
     /// Bytes that a buffer may come to take.

@@ -7,6 +7,8 @@
 //! transfer carries the pools that its submitter is inside of to the worker: A to B is fine, A to B to A
 //! is refused.
 
+#![forbid(unsafe_code)]
+
 use std::cell::Cell;
 
 /// Pools deep in each other's callbacks that are told apart; beyond it, a thread counts as inside of

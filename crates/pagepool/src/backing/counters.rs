@@ -1,5 +1,7 @@
 //! What happened in a store since it was attached.
 
+#![forbid(unsafe_code)]
+
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// What a store counts. All but the first four are zero on a good day.

@@ -25,31 +25,46 @@
 //! | `error_remove_page` | none: a process is not told of broken memory in time |
 //!
 //! Key types: [`Backing`], what a user implements; [`Store`], one of them with its buffers, its worker
-//! threads and its counters; [`IoBuf`], a buffer; [`InFlight`], a transfer; [`Entry`], where a folio's
-//! contents are.
+//! threads and its counters; [`IoBuf`], a buffer; [`InFlight`], a transfer; [`InFile`], a backing whose
+//! reads may go past the workers; [`Entry`], where a folio's contents are.
 //!
 //! **Locking:** a store's lock is taken with no other lock held, and no other is taken under it. No
 //! callback runs and nobody is woken while it is held.
 //!
 //! Not here: which slot of a swap area a folio gets (`swap`), what is written and when (`reclaim`).
 
-#![forbid(unsafe_code)]
-
 mod buffer;
+mod bypass;
 pub(crate) mod callback;
 mod counters;
 mod entry;
 mod file;
 mod store;
 mod transfer;
+#[cfg_attr(
+    not(all(
+        target_os = "linux",
+        any(
+            target_arch = "x86_64",
+            target_arch = "aarch64",
+            target_arch = "riscv64",
+            target_arch = "loongarch64",
+            target_arch = "powerpc64"
+        )
+    )),
+    path = "no_uring.rs"
+)]
+mod uring;
 mod workers;
 
 #[cfg(all(test, not(loom)))]
 mod tests;
 
+pub use bypass::IoEngine;
 pub use file::FileBacking;
 
 pub(crate) use buffer::IO_PAGES;
+pub(crate) use bypass::InFile;
 pub(crate) use callback::PoolTag;
 pub(crate) use counters::{Counter, Counts};
 pub(crate) use entry::{Entry, StoreId};

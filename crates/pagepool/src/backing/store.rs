@@ -13,8 +13,9 @@
 //! ```
 //!
 //! **Invariants**
-//! - B1: a buffer lies in its op, but for two stages: `Taken`, where an [`IoBuf`] has it, and `Running`,
-//!   where the worker has it. So what a device may still read or write belongs to nobody else.
+//! - B1: a buffer lies in its op, but for four stages: `Taken`, where an [`IoBuf`] has it, `Running`,
+//!   where the worker has it, and `Reading` and `Orphaned` (see `bypass`), where a [`Flight`] has it. So
+//!   what a device may still read or write belongs to nobody else.
 //! - B2: an op is `Done` only while an [`InFlight`] waits for it. One that was abandoned goes from
 //!   `Running` straight to `Vacant`.
 //! - B3: neither direction has more buffers than [`Direction::max_bufs`], whatever becomes of them, so
@@ -29,7 +30,10 @@
 //! under it after it published its entry. So whichever comes first, the other sees, and the queues need
 //! no barrier of their own.
 //!
-//! Not here: the worker threads (`workers`), what a worker does with a transfer (`transfer`).
+//! Not here: the worker threads (`workers`), what a worker does with a transfer (`transfer`), reads that
+//! need none (`bypass`).
+
+#![forbid(unsafe_code)]
 
 use std::fmt;
 use std::sync::Arc;
@@ -37,9 +41,11 @@ use std::time::Duration;
 
 use super::Backing;
 use super::buffer::{Buffer, IO_PAGES};
+use super::bypass::{self, InFile};
 use super::callback::{self, Callers, PoolTag};
 use super::counters::{Counter, Counters, Counts};
 use super::entry::StoreId;
+use super::uring::Flight;
 use super::workers::{Crew, Spawn};
 use crate::error::BuildError;
 use crate::sync::clock::{self, Instant};
@@ -177,6 +183,8 @@ pub(crate) struct StoreSpec {
     pub(crate) pool: PoolTag,
     /// What it calls.
     pub(crate) backing: Arc<dyn Backing>,
+    /// The file that it lies in, if it does.
+    pub(crate) in_file: Option<Arc<dyn InFile>>,
     /// Who is told of writes.
     pub(crate) watch: Option<Arc<dyn WriteWatch>>,
     /// How it gets its threads, at its first transfer.
@@ -202,6 +210,25 @@ pub(super) struct Request {
     ticket: u64,
 }
 
+impl Request {
+    /// A request of the calling thread's.
+    fn new(direction: Direction, page: u64, nr: usize) -> Request {
+        assert!((1..=IO_PAGES).contains(&nr), "{nr} pages in one transfer");
+        Request {
+            direction,
+            page,
+            nr,
+            callers: callback::current(),
+            ticket: 0,
+        }
+    }
+
+    /// A read that the calling thread needs.
+    pub(super) fn read(page: u64, nr: usize) -> Request {
+        Request::new(Direction::Read, page, nr)
+    }
+}
+
 /// Where an op stands. See the head of the module.
 #[derive(Clone, Copy, Debug)]
 enum Stage {
@@ -213,11 +240,17 @@ enum Stage {
         is_abandoned: bool,
     },
     Done(Outcome),
+    /// Whoever needs the pages reads them by the buffer's ring.
+    Reading(Request),
+    /// Nobody waits for that read any more, and its buffer is for a worker to bring back.
+    Orphaned(Request),
 }
 
 #[derive(Debug)]
 struct Op {
     buffer: Option<Buffer>,
+    /// An orphaned read, which has the buffer.
+    flight: Option<Flight>,
     stage: Stage,
     /// What it was last taken for.
     direction: Direction,
@@ -238,6 +271,23 @@ pub(super) struct Job {
     pub(super) op: usize,
     pub(super) request: Request,
     pub(super) buffer: Buffer,
+}
+
+/// A read that nobody waits for, and that a worker took.
+#[derive(Debug)]
+pub(super) struct Orphan {
+    pub(super) op: usize,
+    pub(super) request: Request,
+    pub(super) flight: Flight,
+}
+
+/// What a worker is to do.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// Call the backing.
+    Call(Job),
+    /// Wait for a read by a ring to end, however long that takes.
+    BringBack(Orphan),
 }
 
 impl State {
@@ -286,17 +336,54 @@ impl State {
                     && page < other.page + other.nr as u64
                     && other.page < page + nr as u64
             }
-            Stage::Vacant | Stage::Taken | Stage::Done(_) => false,
+            Stage::Vacant
+            | Stage::Taken
+            | Stage::Done(_)
+            | Stage::Reading(_)
+            | Stage::Orphaned(_) => false,
         })
     }
 
-    pub(super) fn has_queued(&self) -> bool {
-        let queued = |op: &Op| matches!(op.stage, Stage::Queued(_));
-        self.ops.iter().any(queued)
+    pub(super) fn has_work(&self) -> bool {
+        let waits = |op: &Op| matches!(op.stage, Stage::Queued(_) | Stage::Orphaned(_));
+        self.ops.iter().any(waits)
+    }
+
+    /// What is to be done next: orphans last, since nobody waits for them.
+    pub(super) fn take_work(&mut self) -> Option<Work> {
+        match self.take_job() {
+            Some(job) => Some(Work::Call(job)),
+            None => self.take_orphan().map(Work::BringBack),
+        }
+    }
+
+    fn take_orphan(&mut self) -> Option<Orphan> {
+        self.ops.iter_mut().enumerate().find_map(|(op, orphan)| {
+            let Stage::Orphaned(request) = orphan.stage else {
+                return None;
+            };
+            orphan.stage = Stage::Running {
+                request,
+                is_abandoned: true,
+            };
+            let flight = orphan.flight.take();
+            let flight = flight.expect("B1: an orphan's flight lies in its op");
+            Some(Orphan {
+                op,
+                request,
+                flight,
+            })
+        })
+    }
+
+    /// Reads by rings that no worker has taken over.
+    pub(super) fn nr_by_rings(&self) -> usize {
+        let by_ring = |op: &&Op| matches!(op.stage, Stage::Reading(_) | Stage::Orphaned(_));
+        self.ops.iter().filter(by_ring).count()
     }
 
     /// The next job: the oldest read, or else the oldest write, since faults are waited for.
-    pub(super) fn take_job(&mut self) -> Option<Job> {
+    fn take_job(&mut self) -> Option<Job> {
         let queued = self
             .ops
             .iter()
@@ -325,6 +412,8 @@ pub(super) struct Shared {
     pub(super) id: StoreId,
     pub(super) pool: PoolTag,
     pub(super) backing: Arc<dyn Backing>,
+    /// What reads by rings need; none if there are none.
+    pub(super) source: Option<Arc<dyn InFile>>,
     watch: Option<Arc<dyn WriteWatch>>,
     pub(super) spawn: Spawn,
     pub(super) stuck_after: Duration,
@@ -336,7 +425,7 @@ pub(super) struct Shared {
     ended: [WaitQueue; NR_BUFS],
     /// Each worker's, for work.
     pub(super) bells: [WaitQueue; Crew::MAX],
-    /// For the end of a worker.
+    /// For the end of a worker, or of a read by a ring.
     pub(super) left: WaitQueue,
 }
 
@@ -393,6 +482,48 @@ impl Shared {
         }
     }
 
+    /// A buffer in hand begins to be read into by its ring, unless the request is refused.
+    pub(super) fn begin_reading(&self, buf: &IoBuf, request: Request) -> bool {
+        assert!(
+            std::ptr::eq(self, &*buf.shared),
+            "the buffer is another store's"
+        );
+        let mut state = self.state.lock();
+        if state.refusal(request).is_some() {
+            return false;
+        }
+        state.ops[buf.op].stage = Stage::Reading(request);
+        true
+    }
+
+    /// The read has ended: its buffer is in hand again.
+    pub(super) fn end_reading(self: &Arc<Shared>, op: usize, buffer: Buffer) -> IoBuf {
+        let mut state = self.state.lock();
+        state.ops[op].stage = Stage::Taken;
+        let is_closed = state.is_closed;
+        drop(state);
+        if is_closed {
+            self.left.wake_all();
+        }
+        IoBuf {
+            shared: Arc::clone(self),
+            op,
+            buffer: Some(buffer),
+        }
+    }
+
+    /// Nobody waits for the read any more.
+    pub(super) fn orphan(&self, op: usize, request: Request, flight: Flight) {
+        let mut state = self.state.lock();
+        state.ops[op].flight = Some(flight);
+        state.ops[op].stage = Stage::Orphaned(request);
+    }
+
+    /// Counts what came of a transfer that somebody waited for.
+    pub(super) fn count(&self, request: Request, outcome: Outcome) {
+        count(&self.counters, request, outcome, false);
+    }
+
     fn tell_write_begins(&self, request: Request) {
         if let (Direction::Write, Some(watch)) = (request.direction, &self.watch) {
             watch.write_begins(request.page, request.nr);
@@ -430,7 +561,9 @@ impl Shared {
             }
             Stage::Queued(request) => Some(Some(*request)),
             Stage::Done(_) => Some(None),
-            Stage::Vacant | Stage::Taken => unreachable!("nobody waits for {:?}", state.ops[op]),
+            Stage::Vacant | Stage::Taken | Stage::Reading(_) | Stage::Orphaned(_) => {
+                unreachable!("nobody waits for {:?}", state.ops[op])
+            }
         };
         let Some(request) = called_off else { return };
         // Not vacant yet: the watcher is told first, without the lock (B4).
@@ -506,13 +639,16 @@ impl Store {
         let mut buffers = buffers.into_iter();
         let ops = std::array::from_fn(|_| Op {
             buffer: buffers.next(),
+            flight: None,
             stage: Stage::Vacant,
             direction: Direction::Read,
         });
+        let source = bypass::source(&spec);
         let StoreSpec {
             id,
             pool,
             backing,
+            in_file: _,
             watch,
             spawn,
             stuck_after,
@@ -521,6 +657,7 @@ impl Store {
             id,
             pool,
             backing,
+            source,
             watch,
             spawn,
             stuck_after,
@@ -544,7 +681,7 @@ impl Store {
         NR_BUFS * Buffer::bytes_for()
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.0.0
     }
 
@@ -607,16 +744,8 @@ impl Store {
             Arc::ptr_eq(shared, &buf.shared),
             "the buffer is another store's"
         );
-        assert!((1..=IO_PAGES).contains(&nr), "{nr} pages in one transfer");
-
+        let request = Request::new(direction, page, nr);
         let buffer = buf.buffer.take().expect("a buffer in hand has its memory");
-        let request = Request {
-            direction,
-            page,
-            nr,
-            callers: callback::current(),
-            ticket: 0,
-        };
         shared.enqueue(buf.op, buffer, request);
         Shared::see_to_workers(shared);
         InFlight {
@@ -630,11 +759,11 @@ impl Store {
         self.shared().counters.read()
     }
 
-    /// Transfers that are queued or running.
+    /// Transfers that are queued or running, those that nobody waits for among them.
     pub(crate) fn nr_in_flight(&self) -> usize {
         let state = self.shared().state.lock();
         let in_flight = |op: &&Op| matches!(op.stage, Stage::Queued(_) | Stage::Running { .. });
-        state.ops.iter().filter(in_flight).count()
+        state.ops.iter().filter(in_flight).count() + state.nr_by_rings()
     }
 
     /// Whether it was shut down, or is about to be.
@@ -663,14 +792,16 @@ impl fmt::Debug for Shared {
     }
 }
 
-/// Worker threads that have not ended.
+/// Worker threads, and reads without one, that have not ended.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error(
-    "{store:?} has {nr_workers} worker threads that do not return from its backing's callbacks"
+    "{store:?} has {nr_workers} worker threads that do not return from its backing's callbacks, and \
+     {nr_reads} reads that its file does not answer"
 )]
 pub(crate) struct StillBusy {
     pub(super) store: StoreId,
     pub(super) nr_workers: usize,
+    pub(super) nr_reads: usize,
 }
 
 /// A staging buffer in somebody's hands; dropping it gives it back.
@@ -683,6 +814,17 @@ pub(crate) struct IoBuf {
 }
 
 impl IoBuf {
+    /// Takes the buffer out of the hands of whoever has this, to be passed on with its op.
+    pub(super) fn into_parts(mut self) -> (usize, Buffer) {
+        let buffer = self.buffer.take();
+        (self.op, buffer.expect("a buffer in hand has its memory"))
+    }
+
+    pub(super) fn buffer_mut(&mut self) -> &mut Buffer {
+        let buffer = self.buffer.as_mut();
+        buffer.expect("a buffer in hand has its memory")
+    }
+
     fn buffer(&self) -> &Buffer {
         self.buffer
             .as_ref()
@@ -696,8 +838,7 @@ impl IoBuf {
 
     /// All bytes, to be filled.
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
-        let buffer = self.buffer.as_mut();
-        buffer.expect("a buffer in hand has its memory").bytes_mut()
+        self.buffer_mut().bytes_mut()
     }
 
     /// The bytes of `nr` pages from page `first` of the buffer on.

@@ -1,5 +1,7 @@
 //! One transfer: calls the backing, tries again what may pass, and says page by page what came of it.
 
+#![forbid(unsafe_code)]
+
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The threads of a store, which call its backing.
+//! The threads of a store, which call its backing, and wait for what others got tired of.
 //!
 //! They start when there is something to do, end when the store does, and sleep in between without a
 //! deadline. A thread that does not come back from a callback is *quarantined*: it keeps its buffer, and
@@ -16,14 +16,17 @@
 //! Nobody watches the workers: whoever submits or waits for a transfer looks whether one is missing
 //! ([`Shared::see_to_workers`]).
 
+#![forbid(unsafe_code)]
+
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::callback;
 use super::counters::Counter;
-use super::store::{Job, Outcome, Shared, StillBusy};
+use super::store::{Job, Orphan, Outcome, Shared, StillBusy, Work};
 use super::transfer::Transfer;
+use super::uring::Landed;
 use crate::sync::clock::{self, Instant};
 use crate::sync::fence::mutated;
 use crate::sync::thread::{self, JoinHandle, ThreadId};
@@ -123,7 +126,7 @@ impl Shared {
 
     fn choose_help(&self) -> Help {
         let mut state = self.state.lock();
-        if !state.has_queued() || state.is_closed {
+        if !state.has_work() {
             return Help::Nobody;
         }
         let crew = &mut state.crew;
@@ -167,15 +170,18 @@ impl Shared {
     /// The life of a worker.
     fn work(self: Arc<Shared>, me: usize) {
         self.state.lock().crew.threads[me] = Some(thread::current_id());
-        while let Some(job) = self.next_job(me) {
-            let (job, outcome) = self.perform(job);
+        while let Some(work) = self.next_work(me) {
+            let (job, outcome) = match work {
+                Work::Call(job) => self.perform(job),
+                Work::BringBack(orphan) => (orphan.bring_back(), Outcome::DONE),
+            };
             self.complete(job, outcome);
         }
         self.left.wake_all();
     }
 
-    /// Waits for a job; none if this worker is not needed any more.
-    fn next_job(&self, me: usize) -> Option<Job> {
+    /// Waits for work; none if this worker is not needed any more.
+    fn next_work(&self, me: usize) -> Option<Work> {
         loop {
             let mut state = self.state.lock();
             let is_replaced = state.crew.workers[me] == Worker::Quarantined
@@ -184,11 +190,11 @@ impl Shared {
                 state.crew.end(me);
                 return None;
             }
-            if let Some(job) = state.take_job() {
+            if let Some(work) = state.take_work() {
                 state.crew.workers[me] = Worker::Busy {
                     since: clock::now(),
                 };
-                return Some(job);
+                return Some(work);
             }
             if state.is_closed {
                 state.crew.end(me);
@@ -235,13 +241,14 @@ impl Shared {
         }
     }
 
-    /// Waits until the workers have ended, but for the calling thread.
+    /// Waits until the workers have ended, but for the calling thread, and the reads without one.
     pub(super) fn wait_for_workers(&self, deadline: Option<Instant>) -> Result<(), StillBusy> {
         let this = thread::current_id();
-        let mut nr_others = 0;
+        let (mut nr_others, mut nr_reads) = (0, 0);
         let all_left = self.left.wait_until(deadline, || {
-            nr_others = self.state.lock().crew.nr_beside(this);
-            nr_others == 0
+            let state = self.state.lock();
+            (nr_others, nr_reads) = (state.crew.nr_beside(this), state.nr_by_rings());
+            nr_others + nr_reads == 0
         });
         if all_left {
             return Ok(());
@@ -249,6 +256,25 @@ impl Shared {
         Err(StillBusy {
             store: self.id,
             nr_workers: nr_others,
+            nr_reads,
         })
+    }
+}
+
+impl Orphan {
+    /// Waits for the read to end, which gives the buffer back. What it brought is nobody's.
+    fn bring_back(self) -> Job {
+        let Orphan {
+            op,
+            request,
+            flight,
+        } = self;
+        let landed = flight.wait(None);
+        let Landed { buffer, .. } = landed.expect("without a deadline, there is an end");
+        Job {
+            op,
+            request,
+            buffer,
+        }
     }
 }

@@ -93,8 +93,8 @@ impl<'a> Faulter<'a> {
         terms: Terms,
     ) -> Result<Completed, AccessError> {
         let buf = store.take_buf(Direction::Read, terms.deadline);
-        let transfer = store.submit_read(buf.map_err(read_error)?, u64::from(page), nr);
-        transfer.wait(terms.deadline).map_err(read_error)
+        let read = store.read(buf.map_err(read_error)?, page.into(), nr, terms.deadline);
+        read.map_err(read_error)
     }
 
     /// Reads one page of swap, and its neighbours.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Inner, PagePool};
-use crate::backing::{Counter, Entry, StoreId};
+use crate::backing::{Counter, Entry, IoEngine, Store, StoreId};
 use crate::fault::Terms;
 use crate::folio::FolioId;
 use crate::gfp::Gfp;
@@ -28,6 +28,8 @@ pub struct SwapAreaStats {
     pub name: String,
     /// Areas of higher priority are filled first.
     pub priority: i16,
+    /// How pages are read back.
+    pub engine: IoEngine,
     /// Pages that it has room for.
     pub total_pages: usize,
     /// Pages that it holds.
@@ -101,12 +103,13 @@ impl PagePool {
         areas
             .iter()
             .map(|area| {
-                let counts = inner.stores.get(area.id()).map(|store| store.counts());
-                let counts = counts.unwrap_or_default();
+                let store = inner.stores.get(area.id());
+                let counts = store.as_ref().map(Store::counts).unwrap_or_default();
                 SwapAreaStats {
                     area: SwapArea(area.id()),
                     name: area.device().name().to_owned(),
                     priority: area.priority(),
+                    engine: store.map_or(IoEngine::Threads, |store| store.engine()),
                     total_pages: area.total_pages(),
                     used_pages: area.used_pages(),
                     pages_read: counts.get(Counter::PagesRead),

@@ -2,17 +2,20 @@
 //!
 //! *Kernel counterpart:* `struct swap_info_struct` and `swap_aops` (v5.0).
 //!
-//! **Ordering.** A checksum is stored by the worker that writes the page and read by the one that reads
+//! **Ordering.** A checksum is stored by the worker that writes the page and read by the thread that reads
 //! it. The entry travels from the one to the other through the store's lock and the folio's word.
 
+use std::any::Any;
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
 use super::clusters::Run;
 use super::device::SwapDevice;
+use super::file::SwapFile;
 use super::slots::{Found, SlotMap};
 use crate::arena::ZeroedTable;
-use crate::backing::{Backing, BackingError, Entry, StoreId, WriteOut, WriteWatch};
+use crate::backing::{Backing, BackingError, Entry, InFile, StoreId, WriteOut, WriteWatch};
 use crate::error::{BuildError, Violation};
 use crate::sync::atomic::{AtomicI64, AtomicU32, Ordering::Relaxed};
 use crate::sync::{CoreMutex, cpu};
@@ -202,6 +205,16 @@ impl Area {
         self.slots.lock().map.verify()
     }
 
+    /// The first page of `bytes`, which are those from `page` on, that is not what was written.
+    fn first_damaged(&self, page: u64, bytes: &[u8]) -> Option<u32> {
+        // Relaxed: ordered by whatever passed the entry on.
+        let is_damaged = |&(page, bytes): &(u32, &[u8])| {
+            self.checksums[page as usize].load(Relaxed) != checksum(page, bytes)
+        };
+        let damaged = numbered(page, bytes).find(is_damaged);
+        damaged.map(|(page, _)| page)
+    }
+
     fn offset(page: u64) -> u64 {
         page * PAGE_SIZE as u64
     }
@@ -238,18 +251,15 @@ impl Backing for Area {
                 n => done = whole_pages(done + n, done)?,
             }
         }
-        for (page, bytes) in numbered(page, bytes) {
-            // Relaxed: ordered by whatever passed the entry on.
-            if self.checksums[page as usize].load(Relaxed) != checksum(page, bytes) {
-                return Err(BackingError::Corrupt { page: page.into() });
-            }
+        match self.first_damaged(page, bytes) {
+            Some(page) => Err(BackingError::Corrupt { page: page.into() }),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn write_out(&self, page: u64, bytes: &[u8]) -> Result<WriteOut, BackingError> {
         for (page, bytes) in numbered(page, bytes) {
-            // Relaxed: as above.
+            // Relaxed: as in `first_damaged`.
             self.checksums[page as usize].store(checksum(page, bytes), Relaxed);
         }
         let mut done = 0;
@@ -259,6 +269,17 @@ impl Backing for Area {
             done = whole_pages(done + n, done)?;
         }
         Ok(WriteOut::Written)
+    }
+}
+
+impl InFile for Area {
+    fn file(&self) -> Option<&File> {
+        let device: &dyn Any = &*self.device;
+        device.downcast_ref::<SwapFile>()?.file_for_rings()
+    }
+
+    fn is_intact(&self, page: u64, bytes: &[u8]) -> bool {
+        self.first_damaged(page, bytes).is_none()
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a swap area is on.
 
+use std::any::Any;
 use std::io;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use std::sync::Arc;
 ///
 /// What the device says is not trusted: each page has a checksum in memory, and what does not match it
 /// is an error and never anybody's data.
-pub trait SwapDevice: Send + Sync + 'static {
+pub trait SwapDevice: Any + Send + Sync {
     /// What messages call it.
     fn name(&self) -> &str;
 

@@ -27,6 +27,7 @@ pub struct SwapFile {
     name: String,
     bytes: u64,
     is_direct: bool,
+    io_uring: bool,
 }
 
 impl SwapFile {
@@ -52,6 +53,7 @@ impl SwapFile {
             bytes,
             directory: None,
             direct: true,
+            io_uring: true,
         }
     }
 
@@ -59,6 +61,11 @@ impl SwapFile {
     #[must_use]
     pub fn is_direct(&self) -> bool {
         self.is_direct
+    }
+
+    /// The file, for reading it by io_uring; none if that is not wanted.
+    pub(super) fn file_for_rings(&self) -> Option<&File> {
+        self.io_uring.then_some(&self.file)
     }
 
     /// The open file.
@@ -92,6 +99,7 @@ pub struct SwapFileBuilder {
     bytes: u64,
     directory: Option<PathBuf>,
     direct: bool,
+    io_uring: bool,
 }
 
 impl SwapFileBuilder {
@@ -104,6 +112,14 @@ impl SwapFileBuilder {
     /// Whether to go past the system's page cache where that is possible; the default is yes.
     pub fn direct(mut self, direct: bool) -> SwapFileBuilder {
         self.direct = direct;
+        self
+    }
+
+    /// Whether who needs a page reads it through io_uring, without a thread in between; the default is
+    /// yes. Where the system does not permit that, threads read, and nothing need be said here, unless it
+    /// ends processes that only ask.
+    pub fn io_uring(mut self, io_uring: bool) -> SwapFileBuilder {
+        self.io_uring = io_uring;
         self
     }
 
@@ -164,6 +180,7 @@ impl SwapFileBuilder {
                 name,
                 bytes,
                 is_direct: true,
+                io_uring: self.io_uring,
             });
         }
         let file = open(0).map_err(error(
@@ -179,6 +196,7 @@ impl SwapFileBuilder {
             name,
             bytes,
             is_direct: false,
+            io_uring: self.io_uring,
         })
     }
 }

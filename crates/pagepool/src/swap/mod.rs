@@ -386,6 +386,7 @@ impl SwapSpace {
                 id,
                 pool: self.spec.pool,
                 backing: Arc::clone(&made) as _,
+                in_file: Some(Arc::clone(&made) as _),
                 watch: Some(made as Arc<dyn WriteWatch>),
                 spawn: self.spec.spawn,
                 stuck_after: self.spec.stuck_after,

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::slots::SlotMap;
 use super::*;
-use crate::backing::{Completed, Counter, Direction, InFlight, Outcome, StoreError};
+use crate::backing::{Completed, Counter, Direction, InFlight, IoEngine, Outcome, StoreError};
 use crate::sync::cpu::with_cpu;
 use crate::sync::{clock, thread};
 
@@ -94,10 +94,8 @@ impl Fixture {
 
     fn read_run(&self, run: Run) -> Result<Completed, StoreError> {
         let buf = self.store.take_buf(Direction::Read, soon())?;
-        let read = self
-            .store
-            .submit_read(buf, run.page.into(), run.len as usize);
-        read.wait(soon())
+        self.store
+            .read(buf, run.page.into(), run.len as usize, soon())
     }
 
     /// Reads a folio and compares it.
@@ -369,13 +367,15 @@ fn folios_of_all_sizes_make_the_round_trip() {
 
 #[test]
 fn folios_make_the_round_trip_on_a_real_file() {
-    for direct in [true, false] {
+    for (direct, io_uring) in [(true, true), (true, false), (false, true), (false, false)] {
         let builder = SwapFile::builder(pages(300) as u64).direct(direct);
-        let file = builder.temporary().expect("temporary files can be made");
+        let file = builder.io_uring(io_uring).temporary();
+        let file = file.expect("temporary files can be made");
         assert!(direct || !file.is_direct());
         let (space, owners) = (space(1 << 30), 0..20u32);
         let id = space.swap_on(Arc::new(file), 0).expect("it fits");
         let store = space.spec.stores.get(id).expect("it was added");
+        assert!(io_uring || store.engine() == IoEngine::Threads);
         let device = Arc::new(FaultyDevice::in_memory(8192, Faults::none()));
         let fix = Fixture {
             space,
@@ -392,6 +392,53 @@ fn folios_make_the_round_trip_on_a_real_file() {
         for &(entry, owner) in &entries {
             assert_eq!(fix.read(entry, owner), Ok(()));
         }
+    }
+}
+
+/// Swap on a real file that somebody else can get at.
+fn on_a_file(io_uring: bool) -> (Fixture, std::fs::File) {
+    let builder = SwapFile::builder(pages(64) as u64).io_uring(io_uring);
+    let file = builder.direct(false).temporary();
+    let file = file.expect("temporary files can be made");
+    let same = file.file().try_clone().expect("it is open");
+    let space = space(1 << 30);
+    let id = space.swap_on(Arc::new(file), 0).expect("it fits");
+    let store = space.spec.stores.get(id).expect("it was added");
+    let device = Arc::new(FaultyDevice::in_memory(8192, Faults::none()));
+    let fix = Fixture {
+        space,
+        device,
+        id,
+        store,
+    };
+    (fix, same)
+}
+
+#[test]
+fn a_file_that_was_cut_off_or_damaged_is_an_error_for_exactly_its_reader() {
+    use std::os::unix::fs::FileExt;
+    for io_uring in [true, false] {
+        let (fix, file) = on_a_file(io_uring);
+        let entries = [1, 2, 3].map(|owner| fix.alloc(1, owner));
+        for (owner, &entry) in (1..).zip(&entries) {
+            assert_eq!(fix.write(entry, owner), Ok(()));
+        }
+        let at = |n: usize| u64::from(entries[n].page()) * PAGE_SIZE as u64;
+        file.write_all_at(b"other", at(1) + 100).expect("it writes");
+        file.set_len(at(2) + 1000).expect("it can be cut");
+        let run = Run {
+            page: entries[0].page(),
+            len: 3,
+        };
+        let together = fix.read_run(run).expect("it is not stalled").outcome;
+        let each = [0, 1, 2].map(|n| together.of(n, 1).is_ok());
+        assert_eq!(each, [true, false, false]);
+        assert_eq!(fix.read(entries[0], 1), Ok(()));
+        assert_eq!(fix.read(entries[1], 2), Err(StoreError::Corrupt));
+        assert_eq!(fix.read(entries[2], 3), Err(StoreError::Failed));
+        assert_eq!(fix.count(Counter::Corrupt), 2);
+        assert_eq!(fix.count(Counter::ReadErrors), 4);
+        assert_eq!(fix.count(Counter::Reads), 4);
     }
 }
 
@@ -872,4 +919,75 @@ fn swapping_out_is_at_least_85_percent_of_a_plain_loop() {
     });
     let best = ratios.into_iter().fold(0.0, f64::max);
     assert!(best >= 0.85, "{ratios:?}");
+}
+
+/// Reads single pages in no order, each way in turn; returns the median of each in microseconds.
+fn read_latencies<const N: usize>(
+    entries: &[Entry],
+    mut ways: [&mut dyn FnMut(Entry); N],
+) -> [f64; N] {
+    const ROUNDS: usize = 3000;
+    let mut rng = crate::sync::rng::Rng::new(7);
+    let mut times = [(); N].map(|()| Vec::with_capacity(ROUNDS));
+    for _ in 0..ROUNDS {
+        for (way, times) in ways.iter_mut().zip(&mut times) {
+            let entry = entries[rng.next_u64() as usize % entries.len()];
+            let start = clock::now();
+            way(entry);
+            times.push(clock::now().saturating_duration_since(start));
+        }
+    }
+    times.map(|mut times| {
+        times.sort_unstable();
+        times[ROUNDS / 2].as_secs_f64() * 1e6
+    })
+}
+
+/// A store on a file that is full.
+fn full_store(io_uring: bool) -> (Store, Arc<SwapFile>, Vec<Entry>) {
+    let builder = SwapFile::builder(TOTAL as u64 + (64 << 20)).io_uring(io_uring);
+    let file = Arc::new(builder.temporary().expect("it can be made"));
+    let space = space(1 << 30);
+    let id = space.swap_on(file.clone(), 0).expect("it fits");
+    let store = space.spec.stores.get(id).expect("it was added");
+    let entries = swap_out(&space, &store);
+    (store, file, entries)
+}
+
+#[test]
+#[ignore = "measures the disk for seconds; run it alone and optimised"]
+fn reading_a_page_by_a_ring_is_quicker_than_by_a_thread() {
+    let (by_threads, _, entries_of_threads) = full_store(false);
+    let (by_rings, file, entries) = full_store(true);
+    assert_eq!(by_rings.engine(), IoEngine::IoUring, "not permitted here");
+    let read = |store: &Store, entry: Entry| {
+        let buf = store.take_buf(Direction::Read, soon()).expect("free");
+        let read = store.read(buf, entry.page().into(), 1, soon());
+        assert_eq!(read.expect("it answers").outcome, Outcome::DONE);
+    };
+    // What was written on one store lies elsewhere on the other.
+    let nth = |entry: Entry| entries_of_threads[entry.page() as usize % entries_of_threads.len()];
+    let memory = crate::arena::ZeroedTable::<u8>::new(2 * PAGE_SIZE, "a test");
+    let mut memory = memory.expect("there is room");
+    let start = (memory.as_ptr() as usize).next_multiple_of(PAGE_SIZE) - memory.as_ptr() as usize;
+    let mut read_plainly = |entry: Entry| {
+        let bytes = &mut memory[start..start + PAGE_SIZE];
+        let nr = file.read_at(bytes, u64::from(entry.page()) * PAGE_SIZE as u64);
+        assert_eq!(nr.expect("it reads"), PAGE_SIZE);
+        crc32c::crc32c(bytes)
+    };
+    for _ in 0..3 {
+        let [plain, ring, thread] = read_latencies(
+            &entries,
+            [
+                &mut |entry| {
+                    std::hint::black_box(read_plainly(entry));
+                },
+                &mut |entry| read(&by_rings, entry),
+                &mut |entry| read(&by_threads, nth(entry)),
+            ],
+        );
+        println!("plain with checksum {plain:.1} µs, ring {ring:.1} µs, thread {thread:.1} µs");
+        assert!(ring < thread, "{ring:.1} and {thread:.1} µs");
+    }
 }

@@ -153,6 +153,7 @@ impl PagePool {
                 id,
                 pool: inner.tag(),
                 backing,
+                in_file: None,
                 watch: None,
                 spawn: crate::pool::spawn,
                 stuck_after: StoreSpec::STUCK_AFTER,
