@@ -86,7 +86,8 @@ impl<'a> Tunables<'a> {
         self.get().watermark_scale_factor
     }
 
-    /// Sets `watermark_scale_factor`. Default 10, a thousandth of each zone.
+    /// Sets `watermark_scale_factor`. Default 10, a thousandth of each zone; in pools that were built with
+    /// swap, 100.
     ///
     /// # Errors
     /// Outside 1 to 1000.
