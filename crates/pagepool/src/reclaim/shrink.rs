@@ -57,7 +57,7 @@ impl<'a> Reclaimer<'a> {
     /// How many pages from `entry` on follow each other, of `pages`, and where the rest begins.
     pub(crate) fn run(&self, entry: Entry, pages: usize) -> (usize, Option<Entry>) {
         let Some(area) = self.swap.area(entry.store()) else {
-            return (pages, None); // a backing: its pages follow each other
+            return (pages, entry.further(pages)); // a backing: its pages follow each other
         };
         let (run, next) = area.run(entry.page(), pages as u32);
         let next = next.map(|page| Entry::new(entry.store(), page));
