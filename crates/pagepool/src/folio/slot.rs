@@ -379,6 +379,13 @@ impl FolioSlot {
         self.change(|word| word.begin_copy().ok_or(())).is_ok()
     }
 
+    /// The same for a copy after which the folio stays where it is.
+    #[must_use]
+    pub fn begin_copy_in_place(&self) -> bool {
+        self.change(|word| word.begin_copy_in_place().ok_or(()))
+            .is_ok()
+    }
+
     /// Whether nobody has begun to write since the copy was begun, so that what was copied until now is
     /// what the folio holds.
     pub fn is_stable(&self) -> bool {

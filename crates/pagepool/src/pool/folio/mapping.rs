@@ -99,7 +99,7 @@ pub(crate) struct Mapped(Mutex<BTreeMap<u32, u32>>);
 
 impl Mapped {
     /// Registers a range, unless a page of it is registered.
-    fn add(&self, first: Entry, pages: u32) -> bool {
+    pub(super) fn add(&self, first: Entry, pages: u32) -> bool {
         let mut ranges = self.0.lock();
         let before = ranges.range(..first.raw() + pages).next_back();
         let is_free = before.is_none_or(|(start, len)| start + len <= first.raw());
@@ -184,7 +184,7 @@ impl Mapping {
         let deadline = clock::deadline_after(inner.patience);
         while !inner.mapped.add(home, pages as u32) {
             // The last owner may be gone, and its folio still on its way out.
-            if inner.is_open_at(home, pages) || is_over(deadline) {
+            if inner.is_open_at(home, pages) || clock::is_over(deadline) {
                 return Err(MapError::AlreadyMapped { page });
             }
             thread::sleep(LOOK_AGAIN);
@@ -210,10 +210,6 @@ impl fmt::Debug for Mapping {
             .field("store", &self.store)
             .finish_non_exhaustive()
     }
-}
-
-fn is_over(deadline: Option<Instant>) -> bool {
-    deadline.is_some_and(|deadline| clock::now() >= deadline)
 }
 
 impl Folio {
@@ -288,10 +284,14 @@ impl Inner {
             };
             node.drain_lru_all(&self.folios);
             if let Some(isolated) = node.isolate_folio(&self.folios, folio.id(), pfn) {
-                return self.write_isolated(isolated, deadline);
+                let written = self.write_isolated(isolated, deadline);
+                // A write that was abandoned is still under way: ours was refused at once.
+                if written != Err(FlushError::Stalled) || clock::is_over(deadline) {
+                    return written;
+                }
             }
             // Reclaim has it: what it writes is what we want written.
-            if is_over(deadline) {
+            if clock::is_over(deadline) {
                 return Err(FlushError::InUse);
             }
             thread::sleep(LOOK_AGAIN);
@@ -312,11 +312,11 @@ impl Inner {
             }
             match reclaimer.write_back(isolated, deadline) {
                 Some(written) => return written.map_err(FlushError::from),
-                None if is_over(deadline) => {
+                None if clock::is_over(deadline) => {
                     reclaimer.put_back_one(isolated);
                     return Err(FlushError::InUse);
                 }
-                // Somebody reads or writes it at the moment.
+                // Somebody writes to it at the moment.
                 None => thread::sleep(LOOK_AGAIN),
             }
         }
