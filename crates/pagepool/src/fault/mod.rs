@@ -189,16 +189,21 @@ impl<'a> Faulter<'a> {
             .state
             .policy
             .place(&self.newcomer(&fault, order));
+        let kind = kind_of(folios, folio);
+        let copy = self.copy_to_keep(slot, kind, from, landing);
         node.map().set_owner(pfn, Some(folio.get()));
-        node.map().set_copy(pfn, from);
+        node.set_copy(kind, pfn, order, copy);
         node.expect_on_lru(pfn, placement.workingset);
-        self.custodian.count_resident(folio, pfn, order, 1);
+        self.custodian.count_resident(kind, pfn, order, 1);
 
         fault.is_over = true;
         let released = slot.end_fault(pfn.get(), landing);
         nodes.events().count(VmEvent::Pgfault);
+        if copy != from {
+            self.custodian.copies.drop_copy(from);
+        }
         if released.word.is_dead() {
-            self.end_late(folio, node, pfn, order, from);
+            self.end_late(folio, node, pfn, order, copy);
         } else {
             node.add_to_lru(folios, folio, pfn, order, placement.list);
         }
@@ -208,14 +213,28 @@ impl<'a> Faulter<'a> {
         released.word
     }
 
+    /// Which copy a folio keeps that comes back `from` there: none in swap if it is about to be written
+    /// to, or if slots are rare (kernel: `reuse_swap_page`, `try_to_free_swap`). It is dirty then. What
+    /// comes back ahead of a use keeps its copy.
+    fn copy_to_keep(&self, slot: &FolioSlot, kind: FolioKind, from: u32, landing: Landing) -> u32 {
+        let is_outdated = landing == Landing::Write;
+        let is_rare = || landing != Landing::Idle && self.reclaimer.swap.is_half_full();
+        if kind == FolioKind::Anon && from != 0 && (is_outdated || is_rare()) {
+            slot.set(Mark::Dirty);
+            return 0;
+        }
+        from
+    }
+
     /// The folio's owner has dropped it meanwhile, and left everything to who brought it back.
-    fn end_late(&self, folio: FolioId, node: &Node, pfn: Pfn, order: Order, from: u32) {
+    fn end_late(&self, folio: FolioId, node: &Node, pfn: Pfn, order: Order, copy: u32) {
+        let kind = kind_of(self.custodian.folios, folio);
         node.clear_lru(pfn);
         node.map().set_owner(pfn, None);
-        node.map().set_copy(pfn, 0);
-        self.custodian.count_resident(folio, pfn, order, -1);
+        node.set_copy(kind, pfn, order, 0);
+        self.custodian.count_resident(kind, pfn, order, -1);
         self.custodian.frames.free_frames(Vacated::new(pfn, order));
-        self.custodian.bury(folio, from);
+        self.custodian.bury(folio, copy);
     }
 
     fn newcomer(&self, fault: &Fault<'_>, order: Order) -> Newcomer {
@@ -245,7 +264,7 @@ impl<'a> Faulter<'a> {
         let state = self.reclaimer.state;
         let distance = state.buckets.distance(node.lru().age(), shadow);
         let sizes = Reclaimer::all_sizes(node);
-        let can_swap = self.reclaimer.swap.free_pages() > 0;
+        let can_swap = self.reclaimer.has_room_for_anon(node);
         let refault = state
             .policy
             .refault(kind, distance, shadow, &sizes, can_swap);

@@ -465,12 +465,23 @@ impl Node {
     pub(crate) fn forget_isolated(&self, isolated: &Isolated) {
         let pfn = isolated.pfn;
         self.map.set_owner(pfn, None);
-        self.map.set_copy(pfn, 0);
+        self.set_copy(isolated.kind, pfn, isolated.order, 0);
         // Relaxed: the folio is elsewhere by its word, so the frames are the caller's alone.
         self.map
             .lru_cell(pfn)
             .store(Custody::default().bits(), Ordering::Relaxed);
         self.count_isolated(isolated, -1);
+    }
+
+    /// Notes where the copy of a resident folio is kept, or that it has none; for whoever owns the
+    /// folio's transition.
+    pub(crate) fn set_copy(&self, kind: FolioKind, pfn: Pfn, order: Order, copy: u32) {
+        let had_one = self.map.copy(pfn) != 0;
+        self.map.set_copy(pfn, copy);
+        let change = i64::from(copy != 0) - i64::from(had_one);
+        if kind == FolioKind::Anon && change != 0 {
+            self.count(NodeItem::SwapCached, change * order.pages() as i64);
+        }
     }
 
     /// Flags of an isolated folio's frame, for its isolator.

@@ -152,7 +152,7 @@ impl Reclaimer<'_> {
         PageTerms {
             who: sc.who,
             may_writepage: sc.may_writepage,
-            may_swap: self.can_swap(sc),
+            may_swap: self.can_swap(node, sc),
             may_enter_fs: sc.may_enter_fs,
             node: node_bits(node),
         }

@@ -313,7 +313,8 @@ impl<'a> Writer<'a> {
     fn keep_with_copy(&self, one: &Isolated, entry: Entry) {
         let slot = self.reclaimer.custodian.folios.slot(one.folio);
         if slot.end_copy() {
-            self.node.map().set_copy(one.pfn, entry.raw());
+            self.node
+                .set_copy(one.kind, one.pfn, one.order, entry.raw());
         } else {
             let custodian = self.reclaimer.custodian;
             custodian.count_dirty_again(self.node, one.folio, one.order);
