@@ -40,7 +40,8 @@
 //!
 //! A writer that finds the mark set and passes it by may find it cleared a moment later. But it has
 //! taken STABLE off before it looked, so the isolator is told that its copy does not stand, and sets the
-//! mark again. Nobody else judges the folio by it meanwhile: who holds it isolated is alone.
+//! mark again. Whoever judges the folio by a mark that is clear must know that nobody has it isolated: an
+//! owner that drops it, for one, asks for the frame's custody first.
 //!
 //! **The end.** [`kill`](FolioSlot::kill) may meet somebody who brings the folio back (BUSY). Then the
 //! owner leaves everything to that one, who learns of it from the word that

@@ -584,6 +584,11 @@ impl Node {
         Some(isolated)
     }
 
+    /// Whether somebody has the folio in this frame isolated.
+    pub(crate) fn is_isolated(&self, pfn: Pfn) -> bool {
+        self.lock_lists().custody(pfn).place() == Place::Isolated
+    }
+
     /// The list that a resident folio of this node is on, if any.
     pub(crate) fn listed_on(&self, pfn: Pfn) -> Option<LruList> {
         match self.lock_lists().custody(pfn).place() {

@@ -14,14 +14,13 @@ use std::time::Duration;
 use super::Folio;
 use crate::backing::{Backing, Entry, Store, StoreError, StoreId, StoreSpec};
 use crate::error::{AllocError, BuildError};
-use crate::folio::Mark;
+use crate::folio::{FolioId, Mark};
 use crate::node::lru::Isolated;
 use crate::pool::lifetime::PoolRef;
 use crate::pool::{Inner, PagePool};
 use crate::sync::clock::{self, Instant};
 use crate::sync::{Mutex, thread};
 use crate::types::{Order, PAGE_SIZE};
-use crate::zone::vmstat::VmEvent;
 
 /// How long somebody who wants a range looks away between two looks whether it has become free.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
@@ -241,13 +240,12 @@ impl Folio {
 
     /// Writes what is dirty before the folio ends: nobody else will.
     pub(super) fn flush_last(&self) {
-        if self.home().is_none() || !self.is_dirty() {
+        if self.home().is_none() || !self.pool().may_be_dirty(self.id()) {
             return;
         }
         if let Err(error) = self.flush()
             && self.is_dirty()
         {
-            self.pool().nodes.events().count(VmEvent::LostWrites);
             tracing::error!(
                 target: "pagepool::backing",
                 %error,
@@ -274,6 +272,19 @@ impl Inner {
             };
             at < range.end && range.start < at + slot.order().pages() as u32
         })
+    }
+
+    /// Whether a folio differs from what its store holds, or may turn out to: reclaim takes the mark off
+    /// before it writes, and sets it again if nothing came of that.
+    fn may_be_dirty(&self, folio: FolioId) -> bool {
+        let slot = self.folios.slot(folio);
+        let is_isolated = || {
+            let place = self.place_of(folio);
+            place.is_some_and(|(node, pfn)| node.is_isolated(pfn))
+        };
+        // Once more at the end: who had it isolated may have set the mark and put it back in between. The
+        // lock that `is_isolated` takes orders that.
+        slot.is(Mark::Dirty) || is_isolated() || slot.is(Mark::Dirty)
     }
 
     /// Writes a folio of a mapping out, if it is dirty, and waits.
