@@ -6,7 +6,7 @@
 use super::lru::{Isolated, kind_of};
 use super::lru_list::FolioKind;
 use super::{Node, Nodes};
-use crate::folio::{FolioId, FolioTable, Mark, Vacated};
+use crate::folio::{FolioId, FolioTable, FolioWord, Mark, Vacated};
 use crate::types::{Order, Pfn};
 use crate::zone::vmstat::{NodeItem, VmEvent};
 
@@ -144,16 +144,14 @@ impl Custodian<'_> {
         self.frames.free_frames(Vacated::new(pfn, order));
     }
 
-    /// Counts a backed folio that has become dirty.
-    pub(crate) fn count_dirtied(&self, folio: FolioId) {
-        let slot = self.folios.slot(folio);
-        let word = slot.word();
-        if slot.is(Mark::Backed) && word.is_resident() {
-            let node = self.nodes.node(Pfn::from_raw(word.location()).node());
-            let pages = slot.order().pages() as i64;
-            node.count(NodeItem::Dirty, pages);
-            node.count(NodeItem::Dirtied, pages);
-        }
+    /// Counts a backed folio that has become dirty, for the writer that has set the mark; `word` is what
+    /// that gave. Whoever changes the mark of a backed folio counts it, so that the sum is right whatever
+    /// comes first.
+    pub(crate) fn count_dirtied(&self, folio: FolioId, word: FolioWord) {
+        let node = self.nodes.node(Pfn::from_raw(word.location()).node());
+        let pages = self.folios.slot(folio).order().pages() as i64;
+        node.count(NodeItem::Dirty, pages);
+        node.count(NodeItem::Dirtied, pages);
     }
 
     /// Takes the mark off a folio that is written out, or ends; counts that if it is backed. Returns
