@@ -104,6 +104,7 @@ impl Custodian<'_> {
             let copy = node.map().copy(pfn);
             if slot.evict(0) {
                 slot.clear(Mark::Dirty);
+                slot.clear(Mark::Evicted);
                 self.free_evicted(isolated);
                 if copy != 0 {
                     self.copies.drop_copy(copy);
@@ -123,6 +124,7 @@ impl Custodian<'_> {
             return false;
         };
         let copy = word.location();
+        slot.clear(Mark::Evicted);
         let released = slot.blank_fault();
         if copy != 0 {
             self.copies.drop_copy(copy);

@@ -219,12 +219,13 @@ impl Locked<'_> {
         self.resize(pfn, list, -pages);
     }
 
-    /// The list that a folio goes to, given where it should: locked ones are out of reclaim's sight.
+    /// The list that a folio goes to, given where it should: locked ones are out of reclaim's sight, and
+    /// one that was unlocked on its way there is not.
     fn list_for(folios: &FolioTable, folio: FolioId, list: LruList) -> LruList {
-        if folios.slot(folio).is(Mark::Locked) {
-            LruList::Unevictable
-        } else {
-            list
+        match list {
+            _ if folios.slot(folio).is(Mark::Locked) => LruList::Unevictable,
+            LruList::Unevictable => kind_of(folios, folio).inactive(),
+            list => list,
         }
     }
 
