@@ -10,6 +10,7 @@ use super::control::{ScanControl, Shrink, Who};
 use super::policy::compact_gap::compact_gap;
 use super::policy::direct::{After, DirectRounds, RoundEnd, Shortfall};
 use super::shrink::Reclaimer;
+use super::state::Direct;
 use crate::gfp::Gfp;
 use crate::node::{Node, Walk};
 use crate::sync::clock::{self, Instant};
@@ -43,38 +44,24 @@ impl Reclaimer<'_> {
             return 0;
         };
         let home = nodes.node(first.node());
-        let Some(reclaimers) = self.enter_direct(home, terms) else {
+        let Some(direct) = self.enter_direct(home, terms) else {
             // Others are at it, and something may have come of that.
             return 1;
         };
-        let progress = self.reclaim_in_rounds(home, terms, reclaimers);
-        self.memory(home).leave_direct();
-        progress
+        self.reclaim_in_rounds(home, terms, direct.nr())
     }
 
-    /// Waits for this thread's turn to reclaim from a node; returns how many are at it, or none if it did
-    /// not come.
-    fn enter_direct(&self, home: &Node, terms: DirectTerms<'_>) -> Option<usize> {
+    /// Waits for this thread's turn to reclaim from a node; none if it did not come.
+    fn enter_direct(&self, home: &Node, terms: DirectTerms<'_>) -> Option<Direct<'_>> {
         let most = home.cpus().len().max(1);
         let memory = self.memory(home);
-        let mut nr = None;
-        let mut enter = || {
-            let entered = memory.enter_direct();
-            if entered > most {
-                memory.leave_direct();
-                return false;
-            }
-            nr = Some(entered);
-            true
-        };
-        if !enter() {
+        memory.enter_direct(most).or_else(|| {
             // Whoever frees memory wakes this queue; who leaves without does not, hence the short wait.
             let soon = clock::deadline_after(TURN_PATIENCE);
             let soon = [soon, terms.deadline].into_iter().flatten().min();
             self.custodian.nodes.freed().wait(soon, || false);
-            enter();
-        }
-        nr
+            memory.enter_direct(most)
+        })
     }
 
     fn reclaim_in_rounds(&self, home: &Node, terms: DirectTerms<'_>, reclaimers: usize) -> usize {
