@@ -160,7 +160,7 @@ impl FolioWord {
     }
 
     /// How often the location has changed, modulo 1024.
-    pub(super) const fn generation(self) -> u64 {
+    pub(crate) const fn generation(self) -> u64 {
         (self.0 & GENERATIONS) / GENERATION
     }
 

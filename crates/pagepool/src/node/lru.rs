@@ -233,8 +233,10 @@ impl Locked<'_> {
     /// who has an addition of his own.
     fn add(&mut self, folios: &FolioTable, addition: Addition) {
         let Addition { pfn, folio, list } = addition;
-        let is_there = self.map().owner(pfn) == Some(folio.get())
-            && self.custody(pfn).place() == Place::Batched
+        // Acquire: this mark is set without the lock. Pairs with the Release in `expect_on_lru`.
+        let custody = Custody::from_bits(self.map().lru_cell(pfn).load(Ordering::Acquire));
+        let is_there = custody.place() == Place::Batched
+            && self.map().owner(pfn) == Some(folio.get())
             && is_at(folios.slot(folio).word(), pfn);
         if is_there {
             let list = Locked::list_for(folios, folio, list);
@@ -342,10 +344,11 @@ impl Node {
         } else {
             custody
         };
-        // Relaxed: the frame is the caller's alone until the folio's word is published, by a release.
+        // Release: who empties a batch and finds an old entry for this frame and slot sees that the folio
+        // is on its way back, and not where it was before. Pairs with the Acquire in `add`.
         self.map
             .lru_cell(pfn)
-            .store(custody.bits(), Ordering::Relaxed);
+            .store(custody.bits(), Ordering::Release);
     }
 
     /// Takes the mark back: the folio has not become resident after all.

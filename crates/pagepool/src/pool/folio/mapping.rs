@@ -100,8 +100,9 @@ impl Mapped {
     /// Registers a range, unless a page of it is registered.
     pub(super) fn add(&self, first: Entry, pages: u32) -> bool {
         let mut ranges = self.0.lock();
-        let before = ranges.range(..first.raw() + pages).next_back();
-        let is_free = before.is_none_or(|(start, len)| start + len <= first.raw());
+        let last = first.raw() + (pages - 1);
+        let before = ranges.range(..=last).next_back();
+        let is_free = before.is_none_or(|(start, len)| start + (len - 1) < first.raw());
         if is_free {
             ranges.insert(first.raw(), pages);
         }
@@ -258,7 +259,7 @@ impl Folio {
 impl Inner {
     /// Whether a range overlaps a folio that has an owner.
     fn is_open_at(&self, home: Entry, pages: usize) -> bool {
-        let range = home.raw()..home.raw() + pages as u32;
+        let (first, last) = (home.raw(), home.raw() + (pages as u32 - 1));
         self.folios.iter().any(|(_, slot)| {
             let word = slot.word();
             if word.is_dead() || !slot.is(Mark::Backed) {
@@ -270,7 +271,7 @@ impl Inner {
             } else {
                 word.location()
             };
-            at < range.end && range.start < at + slot.order().pages() as u32
+            at <= last && at != 0 && first <= at + (slot.order().pages() as u32 - 1)
         })
     }
 
