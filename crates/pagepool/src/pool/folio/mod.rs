@@ -10,6 +10,8 @@
 mod guard;
 pub(crate) mod mapping;
 mod shared;
+#[cfg(all(test, not(loom)))]
+mod tests;
 
 pub use guard::{FolioPin, FolioRead, FolioWrite};
 pub use mapping::{FlushError, MapError, Mapping};
