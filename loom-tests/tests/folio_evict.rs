@@ -60,7 +60,7 @@ impl World {
 
     fn write(&self, value: u64) -> bool {
         match self.folio.slot.begin_write() {
-            Ok(word) => {
+            Ok((word, _)) => {
                 assert_eq!(word.location(), FRAME);
                 self.store(value);
                 assert!(!self.folio.slot.end_write(), "nobody waits");

@@ -331,7 +331,8 @@ impl Folio {
     /// Begins to write, and waits until that is possible, or, if `is_timed`, until the model fires the
     /// time-out.
     pub fn write_begin(&self, is_timed: bool) -> Result<FolioWord, Obstacle> {
-        self.until_free(is_timed, FolioSlot::begin_write, FolioWord::begin_write)
+        let begin = |slot: &FolioSlot| slot.begin_write().map(|(word, _)| word);
+        self.until_free(is_timed, begin, FolioWord::begin_write)
     }
 
     fn until_free(

@@ -60,6 +60,12 @@ impl Entry {
         (store > 0).then_some(Entry(raw))
     }
 
+    /// The page that lies `pages` further on, if a store can have it.
+    pub(crate) fn further(self, pages: usize) -> Option<Entry> {
+        let page = self.page() as usize + pages;
+        (page <= MAX_PAGE as usize).then(|| Entry::new(self.store(), page as u32))
+    }
+
     /// The number of this entry, never 0.
     pub(crate) const fn raw(self) -> u32 {
         self.0
@@ -96,6 +102,20 @@ mod tests {
             }
         }
         assert_eq!(Entry::from_raw(0), None);
+    }
+
+    #[test]
+    fn behind_the_last_page_there_is_none() {
+        for store in StoreId::all() {
+            let last = Entry::new(store, MAX_PAGE);
+            assert_eq!(Entry::new(store, MAX_PAGE - 2).further(2), Some(last));
+            assert_eq!(last.further(1), None);
+            assert_eq!(last.further(1024), None);
+        }
+    }
+
+    #[test]
+    fn there_are_as_many_numbers_as_bits_allow() {
         assert_eq!(StoreId::all().count(), StoreId::MAX);
     }
 }

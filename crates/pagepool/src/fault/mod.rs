@@ -189,19 +189,19 @@ impl<'a> Faulter<'a> {
             .state
             .policy
             .place(&self.newcomer(&fault, order));
-        // Where places in swap are rare, the folio gives up its own: it is in memory now.
-        let copy = if self.keeps_place(from) { from } else { 0 };
-        if copy != from {
-            slot.set(Mark::Dirty);
-        }
+        let kind = kind_of(folios, folio);
+        let copy = self.copy_to_keep(slot, kind, from, landing);
         node.map().set_owner(pfn, Some(folio.get()));
-        node.map().set_copy(pfn, copy);
+        node.set_copy(kind, pfn, order, copy);
         node.expect_on_lru(pfn, placement.workingset);
-        self.custodian.count_resident(folio, pfn, order, 1);
+        self.custodian.count_resident(kind, pfn, order, 1);
 
         fault.is_over = true;
         let released = slot.end_fault(pfn.get(), landing);
         nodes.events().count(VmEvent::Pgfault);
+        if copy != from {
+            self.custodian.copies.drop_copy(from);
+        }
         if released.word.is_dead() {
             self.end_late(folio, node, pfn, order, copy);
         } else {
@@ -216,22 +216,26 @@ impl<'a> Faulter<'a> {
         released.word
     }
 
-    /// Whether a folio that comes back keeps its place in swap, as a copy for as long as it is clean
-    /// (kernel: `vm_swap_full` at swap-in).
-    fn keeps_place(&self, from: u32) -> bool {
-        let Reclaimer { swap, .. } = self.reclaimer;
-        Entry::from_raw(from).is_none_or(|entry| {
-            let is_swap = swap.area(entry.store()).is_some();
-            !(is_swap && swap.is_half_full())
-        })
+    /// Which copy a folio keeps that comes back `from` there: none in swap if it is about to be written
+    /// to, or if slots are rare (kernel: `reuse_swap_page`, `try_to_free_swap`). It is dirty then. What
+    /// comes back ahead of a use keeps its copy.
+    fn copy_to_keep(&self, slot: &FolioSlot, kind: FolioKind, from: u32, landing: Landing) -> u32 {
+        let is_outdated = landing == Landing::Write;
+        let is_rare = || landing != Landing::Idle && self.reclaimer.swap.is_half_full();
+        if kind == FolioKind::Anon && from != 0 && (is_outdated || is_rare()) {
+            slot.set(Mark::Dirty);
+            return 0;
+        }
+        from
     }
 
     /// The folio's owner has dropped it meanwhile, and left everything to who brought it back.
     fn end_late(&self, folio: FolioId, node: &Node, pfn: Pfn, order: Order, copy: u32) {
+        let kind = kind_of(self.custodian.folios, folio);
         node.clear_lru(pfn);
         node.map().set_owner(pfn, None);
-        node.map().set_copy(pfn, 0);
-        self.custodian.count_resident(folio, pfn, order, -1);
+        node.set_copy(kind, pfn, order, 0);
+        self.custodian.count_resident(kind, pfn, order, -1);
         self.custodian.frames.free_frames(Vacated::new(pfn, order));
         self.custodian.bury(folio, copy);
     }
@@ -263,7 +267,7 @@ impl<'a> Faulter<'a> {
         let state = self.reclaimer.state;
         let distance = state.buckets.distance(node.lru().age(), shadow);
         let sizes = Reclaimer::all_sizes(node);
-        let can_swap = self.reclaimer.swap.free_pages() > 0;
+        let can_swap = self.reclaimer.has_room_for_anon(node);
         let refault = state
             .policy
             .refault(kind, distance, shadow, &sizes, can_swap);

@@ -78,8 +78,7 @@ impl<'a> Faulter<'a> {
             read.outcome.of(0, nr).map_err(read_error)?;
             frames.copy_in(done * PAGE_SIZE, read.buf.pages(0, nr));
             done += nr;
-            // A backing's pages follow each other.
-            next = after.or_else(|| Some(Entry::new(entry.store(), entry.page() + nr as u32)));
+            next = after;
         }
         Ok(())
     }

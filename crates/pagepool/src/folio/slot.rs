@@ -40,7 +40,8 @@
 //!
 //! A writer that finds the mark set and passes it by may find it cleared a moment later. But it has
 //! taken STABLE off before it looked, so the isolator is told that its copy does not stand, and sets the
-//! mark again. Nobody else judges the folio by it meanwhile: who holds it isolated is alone.
+//! mark again. Whoever judges the folio by a mark that is clear must know that nobody has it isolated: an
+//! owner that drops it, for one, asks for the frame's custody first.
 //!
 //! **The end.** [`kill`](FolioSlot::kill) may meet somebody who brings the folio back (BUSY). Then the
 //! owner leaves everything to that one, who learns of it from the word that
@@ -278,31 +279,31 @@ impl FolioSlot {
     }
 
     /// Begins to write as the only one who knows the folio.
+    /// Returns the word, and whether the folio was clean until now.
     #[inline]
-    pub fn begin_write_owned(&self) -> Result<FolioWord, Obstacle> {
+    pub fn begin_write_owned(&self) -> Result<(FolioWord, bool), Obstacle> {
         let (_, word) = self.change(FolioWord::begin_write_owned)?;
-        self.begin_sequence();
-        Ok(word)
+        Ok((word, self.begin_sequence()))
     }
 
     /// Begins to write among others.
     #[inline]
-    pub fn begin_write(&self) -> Result<FolioWord, Obstacle> {
+    pub fn begin_write(&self) -> Result<(FolioWord, bool), Obstacle> {
         let (_, word) = self.change(FolioWord::begin_write)?;
-        self.begin_sequence();
-        Ok(word)
+        Ok((word, self.begin_sequence()))
     }
 
     /// Says to optimistic readers that the bytes change from here on, and to reclaim that the copy is out
-    /// of date. Who sees the word after this writer sees `Dirty`.
+    /// of date. Who sees the word after this writer sees `Dirty`. Returns whether this has set it.
     #[inline]
-    fn begin_sequence(&self) {
-        self.set(Mark::Dirty);
+    fn begin_sequence(&self) -> bool {
+        let was_clean = self.set(Mark::Dirty);
         // Relaxed: only the writer stores it, and there is one. Odd also if a guard was leaked before.
         let sequence = self.sequence.load(Ordering::Relaxed) | 1;
         self.sequence.store(sequence, Ordering::Relaxed);
         // Orders the odd sequence before the bytes. Pairs with the fence in `read_optimistic`.
         release_fence_at("folio.writer");
+        was_clean
     }
 
     /// Ends to write; returns whether waiters must be woken.
@@ -377,6 +378,13 @@ impl FolioSlot {
     #[must_use]
     pub fn begin_copy(&self) -> bool {
         self.change(|word| word.begin_copy().ok_or(())).is_ok()
+    }
+
+    /// The same for a copy after which the folio stays where it is.
+    #[must_use]
+    pub fn begin_copy_in_place(&self) -> bool {
+        self.change(|word| word.begin_copy_in_place().ok_or(()))
+            .is_ok()
     }
 
     /// Whether nobody has begun to write since the copy was begun, so that what was copied until now is

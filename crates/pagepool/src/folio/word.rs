@@ -16,7 +16,7 @@
 //! |---|---|---|---|
 //! | resident | RESIDENT | frame | readers and pins come and go; a writer takes EXCL; an isolator takes STABLE |
 //! | being written to | RESIDENT, EXCL | frame | the writer only; pins come and go |
-//! | being copied | RESIDENT, STABLE | frame | readers come and go; a writer or a new location ends it |
+//! | being copied | RESIDENT, STABLE | frame | readers come and go; a writer, a lock or a new location ends it |
 //! | away | none | swap entry, or 0: all zeros | whoever wants it takes BUSY |
 //! | on its way back | BUSY | as away | the one who took BUSY; others wait |
 //! | dead | DEAD and any | – | who brings it back or holds it isolated, to end that; nobody begins anything |
@@ -160,7 +160,7 @@ impl FolioWord {
     }
 
     /// How often the location has changed, modulo 1024.
-    pub(super) const fn generation(self) -> u64 {
+    pub(crate) const fn generation(self) -> u64 {
         (self.0 & GENERATIONS) / GENERATION
     }
 
@@ -361,7 +361,14 @@ impl FolioWord {
         free.then(|| self.with(STABLE))
     }
 
-    /// Its isolator has done with the copy, or gives it up.
+    /// The same for a copy after which the folio stays where it is: readers and pins are not in its way.
+    pub fn begin_copy_in_place(self) -> Option<FolioWord> {
+        let free = self.has(RESIDENT) && !self.has(EXCL | DEAD);
+        free.then(|| self.with(STABLE))
+    }
+
+    /// Its isolator has done with the copy, or gives it up; or its owner, who locks it, sees to it that no
+    /// copy begun before lets it leave memory.
     pub fn end_copy(self) -> FolioWord {
         self.without(STABLE)
     }
@@ -624,6 +631,7 @@ mod tests {
         EndFault(u32, Landing),
         AbortFault,
         BeginCopy,
+        BeginCopyInPlace,
         EndCopy,
         Evict(u32),
         Relocate(u32),
@@ -652,6 +660,7 @@ mod tests {
             6 => (any::<u32>(), landing).prop_map(|(at, landing)| EndFault(at, landing)),
             1 => Just(AbortFault),
             6 => Just(BeginCopy),
+            2 => Just(BeginCopyInPlace),
             2 => Just(EndCopy),
             4 => any::<u32>().prop_map(Evict),
             2 => any::<u32>().prop_map(Relocate),
@@ -834,6 +843,13 @@ mod tests {
                 model.is_stable |= is_permitted;
                 assert_eq!(word.begin_copy().is_some(), is_permitted, "{word:?}");
                 Some(word.begin_copy().unwrap_or(word))
+            }
+            Op::BeginCopyInPlace => {
+                let is_permitted = model.is_open().is_ok() && !model.is_written;
+                model.is_stable |= is_permitted;
+                let after = word.begin_copy_in_place();
+                assert_eq!(after.is_some(), is_permitted, "{word:?}");
+                Some(after.unwrap_or(word))
             }
             Op::EndCopy => {
                 model.is_stable = false;

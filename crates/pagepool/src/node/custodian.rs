@@ -6,9 +6,9 @@
 use super::lru::{Isolated, kind_of};
 use super::lru_list::FolioKind;
 use super::{Node, Nodes};
-use crate::folio::{FolioId, FolioTable, Mark, Vacated};
+use crate::folio::{FolioId, FolioTable, FolioWord, Mark, Vacated};
 use crate::types::{Order, Pfn};
-use crate::zone::vmstat::NodeItem;
+use crate::zone::vmstat::{NodeItem, VmEvent};
 
 /// Where frames go that nobody uses any more. Given from above, since what follows from a free may
 /// concern the whole pool.
@@ -64,11 +64,14 @@ impl Custodian<'_> {
     /// Frees everything of a folio that has ended in these frames, which are on no list.
     fn end_resident(&self, folio: FolioId, pfn: Pfn, order: Order) {
         let node = self.nodes.node(pfn.node());
+        let kind = kind_of(self.folios, folio);
         let copy = node.map().copy(pfn);
         node.map().set_owner(pfn, None);
-        node.map().set_copy(pfn, 0);
-        self.count_clean(node, folio, order);
-        self.count_resident(folio, pfn, order, -1);
+        node.set_copy(kind, pfn, order, 0);
+        if self.count_clean(node, folio, order) {
+            self.nodes.events().count(VmEvent::LostWrites);
+        }
+        self.count_resident(kind, pfn, order, -1);
         self.frames.free_frames(Vacated::new(pfn, order));
         self.bury(folio, copy);
     }
@@ -83,11 +86,11 @@ impl Custodian<'_> {
 
     /// Frees the copy of an isolated folio, which is dirty from then on: its contents are nowhere else.
     pub(crate) fn give_up_copy(&self, isolated: &Isolated) {
-        let map = self.nodes.node(isolated.pfn.node()).map();
-        let copy = map.copy(isolated.pfn);
+        let node = self.nodes.node(isolated.pfn.node());
+        let copy = node.map().copy(isolated.pfn);
         if copy != 0 {
             self.folios.slot(isolated.folio).set(Mark::Dirty);
-            map.set_copy(isolated.pfn, 0);
+            node.set_copy(isolated.kind, isolated.pfn, isolated.order, 0);
             self.copies.drop_copy(copy);
         }
     }
@@ -101,6 +104,7 @@ impl Custodian<'_> {
             let copy = node.map().copy(pfn);
             if slot.evict(0) {
                 slot.clear(Mark::Dirty);
+                slot.clear(Mark::Evicted);
                 self.free_evicted(isolated);
                 if copy != 0 {
                     self.copies.drop_copy(copy);
@@ -120,6 +124,7 @@ impl Custodian<'_> {
             return false;
         };
         let copy = word.location();
+        slot.clear(Mark::Evicted);
         let released = slot.blank_fault();
         if copy != 0 {
             self.copies.drop_copy(copy);
@@ -130,34 +135,36 @@ impl Custodian<'_> {
         true
     }
 
-    /// Frees the frames that an isolated folio has left.
+    /// Frees the frames that an isolated folio has left. Its slot is not looked at: the owner may have
+    /// dropped the folio where it is now, and the slot may be another's.
     pub(crate) fn free_evicted(&self, isolated: Isolated) {
         let Isolated {
-            folio, pfn, order, ..
+            kind, pfn, order, ..
         } = isolated;
         self.nodes.node(pfn.node()).forget_isolated(&isolated);
-        self.count_resident(folio, pfn, order, -1);
+        self.count_resident(kind, pfn, order, -1);
         self.frames.free_frames(Vacated::new(pfn, order));
     }
 
-    /// Counts a backed folio that has become dirty.
-    pub(crate) fn count_dirtied(&self, folio: FolioId) {
-        let slot = self.folios.slot(folio);
-        let word = slot.word();
-        if slot.is(Mark::Backed) && word.is_resident() {
-            let node = self.nodes.node(Pfn::from_raw(word.location()).node());
-            let pages = slot.order().pages() as i64;
-            node.count(NodeItem::Dirty, pages);
-            node.count(NodeItem::Dirtied, pages);
-        }
+    /// Counts a backed folio that has become dirty, for the writer that has set the mark; `word` is what
+    /// that gave. Whoever changes the mark of a backed folio counts it, so that the sum is right whatever
+    /// comes first.
+    pub(crate) fn count_dirtied(&self, folio: FolioId, word: FolioWord) {
+        let node = self.nodes.node(Pfn::from_raw(word.location()).node());
+        let pages = self.folios.slot(folio).order().pages() as i64;
+        node.count(NodeItem::Dirty, pages);
+        node.count(NodeItem::Dirtied, pages);
     }
 
-    /// Takes the mark off a folio that is written out, or ends; counts that if it is backed.
-    pub(crate) fn count_clean(&self, node: &Node, folio: FolioId, order: Order) {
+    /// Takes the mark off a folio that is written out, or ends; counts that if it is backed. Returns
+    /// whether it is, and was dirty.
+    pub(crate) fn count_clean(&self, node: &Node, folio: FolioId, order: Order) -> bool {
         let slot = self.folios.slot(folio);
-        if slot.clear(Mark::Dirty) && slot.is(Mark::Backed) {
+        let is_counted = slot.clear(Mark::Dirty) && slot.is(Mark::Backed);
+        if is_counted {
             node.count(NodeItem::Dirty, -(order.pages() as i64));
         }
+        is_counted
     }
 
     /// Marks a folio as dirty again whose write came to nothing; counts that if it is backed.
@@ -169,8 +176,8 @@ impl Custodian<'_> {
     }
 
     /// Counts a folio that has come to these frames, or left them.
-    pub(crate) fn count_resident(&self, folio: FolioId, pfn: Pfn, order: Order, sign: i64) {
-        let item = match kind_of(self.folios, folio) {
+    pub(crate) fn count_resident(&self, kind: FolioKind, pfn: Pfn, order: Order, sign: i64) {
+        let item = match kind {
             FolioKind::Anon => NodeItem::AnonPages,
             FolioKind::File => NodeItem::FilePages,
         };

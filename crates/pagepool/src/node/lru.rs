@@ -219,12 +219,13 @@ impl Locked<'_> {
         self.resize(pfn, list, -pages);
     }
 
-    /// The list that a folio goes to, given where it should: locked ones are out of reclaim's sight.
+    /// The list that a folio goes to, given where it should: locked ones are out of reclaim's sight, and
+    /// one that was unlocked on its way there is not.
     fn list_for(folios: &FolioTable, folio: FolioId, list: LruList) -> LruList {
-        if folios.slot(folio).is(Mark::Locked) {
-            LruList::Unevictable
-        } else {
-            list
+        match list {
+            _ if folios.slot(folio).is(Mark::Locked) => LruList::Unevictable,
+            LruList::Unevictable => kind_of(folios, folio).inactive(),
+            list => list,
         }
     }
 
@@ -232,8 +233,10 @@ impl Locked<'_> {
     /// who has an addition of his own.
     fn add(&mut self, folios: &FolioTable, addition: Addition) {
         let Addition { pfn, folio, list } = addition;
-        let is_there = self.map().owner(pfn) == Some(folio.get())
-            && self.custody(pfn).place() == Place::Batched
+        // Acquire: this mark is set without the lock. Pairs with the Release in `expect_on_lru`.
+        let custody = Custody::from_bits(self.map().lru_cell(pfn).load(Ordering::Acquire));
+        let is_there = custody.place() == Place::Batched
+            && self.map().owner(pfn) == Some(folio.get())
             && is_at(folios.slot(folio).word(), pfn);
         if is_there {
             let list = Locked::list_for(folios, folio, list);
@@ -341,10 +344,11 @@ impl Node {
         } else {
             custody
         };
-        // Relaxed: the frame is the caller's alone until the folio's word is published, by a release.
+        // Release: who empties a batch and finds an old entry for this frame and slot sees that the folio
+        // is on its way back, and not where it was before. Pairs with the Acquire in `add`.
         self.map
             .lru_cell(pfn)
-            .store(custody.bits(), Ordering::Relaxed);
+            .store(custody.bits(), Ordering::Release);
     }
 
     /// Takes the mark back: the folio has not become resident after all.
@@ -465,12 +469,23 @@ impl Node {
     pub(crate) fn forget_isolated(&self, isolated: &Isolated) {
         let pfn = isolated.pfn;
         self.map.set_owner(pfn, None);
-        self.map.set_copy(pfn, 0);
+        self.set_copy(isolated.kind, pfn, isolated.order, 0);
         // Relaxed: the folio is elsewhere by its word, so the frames are the caller's alone.
         self.map
             .lru_cell(pfn)
             .store(Custody::default().bits(), Ordering::Relaxed);
         self.count_isolated(isolated, -1);
+    }
+
+    /// Notes where the copy of a resident folio is kept, or that it has none; for whoever owns the
+    /// folio's transition.
+    pub(crate) fn set_copy(&self, kind: FolioKind, pfn: Pfn, order: Order, copy: u32) {
+        let had_one = self.map.copy(pfn) != 0;
+        self.map.set_copy(pfn, copy);
+        let change = i64::from(copy != 0) - i64::from(had_one);
+        if kind == FolioKind::Anon && change != 0 {
+            self.count(NodeItem::SwapCached, change * order.pages() as i64);
+        }
     }
 
     /// Flags of an isolated folio's frame, for its isolator.
@@ -578,6 +593,11 @@ impl Node {
         };
         self.count_isolated(&isolated, 1);
         Some(isolated)
+    }
+
+    /// Whether somebody has the folio in this frame isolated.
+    pub(crate) fn is_isolated(&self, pfn: Pfn) -> bool {
+        self.lock_lists().custody(pfn).place() == Place::Isolated
     }
 
     /// The list that a resident folio of this node is on, if any.

@@ -107,6 +107,11 @@ impl Inner {
         if !changed {
             return;
         }
+        if locked {
+            // A copy that was begun before does not let it leave memory any more; what begins from here
+            // on sees the mark.
+            slot.end_copy();
+        }
         let pages = slot.order().pages() as u64;
         self.nodes.events().add(
             if locked {

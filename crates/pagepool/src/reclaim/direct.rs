@@ -11,7 +11,7 @@ use super::policy::compact_gap::compact_gap;
 use super::policy::direct::{After, DirectRounds, RoundEnd, Shortfall};
 use super::policy::throttle::Powers;
 use super::shrink::Reclaimer;
-use super::state::NodeMemory;
+use super::state::Direct;
 use crate::gfp::Gfp;
 use crate::node::{Node, Walk};
 use crate::sync::clock::{self, Instant};
@@ -36,30 +36,6 @@ pub(crate) struct DirectTerms<'a> {
     pub(crate) may_enter_fs: bool,
 }
 
-/// A thread's turn to reclaim from a node; ends when it is dropped.
-struct Turn<'a> {
-    memory: &'a NodeMemory,
-    /// How many reclaim from the node, this thread included.
-    reclaimers: usize,
-}
-
-impl Turn<'_> {
-    /// Takes a turn if fewer than `most` threads reclaim.
-    fn take(memory: &NodeMemory, most: usize) -> Option<Turn<'_>> {
-        let turn = Turn {
-            memory,
-            reclaimers: memory.enter_direct(),
-        };
-        (turn.reclaimers <= most).then_some(turn)
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.memory.leave_direct();
-    }
-}
-
 impl Reclaimer<'_> {
     /// Reclaims on behalf of a request, from the nodes that it may use. Returns pages reclaimed, or 1 if
     /// something else makes it worth to look again; 0 is failure.
@@ -69,25 +45,24 @@ impl Reclaimer<'_> {
             return 0;
         };
         let home = nodes.node(first.node());
-        let Some(turn) = self.enter_direct(home, terms) else {
+        let Some(direct) = self.enter_direct(home, terms) else {
             // Others are at it, and something may have come of that.
             return 1;
         };
-        self.reclaim_in_rounds(home, terms, turn.reclaimers)
+        self.reclaim_in_rounds(home, terms, direct.nr())
     }
 
     /// Waits for this thread's turn to reclaim from a node; none if it did not come.
-    fn enter_direct(&self, home: &Node, terms: DirectTerms<'_>) -> Option<Turn<'_>> {
+    fn enter_direct(&self, home: &Node, terms: DirectTerms<'_>) -> Option<Direct<'_>> {
         let most = home.cpus().len().max(1);
         let memory = self.memory(home);
-        if let Some(turn) = Turn::take(memory, most) {
-            return Some(turn);
-        }
-        // Whoever frees memory wakes this queue; who leaves without does not, hence the short wait.
-        let soon = clock::deadline_after(TURN_PATIENCE);
-        let soon = [soon, terms.deadline].into_iter().flatten().min();
-        self.custodian.nodes.freed().wait(soon, || false);
-        Turn::take(memory, most)
+        memory.enter_direct(most).or_else(|| {
+            // Whoever frees memory wakes this queue; who leaves without does not, hence the short wait.
+            let soon = clock::deadline_after(TURN_PATIENCE);
+            let soon = [soon, terms.deadline].into_iter().flatten().min();
+            self.custodian.nodes.freed().wait(soon, || false);
+            memory.enter_direct(most)
+        })
     }
 
     fn reclaim_in_rounds(&self, home: &Node, terms: DirectTerms<'_>, reclaimers: usize) -> usize {

@@ -148,7 +148,7 @@ impl Reclaimer<'_> {
         PageTerms {
             who: sc.who,
             may_writepage: sc.may_writepage,
-            may_swap: self.can_swap(sc),
+            may_swap: self.can_swap(node, sc),
             may_enter_fs: sc.may_enter_fs,
             node: node_bits(node),
         }
@@ -216,9 +216,16 @@ impl Reclaimer<'_> {
 
     /// Takes a folio out of memory of which a copy has been made, as its word knows. Returns its pages; or
     /// itself, its copy unharmed, if somebody holds it or has written to it.
-    pub(super) fn evict(&self, node: &Node, one: Isolated, copy: u32) -> Result<usize, Isolated> {
+    pub(crate) fn evict(&self, node: &Node, one: Isolated, copy: u32) -> Result<usize, Isolated> {
         let slot = self.custodian.folios.slot(one.folio);
         let pages = one.order.pages();
+        // Its owner has locked it since it was judged.
+        if slot.is(Mark::Locked) {
+            slot.end_copy();
+            return Err(one);
+        }
+        // If it was brought back ahead of a use, none came.
+        slot.clear(Mark::ReadAhead);
         if self.state.policy.leaves_shadow(one.kind) {
             let workingset = node.custody_of(&one).has(CustodyFlag::Workingset);
             let shadow = self.state.buckets.shadow(node.lru().age(), workingset);

@@ -49,15 +49,21 @@ impl<'a> Reclaimer<'a> {
         self.state.node(node.id())
     }
 
-    /// Whether anonymous folios may go to swap, and there is room for them.
-    pub(super) fn can_swap(&self, sc: &ScanControl) -> bool {
-        sc.may_swap && self.swap.free_pages() > 0
+    /// Whether anonymous folios of a node may go to swap, and some could.
+    pub(super) fn can_swap(&self, node: &Node, sc: &ScanControl) -> bool {
+        sc.may_swap && self.has_room_for_anon(node)
+    }
+
+    /// Whether there is room in swap, or a folio of the node has a copy there: that one can leave memory
+    /// though swap is full, or make room there for others.
+    pub(crate) fn has_room_for_anon(&self, node: &Node) -> bool {
+        self.swap.free_pages() > 0 || node.counter(NodeItem::SwapCached) > 0
     }
 
     /// How many pages from `entry` on follow each other, of `pages`, and where the rest begins.
     pub(crate) fn run(&self, entry: Entry, pages: usize) -> (usize, Option<Entry>) {
         let Some(area) = self.swap.area(entry.store()) else {
-            return (pages, None); // a backing: its pages follow each other
+            return (pages, entry.further(pages)); // a backing: its pages follow each other
         };
         let (run, next) = area.run(entry.page(), pages as u32);
         let next = next.map(|page| Entry::new(entry.store(), page));
@@ -106,7 +112,7 @@ impl<'a> Reclaimer<'a> {
             priority: sc.priority,
             least: SWAP_CLUSTER_MAX,
             swappiness: self.state.swappiness(),
-            can_swap: self.can_swap(sc),
+            can_swap: self.can_swap(node, sc),
             scope: Scope::Node,
             file_is_tiny: file_is_tiny(all.of_kind(FolioKind::File), free, high_marks),
             inactive_is_low: PerKind::each(is_low),
@@ -219,7 +225,7 @@ impl<'a> Reclaimer<'a> {
 
     fn pass_end(&self, node: &Node, sc: &ScanControl, pass: Reclaimed) -> PassEnd {
         let size = |list| node.lru().size(list, sc.reclaim_idx);
-        let anon = if self.can_swap(sc) {
+        let anon = if self.can_swap(node, sc) {
             size(LruList::InactiveAnon)
         } else {
             0
@@ -307,7 +313,7 @@ impl Shrink for Reclaimer<'_> {
         let node = self.custodian.nodes.node(zone.node());
         let size = |list| node.lru().size_in(list, zone.zone_type());
         let file = size(LruList::InactiveFile) + size(LruList::ActiveFile);
-        if self.swap.free_pages() > 0 {
+        if self.has_room_for_anon(node) {
             file + size(LruList::InactiveAnon) + size(LruList::ActiveAnon)
         } else {
             file

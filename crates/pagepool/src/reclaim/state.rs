@@ -25,16 +25,34 @@ impl NodeMemory {
         f(&mut self.history.lock())
     }
 
-    /// A thread begins to reclaim for itself; returns how many do, it included.
-    pub(crate) fn enter_direct(&self) -> usize {
+    /// A thread begins to reclaim for itself, unless `most` do so already.
+    pub(crate) fn enter_direct(&self, most: usize) -> Option<Direct<'_>> {
         // Relaxed: a number by itself.
-        self.direct.fetch_add(1, Ordering::Relaxed) + 1
+        let nr = self.direct.fetch_add(1, Ordering::Relaxed) + 1;
+        let direct = Direct { memory: self, nr };
+        (nr <= most).then_some(direct)
     }
+}
 
-    /// It is done.
-    pub(crate) fn leave_direct(&self) {
+/// A thread that reclaims for itself. Counted until this is dropped, also if the thread unwinds: else
+/// nobody's turn would come any more.
+#[derive(Debug)]
+pub(crate) struct Direct<'a> {
+    memory: &'a NodeMemory,
+    nr: usize,
+}
+
+impl Direct<'_> {
+    /// How many there were when it began, it included.
+    pub(crate) fn nr(&self) -> usize {
+        self.nr
+    }
+}
+
+impl Drop for Direct<'_> {
+    fn drop(&mut self) {
         // Relaxed: as in `enter_direct`.
-        self.direct.fetch_sub(1, Ordering::Relaxed);
+        self.memory.direct.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

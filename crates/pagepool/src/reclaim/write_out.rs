@@ -69,6 +69,9 @@ struct Flight {
     passengers: Passengers,
 }
 
+/// Pieces of one folio that are being written, the oldest first, with their pages.
+type Flying = ArrayVec<(InFlight, usize), DEPTH>;
+
 /// Writes the folios of one pass over a node.
 pub(super) struct Writer<'a> {
     reclaimer: Reclaimer<'a>,
@@ -330,7 +333,8 @@ impl<'a> Writer<'a> {
     fn keep_with_copy(&self, one: &Isolated, entry: Entry) {
         let slot = self.reclaimer.custodian.folios.slot(one.folio);
         if slot.end_copy() {
-            self.node.map().set_copy(one.pfn, entry.raw());
+            self.node
+                .set_copy(one.kind, one.pfn, one.order, entry.raw());
         } else {
             let custodian = self.reclaimer.custodian;
             custodian.count_dirty_again(self.node, one.folio, one.order);
@@ -353,7 +357,8 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Writes a folio that is larger than a buffer, or whose place is in pieces.
+    /// Writes a folio that is larger than a buffer, or whose place is in pieces. If it was written to
+    /// meanwhile, its word says so.
     fn write_alone(
         &mut self,
         one: Isolated,
@@ -377,6 +382,8 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
+    /// Writes a folio piece by piece. Returns whether all of it was copied before somebody wrote to it:
+    /// then the store has what it held.
     fn write_pieces(
         &mut self,
         one: &Isolated,
@@ -388,26 +395,17 @@ impl<'a> Writer<'a> {
         let slot = self.reclaimer.custodian.folios.slot(one.folio);
         let total = one.order.pages();
         let events = self.reclaimer.custodian.nodes.events();
-        let mut flying = ArrayVec::<(InFlight, usize), DEPTH>::new();
+        let mut flying = Flying::new();
         let mut next = Some(entry);
         let mut done = 0;
-        let mut is_whole = true;
         while let Some(piece) = next.filter(|_| done < total) {
             let (nr, after) = self.run(piece, (total - done).min(IO_PAGES));
-            let mut buf = match self.take_buf(&store, sc) {
-                Some(buf) => buf,
-                None => return Err(StoreError::Stalled),
-            };
+            let mut buf = self.take_buf_for_piece(&store, &mut flying, sc)?;
             let bytes = buf.pages_mut(0, nr);
             copy_racing(self.node.arena(), one.pfn, done * PAGE_SIZE, bytes);
             if !slot.is_stable() {
                 // Out of date already; to write on would be in vain. What flies is waited for below.
-                is_whole = false;
                 break;
-            }
-            if flying.is_full() {
-                let (transfer, nr) = flying.remove(0);
-                transfer.wait(deadline(sc))?.outcome.of(0, nr)?;
             }
             if one.kind == FolioKind::Anon {
                 events.add(VmEvent::Pswpout, nr as u64);
@@ -418,14 +416,33 @@ impl<'a> Writer<'a> {
             done += nr;
             next = after;
         }
-        for (transfer, nr) in flying {
-            transfer.wait(deadline(sc))?.outcome.of(0, nr)?;
-        }
-        Ok(if is_whole {
+        while land_piece(&mut flying, sc)? {}
+        Ok(if done == total {
             Pieces::AllWritten
         } else {
             Pieces::OutOfDate
         })
+    }
+
+    /// Takes a buffer for the next piece. Two who each wait for a third while their first two have
+    /// ended would wait for each other: so the pieces under way come first.
+    fn take_buf_for_piece(
+        &mut self,
+        store: &Store,
+        flying: &mut Flying,
+        sc: &mut ScanControl,
+    ) -> Result<IoBuf, StoreError> {
+        if flying.is_full() {
+            land_piece(flying, sc)?;
+        }
+        loop {
+            if let Some(buf) = store.try_take_buf(Direction::Write) {
+                return Ok(buf);
+            }
+            if !land_piece(flying, sc)? {
+                return self.take_buf(store, sc).ok_or(StoreError::Stalled);
+            }
+        }
     }
 
     /// Sends off and waits for all that is left.
@@ -436,9 +453,8 @@ impl<'a> Writer<'a> {
 }
 
 impl Reclaimer<'_> {
-    /// Writes an isolated folio out to its store, and keeps it in memory. None if somebody reads or writes
-    /// it at this moment, or has written to it meanwhile: then it is to be tried again. Otherwise the folio
-    /// was put back.
+    /// Writes an isolated folio out to its store, keeps it in memory, and puts it back. None if a writer
+    /// was there, or came before all of it was copied: then it is still isolated.
     pub(crate) fn write_back(
         &self,
         one: Isolated,
@@ -447,7 +463,7 @@ impl Reclaimer<'_> {
         let node = self.custodian.nodes.node(one.pfn.node());
         let slot = self.custodian.folios.slot(one.folio);
         let entry = Entry::from_raw(node.map().copy(one.pfn))?;
-        if !slot.begin_copy() {
+        if !slot.begin_copy_in_place() {
             return None;
         }
         self.custodian.count_clean(node, one.folio, one.order);
@@ -498,6 +514,16 @@ impl Drop for Writer<'_> {
         }
         self.reclaimer.put_back(self.node, &back);
     }
+}
+
+/// Waits for the oldest piece; returns whether there was one.
+fn land_piece(flying: &mut Flying, sc: &ScanControl) -> Result<bool, StoreError> {
+    if flying.is_empty() {
+        return Ok(false);
+    }
+    let (transfer, nr) = flying.remove(0);
+    transfer.wait(deadline(sc))?.outcome.of(0, nr)?;
+    Ok(true)
 }
 
 /// When to give up on a store.

@@ -55,6 +55,11 @@ pub fn deadline_after(timeout: Duration) -> Option<Instant> {
     now().checked_add(timeout)
 }
 
+/// Whether a deadline has passed.
+pub fn is_over(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| now() >= deadline)
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;

@@ -190,6 +190,8 @@ node_items! {
     WorkingsetRestoreFile = "workingset_restore_file",
     /// Pages of anonymous folios in memory.
     AnonPages = "nr_anon_pages",
+    /// Of these, pages that have a copy in swap as well.
+    SwapCached = "nr_swapcached",
     /// Pages of backed folios in memory.
     FilePages = "nr_file_pages",
     /// Pages of backed folios that were written to since they were written out.

@@ -4,6 +4,7 @@
 
 #[cfg(feature = "allocator-api2")]
 mod collections;
+mod contention;
 mod daemons;
 mod device_faults;
 mod episode;

@@ -14,14 +14,13 @@ use std::time::Duration;
 use super::Folio;
 use crate::backing::{Backing, Entry, Store, StoreError, StoreId, StoreSpec};
 use crate::error::{AllocError, BuildError};
-use crate::folio::Mark;
+use crate::folio::{FolioId, Mark};
 use crate::node::lru::Isolated;
 use crate::pool::lifetime::PoolRef;
 use crate::pool::{Inner, PagePool};
 use crate::sync::clock::{self, Instant};
 use crate::sync::{CoreMutex, thread};
 use crate::types::{Order, PAGE_SIZE};
-use crate::zone::vmstat::VmEvent;
 
 /// How long somebody who wants a range looks away between two looks whether it has become free.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
@@ -99,10 +98,11 @@ pub(crate) struct Mapped(CoreMutex<BTreeMap<u32, u32>>);
 
 impl Mapped {
     /// Registers a range, unless a page of it is registered.
-    fn add(&self, first: Entry, pages: u32) -> bool {
+    pub(super) fn add(&self, first: Entry, pages: u32) -> bool {
         let mut ranges = self.0.lock();
-        let before = ranges.range(..first.raw() + pages).next_back();
-        let is_free = before.is_none_or(|(start, len)| start + len <= first.raw());
+        let last = first.raw() + (pages - 1);
+        let before = ranges.range(..=last).next_back();
+        let is_free = before.is_none_or(|(start, len)| start + (len - 1) < first.raw());
         if is_free {
             ranges.insert(first.raw(), pages);
         }
@@ -186,7 +186,7 @@ impl Mapping {
         let deadline = clock::deadline_after(inner.patience);
         while !inner.mapped.add(home, pages as u32) {
             // The last owner may be gone, and its folio still on its way out.
-            if inner.is_open_at(home, pages) || is_over(deadline) {
+            if inner.is_open_at(home, pages) || clock::is_over(deadline) {
                 return Err(MapError::AlreadyMapped { page });
             }
             thread::sleep(LOOK_AGAIN);
@@ -212,10 +212,6 @@ impl fmt::Debug for Mapping {
             .field("store", &self.store)
             .finish_non_exhaustive()
     }
-}
-
-fn is_over(deadline: Option<Instant>) -> bool {
-    deadline.is_some_and(|deadline| clock::now() >= deadline)
 }
 
 impl Folio {
@@ -250,13 +246,12 @@ impl Folio {
 
     /// Writes what is dirty before the folio ends: nobody else will.
     pub(super) fn flush_last(&self) {
-        if self.home().is_none() || !self.is_dirty() {
+        if self.home().is_none() || !self.pool().may_be_dirty(self.id()) {
             return;
         }
         if let Err(error) = self.flush()
             && self.is_dirty()
         {
-            self.pool().nodes.events().count(VmEvent::LostWrites);
             tracing::error!(
                 target: "pagepool::backing",
                 %error,
@@ -269,7 +264,7 @@ impl Folio {
 impl Inner {
     /// Whether a range overlaps a folio that has an owner.
     fn is_open_at(&self, home: Entry, pages: usize) -> bool {
-        let range = home.raw()..home.raw() + pages as u32;
+        let (first, last) = (home.raw(), home.raw() + (pages as u32 - 1));
         self.folios.iter().any(|(_, slot)| {
             let word = slot.word();
             if word.is_dead() || !slot.is(Mark::Backed) {
@@ -281,8 +276,21 @@ impl Inner {
             } else {
                 word.location()
             };
-            at < range.end && range.start < at + slot.order().pages() as u32
+            at <= last && at != 0 && first <= at + (slot.order().pages() as u32 - 1)
         })
+    }
+
+    /// Whether a folio differs from what its store holds, or may turn out to: reclaim takes the mark off
+    /// before it writes, and sets it again if nothing came of that.
+    fn may_be_dirty(&self, folio: FolioId) -> bool {
+        let slot = self.folios.slot(folio);
+        let is_isolated = || {
+            let place = self.place_of(folio);
+            place.is_some_and(|(node, pfn)| node.is_isolated(pfn))
+        };
+        // Once more at the end: who had it isolated may have set the mark and put it back in between. The
+        // lock that `is_isolated` takes orders that.
+        slot.is(Mark::Dirty) || is_isolated() || slot.is(Mark::Dirty)
     }
 
     /// Writes a folio of a mapping out, if it is dirty, and waits.
@@ -293,10 +301,14 @@ impl Inner {
             };
             node.drain_lru_all(&self.folios);
             if let Some(isolated) = node.isolate_folio(&self.folios, folio.id(), pfn) {
-                return self.write_isolated(isolated, deadline);
+                let written = self.write_isolated(isolated, deadline);
+                // A write that was abandoned is still under way: ours was refused at once.
+                if written != Err(FlushError::Stalled) || clock::is_over(deadline) {
+                    return written;
+                }
             }
             // Reclaim has it: what it writes is what we want written.
-            if is_over(deadline) {
+            if clock::is_over(deadline) {
                 return Err(FlushError::InUse);
             }
             thread::sleep(LOOK_AGAIN);
@@ -317,7 +329,7 @@ impl Inner {
             }
             match reclaimer.write_back(isolated, deadline) {
                 Some(written) => return written.map_err(FlushError::from),
-                None if is_over(deadline) => {
+                None if clock::is_over(deadline) => {
                     reclaimer.put_back_one(isolated);
                     return Err(FlushError::InUse);
                 }

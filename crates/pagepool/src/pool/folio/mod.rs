@@ -10,6 +10,8 @@
 mod guard;
 pub(crate) mod mapping;
 mod shared;
+#[cfg(all(test, not(loom)))]
+mod tests;
 
 pub use guard::{FolioPin, FolioRead, FolioWrite};
 pub use mapping::{FlushError, MapError, Mapping};
@@ -94,13 +96,15 @@ impl Access {
         }
     }
 
+    /// Takes hold of the folio, if it can be had at once. Returns the word, and whether that has made a
+    /// clean folio dirty.
     #[inline]
-    fn begin(self, slot: &FolioSlot) -> Result<FolioWord, Obstacle> {
+    fn begin(self, slot: &FolioSlot) -> Result<(FolioWord, bool), Obstacle> {
         match self {
-            Access::Read(courtesy) => slot.begin_read(courtesy),
+            Access::Read(courtesy) => Ok((slot.begin_read(courtesy)?, false)),
             Access::WriteOwned => slot.begin_write_owned(),
             Access::Write => slot.begin_write(),
-            Access::Pin => slot.begin_pin(),
+            Access::Pin => Ok((slot.begin_pin()?, false)),
         }
     }
 
@@ -387,13 +391,27 @@ impl Folio {
     #[inline]
     fn try_hold(&self, access: Access) -> Result<FolioWord, AccessError> {
         self.touch();
-        access
-            .begin(self.slot())
-            .map_err(|obstacle| match obstacle {
-                Obstacle::Away | Obstacle::Taken => AccessError::WouldBlock,
-                Obstacle::TooMany => AccessError::TooManyPins,
-                Obstacle::Ended => unreachable!("H1: the folio is open"),
-            })
+        self.begin(access).map_err(|obstacle| match obstacle {
+            Obstacle::Away | Obstacle::Taken => AccessError::WouldBlock,
+            Obstacle::TooMany => AccessError::TooManyPins,
+            Obstacle::Ended => unreachable!("H1: the folio is open"),
+        })
+    }
+
+    /// Takes hold of the folio, if it can be had at once.
+    #[inline]
+    fn begin(&self, access: Access) -> Result<FolioWord, Obstacle> {
+        let (word, was_dirtied) = access.begin(self.slot())?;
+        if was_dirtied && self.home != 0 {
+            self.note_dirtied(word);
+        }
+        Ok(word)
+    }
+
+    /// Counts the folio of a mapping as dirty, for the writer who has made it so.
+    #[cold]
+    fn note_dirtied(&self, word: FolioWord) {
+        self.pool().custodian().count_dirtied(self.id, word);
     }
 
     /// Takes hold of the folio, wherever it is. None waits for as long as the pool's default.
@@ -404,30 +422,10 @@ impl Folio {
         patience: Option<Duration>,
     ) -> Result<FolioWord, AccessError> {
         self.touch();
-        if self.home != 0 && access.landing() == Landing::Write {
-            return self.hold_to_dirty(access, patience);
-        }
-        match access.begin(self.slot()) {
+        match self.begin(access) {
             Ok(word) => Ok(word),
             Err(obstacle) => self.hold_slow(access, obstacle, patience),
         }
-    }
-
-    /// As [`hold`](Self::hold), for a writer to a folio of a mapping: the first counts it as dirty.
-    fn hold_to_dirty(
-        &self,
-        access: Access,
-        patience: Option<Duration>,
-    ) -> Result<FolioWord, AccessError> {
-        let was_dirty = self.is_dirty();
-        let word = match access.begin(self.slot()) {
-            Ok(word) => word,
-            Err(obstacle) => self.hold_slow(access, obstacle, patience)?,
-        };
-        if !was_dirty {
-            self.pool().custodian().count_dirtied(self.id);
-        }
-        Ok(word)
     }
 
     #[cold]
@@ -451,6 +449,10 @@ impl Folio {
                     if let Claim::Done(word) =
                         pool.faulter().fault(self.id, access.landing(), terms)?
                     {
+                        // What was away was clean.
+                        if self.home != 0 && access.landing() == Landing::Write {
+                            self.note_dirtied(word);
+                        }
                         return Ok(word);
                     }
                 }
@@ -465,7 +467,7 @@ impl Folio {
                 Obstacle::TooMany => return Err(AccessError::TooManyPins),
                 Obstacle::Ended => unreachable!("H1: the folio is open"),
             }
-            match access.begin(self.slot()) {
+            match self.begin(access) {
                 Ok(word) => return Ok(word),
                 Err(now) => obstacle = now,
             }

@@ -26,29 +26,36 @@ thread_local! {
     static HELD: Cell<[Option<Hold>; REMEMBERED]> = const { Cell::new([None; REMEMBERED]) };
 }
 
-/// A shared folio that this thread holds, by the address of its slot.
+/// A shared folio that this thread holds.
+///
+/// By the address of its slot, and by its generation, which does not change as long as somebody holds it:
+/// what is left of a guard that was leaked does not stand for the next folio in the slot.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Hold {
     slot: usize,
+    generation: u64,
     exclusive: bool,
 }
 
-fn slot_of(folio: &Folio) -> usize {
-    std::ptr::from_ref::<FolioSlot>(folio.slot()).addr()
+impl Hold {
+    fn of(folio: &Folio, exclusive: bool) -> Hold {
+        Hold {
+            slot: std::ptr::from_ref::<FolioSlot>(folio.slot()).addr(),
+            generation: folio.slot().word().generation(),
+            exclusive,
+        }
+    }
 }
 
 /// What this thread holds of a folio.
 fn held(folio: &Folio) -> Option<Hold> {
-    let slot = slot_of(folio);
+    let holds = [false, true].map(|exclusive| Hold::of(folio, exclusive));
     let held = HELD.get();
-    held.into_iter().flatten().find(|hold| hold.slot == slot)
+    held.into_iter().flatten().find(|hold| holds.contains(hold))
 }
 
 fn remember(folio: &Folio, exclusive: bool) {
-    let hold = Hold {
-        slot: slot_of(folio),
-        exclusive,
-    };
+    let hold = Hold::of(folio, exclusive);
     let mut held = HELD.get();
     if let Some(room) = held.iter_mut().find(|entry| entry.is_none()) {
         *room = Some(hold);
@@ -57,10 +64,7 @@ fn remember(folio: &Folio, exclusive: bool) {
 }
 
 fn forget(folio: &Folio, exclusive: bool) {
-    let hold = Hold {
-        slot: slot_of(folio),
-        exclusive,
-    };
+    let hold = Hold::of(folio, exclusive);
     let mut held = HELD.get();
     if let Some(entry) = held.iter_mut().find(|entry| **entry == Some(hold)) {
         *entry = None;

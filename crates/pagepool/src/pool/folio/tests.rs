@@ -1,0 +1,159 @@
+//! What owners do while reclaim has a folio in its hands, step by step.
+
+#![forbid(unsafe_code)]
+
+use std::thread;
+
+use super::mapping::Mapped;
+use super::*;
+use crate::node::lru::Isolated;
+use crate::node::lru_list::LruList;
+use crate::swap::SwapFile;
+use crate::types::PAGE_SIZE;
+use crate::zone::vmstat::NodeItem;
+
+fn pool() -> PagePool {
+    PagePool::builder()
+        .managed(4 << 20)
+        .max_stores(2)
+        .swap(SwapFile::temporary(4 << 20).unwrap())
+        .deadline(Duration::from_secs(5))
+        .build()
+        .unwrap()
+}
+
+fn folio(pool: &PagePool) -> Folio {
+    pool.alloc_folio(PAGE_SIZE, Gfp::USER_MOVABLE).unwrap()
+}
+
+/// Takes a folio into reclaim's hands.
+fn isolate(pool: &PagePool, folio: &Folio) -> Isolated {
+    let (node, pfn) = pool.inner.place_of(folio.id()).unwrap();
+    node.drain_lru_all(pool.inner.folios());
+    let isolated = node.isolate_folio(pool.inner.folios(), folio.id(), pfn);
+    isolated.unwrap()
+}
+
+fn list_of(pool: &PagePool, folio: &Folio) -> Option<LruList> {
+    let (node, pfn) = pool.inner.place_of(folio.id()).unwrap();
+    node.listed_on(pfn)
+}
+
+fn counter(pool: &PagePool, item: NodeItem) -> u64 {
+    pool.inner.nodes.node(NodeId::at(0)).counter(item)
+}
+
+/// Takes an isolated folio out of memory, as one that is zeros.
+fn evict(pool: &PagePool, isolated: Isolated) {
+    let slot = pool.inner.folios().slot(isolated.folio);
+    assert!(slot.begin_copy() && slot.evict(0));
+    pool.inner.custodian().free_evicted(isolated);
+}
+
+/// It went back to the list out of reclaim's sight that it came from, and stayed there.
+#[test]
+fn a_folio_unlocked_while_it_is_isolated_can_be_reclaimed_again() {
+    let pool = pool();
+    let folio = folio(&pool);
+    folio.lock().unwrap();
+    let isolated = isolate(&pool, &folio);
+    assert_eq!(isolated.list, LruList::Unevictable);
+    folio.unlock();
+    pool.inner.reclaimer().put_back_one(isolated);
+    assert_eq!(list_of(&pool, &folio), Some(LruList::InactiveAnon));
+    pool.verify().unwrap();
+}
+
+/// Reclaim had judged the folio, and begun to copy it, before it was locked; the pin by which it is locked
+/// was gone when the copy was done.
+#[test]
+fn a_folio_locked_while_it_is_copied_stays_in_memory() {
+    let pool = pool();
+    let folio = folio(&pool);
+    let isolated = isolate(&pool, &folio);
+    assert!(folio.slot().begin_copy());
+    folio.lock().unwrap();
+    assert!(!folio.slot().evict(0));
+    pool.inner.reclaimer().put_back_one(isolated);
+    assert!(folio.is_resident());
+    assert_eq!(list_of(&pool, &folio), Some(LruList::Unevictable));
+    pool.verify().unwrap();
+}
+
+/// The kind of the next folio in the slot was taken for its own.
+#[test]
+fn the_frames_of_a_folio_are_counted_by_its_own_kind_if_its_slot_is_another_s() {
+    let pool = pool();
+    let folio = folio(&pool);
+    let isolated = isolate(&pool, &folio);
+    let was = counter(&pool, NodeItem::AnonPages);
+    assert!(folio.slot().begin_copy() && folio.slot().evict(0));
+    let id = folio.id();
+    drop(folio);
+    let next = Folio::open_at(&pool.inner, PAGE_SIZE, Order::ZERO, &[Mark::Backed], None).unwrap();
+    assert_eq!(next.id(), id);
+    pool.inner.custodian().free_evicted(isolated);
+    assert_eq!(counter(&pool, NodeItem::AnonPages), was - 1);
+    assert_eq!(counter(&pool, NodeItem::FilePages), 0);
+}
+
+/// The mark stayed, and the next access, which had to read the folio anew, was taken for a proof that it
+/// had been read ahead well.
+#[test]
+fn a_folio_read_ahead_in_vain_is_no_hit_later() {
+    let pool = pool();
+    let folio = folio(&pool);
+    folio.slot().set(Mark::ReadAhead);
+    let reclaimer = pool.inner.reclaimer();
+    let node = pool.inner.nodes.node(NodeId::at(0));
+    let isolated = isolate(&pool, &folio);
+    assert!(folio.slot().begin_copy());
+    assert_eq!(reclaimer.evict(node, isolated, 0), Ok(1));
+    drop(folio.read().unwrap());
+    assert_eq!(pool.stats().vmstat.get("swap_ra_hit"), Some(0));
+}
+
+#[test]
+fn a_discarded_folio_does_not_come_back_as_one_that_was_evicted() {
+    let pool = pool();
+    let mut folio = folio(&pool);
+    folio.slot().set_shadow(0, 0);
+    let isolated = isolate(&pool, &folio);
+    evict(&pool, isolated);
+    folio.discard().unwrap();
+    drop(folio.read().unwrap());
+    assert_eq!(counter(&pool, NodeItem::WorkingsetRefaultAnon), 0);
+}
+
+/// One look at the folio was all that an area was given to get rid of it, whatever the patience.
+#[test]
+fn an_area_is_emptied_although_a_folio_of_it_is_in_reclaims_hands_for_a_while() {
+    let pool = pool();
+    let mut folio = folio(&pool);
+    folio.write().unwrap().fill(7);
+    let isolated = isolate(&pool, &folio);
+    let entry = pool.inner.swap.alloc(1, folio.id().get()).unwrap();
+    let node = pool.inner.nodes.node(NodeId::at(0));
+    node.set_copy(isolated.kind, isolated.pfn, isolated.order, entry.raw());
+    let area = pool.swap_areas()[0].area;
+    thread::scope(|scope| {
+        let off = scope.spawn(|| pool.swap_off(area, Duration::from_secs(5)));
+        thread::sleep(Duration::from_millis(30));
+        pool.inner.reclaimer().put_back_one(isolated);
+        off.join().unwrap().unwrap();
+    });
+    assert_eq!(counter(&pool, NodeItem::SwapCached), 0);
+    assert!(folio.is_dirty() && folio.read().unwrap()[0] == 7);
+    pool.verify().unwrap();
+}
+
+#[test]
+fn the_last_page_of_the_last_store_is_registered_once() {
+    let mapped = Mapped::default();
+    let last = Entry::from_raw(u32::MAX).unwrap();
+    let pair = Entry::from_raw(u32::MAX - 1).unwrap();
+    assert!(mapped.add(last, 1));
+    assert!(!mapped.add(last, 1) && !mapped.add(pair, 2));
+    mapped.remove(last);
+    assert!(mapped.add(pair, 2));
+}
