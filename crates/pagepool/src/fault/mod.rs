@@ -210,9 +210,6 @@ impl<'a> Faulter<'a> {
         if released.wake {
             folios.waiters().wake(folio);
         }
-        if copy != from {
-            self.custodian.copies.drop_copy(from);
-        }
         released.word
     }
 
