@@ -85,7 +85,7 @@ pub(crate) fn measure_scattered(plan: &Plan) -> Result<Outcome, Failure> {
                 sum(reads, |_| {
                     let (one, offset) = walk.next_place(count);
                     raws[one].load(offset)
-                })
+                });
             })
         }),
         Contestant::of_one("read_at", || {
@@ -94,7 +94,7 @@ pub(crate) fn measure_scattered(plan: &Plan) -> Result<Outcome, Failure> {
                 sum(reads, |_| {
                     let (one, offset) = walk.next_place(count);
                     read_at(&folios[one], offset)
-                })
+                });
             })
         }),
     ];
@@ -114,7 +114,7 @@ pub(crate) fn measure_twice(plan: &Plan) -> Result<Outcome, Failure> {
     let read_all = || {
         timed_on_cpu(reads, || {
             let folio = black_box(&folio);
-            sum(reads, |number| read_at(folio, offset_of(number)))
+            sum(reads, |number| read_at(folio, offset_of(number)));
         })
     };
     thread::scope(|scope| {
