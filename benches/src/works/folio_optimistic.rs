@@ -44,14 +44,14 @@ pub(crate) fn measure_hot(plan: &Plan) -> Result<Outcome, Failure> {
 
 /// Reads words that follow each other, and words whose place the word before gives: the former shows how
 /// many reads a CPU can do at once, the latter how long one takes.
-fn hot<'a, W: Words + 'a>(name: &'static str, reads: usize, words: W) -> Contestant<'a> {
+fn hot<'a, W: Words + Copy + 'a>(name: &'static str, reads: usize, words: W) -> Contestant<'a> {
     Contestant::new(name, move || {
         let in_turn = timed_on_cpu(reads, || {
-            let words = black_box(&words);
+            let words = black_box(words);
             sum(reads, |number| words.load(offset_of(number)));
         });
         let chained = timed_on_cpu(reads, || {
-            let words = black_box(&words);
+            let words = black_box(words);
             let mut offset = 0;
             for _ in 0..reads {
                 offset = offset_of(words.load(offset) as usize);
@@ -197,6 +197,7 @@ impl Companion {
 }
 
 /// The bytes of a pinned folio, which nobody writes.
+#[derive(Clone, Copy)]
 struct Raw<'a> {
     start: *const u64,
     _pin: &'a FolioPin<'a>,
@@ -229,6 +230,7 @@ impl Words for Raw<'_> {
 }
 
 /// A folio's words by [`Folio::read_at`].
+#[derive(Clone, Copy)]
 struct ReadAt<'a>(&'a Folio);
 
 impl Words for ReadAt<'_> {
@@ -239,6 +241,7 @@ impl Words for ReadAt<'_> {
 }
 
 /// A folio's words by [`Folio::read_optimistic`].
+#[derive(Clone, Copy)]
 struct ReadOptimistic<'a>(&'a Folio);
 
 impl Words for ReadOptimistic<'_> {
