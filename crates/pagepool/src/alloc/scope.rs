@@ -10,7 +10,7 @@ use crate::gfp::Gfp;
 
 thread_local! {
     // Constant and without a destructor: reading it neither allocates nor fails at thread exit.
-    static SCOPES: Cell<[u16; 3]> = const { Cell::new([0; 3]) };
+    static SCOPES: Cell<[u16; 4]> = const { Cell::new([0; 4]) };
 }
 
 /// What a scope forbids or permits.
@@ -23,6 +23,10 @@ pub enum ScopeKind {
     NoFs = 1,
     /// This thread frees memory: it may dip into the reserves, and never reclaims for itself.
     Memalloc = 2,
+    /// This thread never reclaims for itself, however short memory is: it waits for others, the
+    /// background reclaimer above all, until its deadline. For threads that must not be drawn into I/O,
+    /// such as one that others wait for.
+    NoReclaim = 3,
 }
 
 /// A scope of the current thread; see [`enter`].
@@ -70,6 +74,11 @@ pub(crate) fn is_memalloc() -> bool {
     is_in(ScopeKind::Memalloc)
 }
 
+/// Whether this thread leaves reclaim to others.
+pub(crate) fn is_exempt() -> bool {
+    is_in(ScopeKind::NoReclaim)
+}
+
 /// The flags less what the thread's scopes take away.
 pub(crate) fn restrict(gfp: Gfp) -> Gfp {
     if is_in(ScopeKind::NoIo) {
@@ -84,6 +93,15 @@ pub(crate) fn restrict(gfp: Gfp) -> Gfp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thread_is_exempt_for_as_long_as_its_scope() {
+        assert!(!is_exempt());
+        let scope = enter(ScopeKind::NoReclaim);
+        assert!(is_exempt() && !is_memalloc());
+        drop(scope);
+        assert!(!is_exempt());
+    }
 
     #[test]
     fn scopes_nest_and_end() {

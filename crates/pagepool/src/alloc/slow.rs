@@ -161,7 +161,7 @@ impl<'a> SlowPath<'a> {
 
     /// S12: reclaims, and looks again; what was freed may wait in caches or in reserved blocks.
     fn reclaim(&mut self) -> ControlFlow<Granted, bool> {
-        let Some(reclaimer) = self.allocator.reclaimer else {
+        let Some(reclaimer) = self.allocator.reclaimer.filter(|_| !scope::is_exempt()) else {
             return Continue(false);
         };
         self.count(match self.request.walk.class {

@@ -12,6 +12,7 @@ use super::policy::direct::{After, DirectRounds, RoundEnd, Shortfall};
 use super::policy::throttle::Powers;
 use super::shrink::Reclaimer;
 use super::state::Direct;
+use super::trace;
 use crate::gfp::Gfp;
 use crate::node::{Node, Walk};
 use crate::sync::clock::{self, Instant};
@@ -87,14 +88,7 @@ impl Reclaimer<'_> {
             nr_scanned: 0,
             nr_reclaimed: 0,
         };
-        tracing::debug!(
-            target: "pagepool::vmscan",
-            order = sc.order.get(),
-            may_writepage = sc.may_writepage,
-            gfp_flags = ?terms.gfp,
-            classzone_idx = sc.reclaim_idx.idx(),
-            "mm_vmscan_direct_reclaim_begin"
-        );
+        trace::direct_reclaim_begin(&sc, terms.gfp);
         let progress = loop {
             let end = self.round(terms.walk, &mut sc);
             match rounds.after(end) {
@@ -108,11 +102,7 @@ impl Reclaimer<'_> {
         for node in self.nodes_of(terms.walk) {
             self.snapshot_refaults(node);
         }
-        tracing::debug!(
-            target: "pagepool::vmscan",
-            nr_reclaimed = sc.nr_reclaimed,
-            "mm_vmscan_direct_reclaim_end"
-        );
+        trace::direct_reclaim_end(sc.nr_reclaimed);
         progress
     }
 

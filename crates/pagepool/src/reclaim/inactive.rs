@@ -9,6 +9,7 @@ use super::policy::pass_stats::{NodeBits, PassStats};
 use super::policy::throttle::{Reason, too_many_isolated};
 use super::shrink::{Batch, Reclaimer};
 use super::state::Obstacle;
+use super::trace::{self, Fate};
 use super::write_out::Writer;
 use crate::folio::{CustodyFlag, FolioSlot, Mark};
 use crate::node::lru::Isolated;
@@ -52,19 +53,17 @@ impl Reclaimer<'_> {
         for one in batch {
             dropped += self.shrink_folio(node, one, sc, stats, writer, &mut back);
         }
-        self.note_activated(node, list, &back);
+        let activated = self.note_activated(node, list, &back);
         self.put_back(node, &back);
         let written = writer.pushed() - pushed;
-        tracing::trace!(
-            target: "pagepool::vmscan",
-            nid = node.id().get(),
-            nr_scanned = found.scanned,
-            nr_reclaimed = dropped,
-            nr_written = written,
-            priority = sc.priority,
-            lru = list.name(),
-            "mm_vmscan_lru_shrink_inactive"
-        );
+        let fate = Fate {
+            reclaimed: dropped,
+            writeback: written,
+            activate: activated,
+            keep: found.taken.saturating_sub(dropped + written + activated),
+        };
+        trace::lru_isolate(sc, list, nr, found);
+        trace::lru_shrink_inactive(node.id(), sc, list, found.scanned, fate);
         dropped + written
     }
 
@@ -184,7 +183,8 @@ impl Reclaimer<'_> {
         }
     }
 
-    fn note_activated(&self, node: &Node, from: LruList, back: &[Isolated]) {
+    /// Counts the pages that were made active; returns them.
+    fn note_activated(&self, node: &Node, from: LruList, back: &[Isolated]) -> usize {
         let activated = back
             .iter()
             .filter(|one| one.list == from.with_active(true))
@@ -197,6 +197,7 @@ impl Reclaimer<'_> {
             self.memory(node)
                 .history(|history| history.note_rotated(kind, activated));
         }
+        activated
     }
 
     /// Takes a folio out of memory whose contents can be had again. Returns its pages; or itself, if

@@ -11,6 +11,7 @@ mod inactive;
 pub(crate) mod policy;
 mod shrink;
 mod state;
+mod trace;
 mod write_out;
 
 pub(crate) use control::{Reclaimed, ScanControl, Shrink, Who};

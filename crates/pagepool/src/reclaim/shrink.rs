@@ -14,6 +14,7 @@ use super::policy::scan_loop::{ScanLoop, Thoroughness};
 use super::policy::verdict::{Aging, Candidate};
 use super::policy::{PerKind, PerList};
 use super::state::{NodeMemory, ReclaimState};
+use super::trace;
 use super::write_out::Writer;
 use crate::backing::{Entry, Stores};
 use crate::folio::{CustodyFlag, Mark};
@@ -92,10 +93,9 @@ impl<'a> Reclaimer<'a> {
         }
     }
 
-    /// Whether folios of a kind should be moved to the inactive list; if `counts_refaults`, also because
-    /// some came back since the last reclaim.
-    fn inactive_is_low(&self, node: &Node, kind: FolioKind, counts_refaults: bool) -> bool {
-        let balance = self.balance(node, kind, counts_refaults);
+    /// Whether folios of a kind should be moved to the inactive list, by the lengths of the lists alone.
+    fn inactive_is_low(&self, node: &Node, kind: FolioKind) -> bool {
+        let balance = self.balance(node, kind, false);
         self.state.policy.inactive_is_low(&balance)
     }
 
@@ -106,7 +106,7 @@ impl<'a> Reclaimer<'a> {
             .sum();
         let free: usize = node.zones().iter().map(Zone::free_pages).sum();
         let all = Self::sizes(node, ZoneType::Movable);
-        let is_low = |kind| self.inactive_is_low(node, kind, false);
+        let is_low = |kind| self.inactive_is_low(node, kind);
         ScanInputs {
             eligible: Self::sizes(node, sc.reclaim_idx),
             priority: sc.priority,
@@ -137,7 +137,7 @@ impl<'a> Reclaimer<'a> {
                 .kind()
                 .expect("a list that is scanned has a kind");
             let progress = if batch.list.is_active() {
-                if self.inactive_is_low(node, kind, true) {
+                if self.is_to_age(node, &self.balance(node, kind, true), sc) {
                     self.shrink_active(node, batch.list, batch.pages, sc);
                 }
                 0
@@ -151,9 +151,21 @@ impl<'a> Reclaimer<'a> {
         }
         writer.finish(sc);
 
-        if self.swap.has_area() && self.inactive_is_low(node, FolioKind::Anon, false) {
+        self.age_anon(node, sc);
+    }
+
+    /// Moves some folios to the inactive anonymous list if that is short, and of use.
+    fn age_anon(&self, node: &Node, sc: &ScanControl) {
+        let balance = self.balance(node, FolioKind::Anon, false);
+        if self.swap.has_area() && self.is_to_age(node, &balance, sc) {
             self.shrink_active(node, LruList::ActiveAnon, SWAP_CLUSTER_MAX, sc);
         }
+    }
+
+    /// Whether folios of a kind are to move to the inactive list now.
+    fn is_to_age(&self, node: &Node, balance: &Balance, sc: &ScanControl) -> bool {
+        trace::inactive_list_is_low(node.id(), sc.reclaim_idx, balance);
+        self.state.policy.inactive_is_low(balance)
     }
 
     /// Moves folios from the tail of an active list to the inactive one.
@@ -191,16 +203,8 @@ impl<'a> Reclaimer<'a> {
             .events()
             .add(VmEvent::Pgdeactivate, deactivated as u64);
         self.put_back(node, &batch);
-        tracing::trace!(
-            target: "pagepool::vmscan",
-            nid = node.id().get(),
-            nr_taken = found.taken,
-            nr_deactivated = deactivated,
-            nr_referenced = rotated,
-            priority = sc.priority,
-            lru = list.name(),
-            "mm_vmscan_lru_shrink_active"
-        );
+        trace::lru_isolate(sc, list, nr, found);
+        trace::lru_shrink_active(node.id(), sc, list, found, deactivated, rotated);
     }
 
     /// What is known of an isolated folio's use. Clears the accessed mark: the next look sees what came
@@ -294,13 +298,11 @@ impl Shrink for Reclaimer<'_> {
     }
 
     fn age_active_anon(&self, node: &Node, sc: &ScanControl) {
-        if self.swap.has_area() && self.inactive_is_low(node, FolioKind::Anon, false) {
-            let everywhere = ScanControl {
-                reclaim_idx: ZoneType::Movable,
-                ..sc.clone()
-            };
-            self.shrink_active(node, LruList::ActiveAnon, SWAP_CLUSTER_MAX, &everywhere);
-        }
+        let everywhere = ScanControl {
+            reclaim_idx: ZoneType::Movable,
+            ..sc.clone()
+        };
+        self.age_anon(node, &everywhere);
     }
 
     fn snapshot_refaults(&self, node: &Node) {

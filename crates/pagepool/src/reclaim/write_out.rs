@@ -17,6 +17,7 @@ use arrayvec::ArrayVec;
 use super::control::ScanControl;
 use super::shrink::{Batch, Reclaimer};
 use super::state::Obstacle;
+use super::trace;
 use crate::backing::{Completed, Direction, Entry, IO_PAGES, InFlight, IoBuf, Store, StoreError};
 use crate::folio::{Mark, copy_racing};
 use crate::node::Node;
@@ -251,12 +252,9 @@ impl<'a> Writer<'a> {
         self.node.count(NodeItem::Writeback, nr as i64);
         self.node.count(NodeItem::VmscanWrite, nr as i64);
         self.charge(open.passengers[0].one.kind, open.nr);
-        tracing::trace!(
-            target: "pagepool::vmscan",
-            pfn = open.passengers[0].one.pfn.get(),
-            nr,
-            "mm_vmscan_writepage"
-        );
+        open.passengers
+            .iter()
+            .for_each(|passenger| trace::writepage(&passenger.one));
         let transfer = open
             .store
             .submit_write(open.buf, u64::from(open.page), open.nr);

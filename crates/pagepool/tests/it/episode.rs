@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use pagepool::scope::{self, ScopeKind};
 use pagepool::{Faults, FaultyDevice, Folio, Gfp, PAGE_SIZE, PagePool, ZoneStats};
 use tracing::field::{Field, Visit};
 use tracing::span;
@@ -20,7 +21,7 @@ struct Heard {
     at: Instant,
 }
 
-/// Keeps what kswapd and those who wake it say.
+/// Keeps what those say who reclaim, and who wake them.
 #[derive(Clone, Default)]
 struct Listener(Arc<Mutex<Vec<Heard>>>);
 
@@ -51,7 +52,7 @@ impl Visit for Numbers {
 
 impl tracing::Subscriber for Listener {
     fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        metadata.target() == "pagepool::vmscan" && metadata.name().contains("kswapd")
+        metadata.target() == "pagepool::vmscan"
     }
 
     fn event(&self, event: &tracing::Event<'_>) {
@@ -192,6 +193,77 @@ fn one_pressure_episode() {
         drop(large);
         assert_all_back(&pool);
     });
+}
+
+#[test]
+fn who_reclaims_for_himself_says_what_he_does() {
+    alone(
+        "episode::who_reclaims_for_himself_says_what_he_does",
+        || {
+            let listener = Listener::default();
+            tracing::subscriber::set_global_default(listener.clone()).unwrap();
+            let pool = PagePool::builder()
+                .managed(16 << 20)
+                .daemons(false)
+                .swap(FaultyDevice::in_memory(64 << 20, Faults::none()))
+                .build()
+                .unwrap();
+            let _folios: Vec<_> = (0..8192)
+                .map(|_| {
+                    let mut folio = pool.alloc_folio(PAGE_SIZE, Gfp::USER_MOVABLE).unwrap();
+                    folio.write().unwrap().fill(1);
+                    folio
+                })
+                .collect();
+
+            let stalls = vmstat(&pool, "allocstall_normal") + vmstat(&pool, "allocstall_movable");
+            let begun = listener.heard("mm_vmscan_direct_reclaim_begin");
+            let ended = listener.heard("mm_vmscan_direct_reclaim_end");
+            assert!(begun.len() as u64 >= stalls && stalls > 0, "{stalls}");
+            assert_eq!(begun.len(), ended.len());
+            assert!(begun.iter().all(|one| one.fields["order"] == 0));
+
+            let sum = |name: &str, field: &str| -> u64 {
+                let heard = listener.heard(name);
+                heard.iter().map(|one| one.fields[field]).sum()
+            };
+            let reclaimed = sum("mm_vmscan_direct_reclaim_end", "nr_reclaimed");
+            assert_eq!(reclaimed, vmstat(&pool, "pgsteal_direct"));
+            let inactive = "mm_vmscan_lru_shrink_inactive";
+            assert_eq!(sum(inactive, "nr_scanned"), vmstat(&pool, "pgscan_direct"));
+            let written = listener.heard("mm_vmscan_writepage").len() as u64;
+            assert_eq!(written, vmstat(&pool, "pswpout"));
+            assert_eq!(sum(inactive, "nr_writeback"), written);
+            let active = "mm_vmscan_lru_shrink_active";
+            let refilled = sum("mm_vmscan_lru_isolate", "nr_scanned") - sum(inactive, "nr_scanned");
+            assert_eq!(refilled, vmstat(&pool, "pgrefill"));
+            assert_eq!(sum(active, "nr_deactivated"), vmstat(&pool, "pgdeactivate"));
+            assert!(!listener.heard("mm_vmscan_inactive_list_is_low").is_empty());
+        },
+    );
+}
+
+#[test]
+fn who_is_exempt_from_reclaim_waits_for_others() {
+    let pool = PagePool::builder()
+        .managed(16 << 20)
+        .daemons(false)
+        .deadline(Duration::from_millis(200))
+        .swap(FaultyDevice::in_memory(64 << 20, Faults::none()))
+        .build()
+        .unwrap();
+    let mut folios = take_everything(&pool);
+    let exempt = scope::enter(ScopeKind::NoReclaim);
+    let began = Instant::now();
+    let refused = pool.alloc_folio(PAGE_SIZE, Gfp::USER_MOVABLE).unwrap_err();
+    assert!(began.elapsed() >= Duration::from_millis(200), "{refused}");
+    assert_eq!(vmstat(&pool, "pgscan_direct"), 0);
+    assert_eq!(vmstat(&pool, "pswpout"), 0);
+
+    // The same request helps itself once the scope has ended.
+    drop(exempt);
+    folios.push(pool.alloc_folio(PAGE_SIZE, Gfp::USER_MOVABLE).unwrap());
+    assert!(vmstat(&pool, "pgscan_direct") > 0);
 }
 
 /// Uses up memory until it is between the minimum and the low mark in both zones: a block of order 3 and

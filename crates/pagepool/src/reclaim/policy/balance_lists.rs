@@ -30,19 +30,24 @@ pub(crate) fn inactive_ratio(pages: usize) -> usize {
     if gib == 0 { 1 } else { (10 * gib).isqrt() }
 }
 
+impl Balance {
+    /// Active pages that one inactive page suffices for.
+    pub(crate) fn ratio(&self) -> usize {
+        if self.refaulted {
+            // What comes back challenges what is active: let all of that be looked at.
+            return 0;
+        }
+        inactive_ratio(self.inactive + self.active)
+    }
+}
+
 /// Whether folios should move from the active list to the inactive one.
 pub(crate) fn inactive_is_low(balance: &Balance) -> bool {
     // Anonymous folios are looked at in order to be swapped, and for nothing else.
     if balance.kind == FolioKind::Anon && !balance.has_swap {
         return false;
     }
-    let ratio = if balance.refaulted {
-        // What comes back challenges what is active: let all of that be looked at.
-        0
-    } else {
-        inactive_ratio(balance.inactive + balance.active)
-    };
-    balance.inactive * ratio < balance.active
+    balance.inactive * balance.ratio() < balance.active
 }
 
 #[cfg(test)]

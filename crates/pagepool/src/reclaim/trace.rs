@@ -1,0 +1,132 @@
+//! What reclaim tells of itself, as `tracing` events with the names and fields of the kernel's tracepoints.
+//!
+//! *Kernel counterpart:* `include/trace/events/vmscan.h` (v5.0). All have the target `pagepool::vmscan`
+//! and the level TRACE, so that one filter switches them on: with `mm_vmscan_lru_isolate`,
+//! `mm_vmscan_lru_shrink_inactive` and `mm_vmscan_writepage`, "when does my data go to swap?" is
+//! answered. None is sent with a lock held. Fields that mean nothing here (unmapping, congestion, isolation
+//! modes) are left out.
+
+use super::control::ScanControl;
+use super::policy::balance_lists::Balance;
+use crate::gfp::Gfp;
+use crate::node::lru::{Isolated, Isolation};
+use crate::node::lru_list::{FolioKind, LruList};
+use crate::types::{NodeId, ZoneType};
+
+macro_rules! vmscan {
+    ($name:literal, $($fields:tt)*) => {
+        tracing::event!(
+            name: $name,
+            target: "pagepool::vmscan",
+            tracing::Level::TRACE,
+            $($fields)*
+        )
+    };
+}
+
+/// A thread begins to reclaim for itself.
+pub(super) fn direct_reclaim_begin(sc: &ScanControl, gfp: Gfp) {
+    vmscan!(
+        "mm_vmscan_direct_reclaim_begin",
+        order = sc.order.get(),
+        may_writepage = sc.may_writepage,
+        gfp_flags = ?gfp,
+        classzone_idx = sc.reclaim_idx.idx(),
+    );
+}
+
+/// It is done.
+pub(super) fn direct_reclaim_end(nr_reclaimed: usize) {
+    vmscan!("mm_vmscan_direct_reclaim_end", nr_reclaimed);
+}
+
+/// Folios were taken off a list.
+pub(super) fn lru_isolate(sc: &ScanControl, list: LruList, nr_requested: usize, found: Isolation) {
+    vmscan!(
+        "mm_vmscan_lru_isolate",
+        classzone_idx = sc.reclaim_idx.idx(),
+        order = sc.order.get(),
+        nr_requested,
+        nr_scanned = found.scanned,
+        nr_skipped = found.skipped,
+        nr_taken = found.taken,
+        lru = list.name(),
+    );
+}
+
+/// A folio is about to be written out.
+pub(super) fn writepage(one: &Isolated) {
+    let flags = match one.kind {
+        FolioKind::Anon => "RECLAIM_WB_ANON|RECLAIM_WB_ASYNC",
+        FolioKind::File => "RECLAIM_WB_FILE|RECLAIM_WB_ASYNC",
+    };
+    vmscan!("mm_vmscan_writepage", pfn = one.pfn.get(), flags);
+}
+
+/// What became of a batch from the tail of an inactive list, in pages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Fate {
+    /// Left memory at once.
+    pub(super) reclaimed: usize,
+    /// Being written, in order to leave memory.
+    pub(super) writeback: usize,
+    /// Made active.
+    pub(super) activate: usize,
+    /// Go round once more.
+    pub(super) keep: usize,
+}
+
+/// The tail of an inactive list was looked at.
+pub(super) fn lru_shrink_inactive(
+    nid: NodeId,
+    sc: &ScanControl,
+    list: LruList,
+    nr_scanned: usize,
+    fate: Fate,
+) {
+    vmscan!(
+        "mm_vmscan_lru_shrink_inactive",
+        nid = nid.get(),
+        nr_scanned,
+        nr_reclaimed = fate.reclaimed,
+        nr_writeback = fate.writeback,
+        nr_activate = fate.activate,
+        nr_ref_keep = fate.keep,
+        priority = sc.priority,
+        flags = list.name(),
+    );
+}
+
+/// The tail of an active list was looked at.
+pub(super) fn lru_shrink_active(
+    nid: NodeId,
+    sc: &ScanControl,
+    list: LruList,
+    found: Isolation,
+    nr_deactivated: usize,
+    nr_referenced: usize,
+) {
+    vmscan!(
+        "mm_vmscan_lru_shrink_active",
+        nid = nid.get(),
+        nr_taken = found.taken,
+        nr_active = found.taken - nr_deactivated,
+        nr_deactivated,
+        nr_referenced,
+        priority = sc.priority,
+        flags = list.name(),
+    );
+}
+
+/// It was judged whether the inactive list of a kind is short, before its active one was looked at.
+pub(super) fn inactive_list_is_low(nid: NodeId, reclaim_idx: ZoneType, balance: &Balance) {
+    vmscan!(
+        "mm_vmscan_inactive_list_is_low",
+        nid = nid.get(),
+        reclaim_idx = reclaim_idx.idx(),
+        inactive = balance.inactive,
+        active = balance.active,
+        ratio = balance.ratio(),
+        flags = balance.kind.inactive().name(),
+    );
+}
