@@ -5,15 +5,14 @@
 
 use super::control::ScanControl;
 use super::policy::page::{self, Action, Backup, PageFacts, PageTerms, StoreOwner};
-use super::policy::pass_stats::{NodeBits, PassStats};
-use super::policy::throttle::{Reason, too_many_isolated};
+use super::policy::throttle::{ISOLATED_WAIT, too_many_isolated};
 use super::shrink::{Batch, Reclaimer};
 use super::state::Obstacle;
 use super::write_out::Writer;
 use crate::folio::{CustodyFlag, FolioSlot, Mark};
 use crate::node::lru::Isolated;
 use crate::node::lru_list::{FolioKind, LruList};
-use crate::node::{Custodian, Node, NodeBit};
+use crate::node::{Custodian, Node};
 use crate::sync::thread;
 use crate::types::ZoneType;
 use crate::zone::vmstat::{NodeItem, VmEvent};
@@ -27,7 +26,6 @@ impl Reclaimer<'_> {
         list: LruList,
         nr: usize,
         sc: &mut ScanControl,
-        stats: &mut PassStats,
         writer: &mut Writer<'_>,
     ) -> usize {
         if self.is_crowded(node, list, sc) {
@@ -50,7 +48,7 @@ impl Reclaimer<'_> {
         let mut dropped = 0;
         let mut back = Batch::new();
         for one in batch {
-            dropped += self.shrink_folio(node, one, sc, stats, writer, &mut back);
+            dropped += self.shrink_folio(node, one, sc, writer, &mut back);
         }
         self.note_activated(node, list, &back);
         self.put_back(node, &back);
@@ -84,7 +82,7 @@ impl Reclaimer<'_> {
         if !is_crowded() {
             return false;
         }
-        thread::sleep(Reason::Isolated.timeout());
+        thread::sleep(ISOLATED_WAIT);
         is_crowded()
     }
 
@@ -94,7 +92,6 @@ impl Reclaimer<'_> {
         node: &Node,
         mut one: Isolated,
         sc: &mut ScanControl,
-        stats: &mut PassStats,
         writer: &mut Writer<'_>,
         back: &mut Batch,
     ) -> usize {
@@ -104,11 +101,9 @@ impl Reclaimer<'_> {
         if facts.pinned || facts.held {
             self.state.note_obstacle(Some(Obstacle::Pinned));
         }
-        let decision = page::decide(&facts, &terms);
-        stats.add(decision.notes, one.order.pages());
-        match decision.action {
+        match page::decide(&facts, &terms) {
             Action::Keep => back.push(one),
-            Action::Activate | Action::MarkAndActivate => {
+            Action::Activate => {
                 self.activate(&mut one);
                 back.push(one);
             }
@@ -146,11 +141,9 @@ impl Reclaimer<'_> {
 
     fn terms(&self, node: &Node, sc: &ScanControl) -> PageTerms {
         PageTerms {
-            who: sc.who,
             may_writepage: sc.may_writepage,
             may_swap: self.can_swap(node, sc),
             may_enter_fs: sc.may_enter_fs,
-            node: node_bits(node),
         }
     }
 
@@ -163,14 +156,10 @@ impl Reclaimer<'_> {
         let word = slot.word();
         let dirty = slot.is(Mark::Dirty);
         PageFacts {
-            kind: one.kind,
             held: word.is_in_use(),
             pinned: word.pins() > 0,
             locked: candidate.locked,
             dirty,
-            writeback: false,
-            reclaim_marked: node.custody_of(one).has(CustodyFlag::Reclaim),
-            congested: false,
             backup: backup(one.kind, dirty, node.map().copy(one.pfn)),
             verdict: judgement.verdict,
         }
@@ -249,13 +238,4 @@ fn backup(kind: FolioKind, dirty: bool, copy: u32) -> Backup {
         FolioKind::Anon if copy == 0 => Backup::Zeros,
         FolioKind::Anon => Backup::At(StoreOwner::Pool),
     }
-}
-
-/// What kswapd found out about the node.
-fn node_bits(node: &Node) -> NodeBits {
-    let mut bits = NodeBits::empty();
-    bits.set(NodeBits::WRITEBACK, node.bits.has(NodeBit::Writeback));
-    bits.set(NodeBits::CONGESTED, node.bits.has(NodeBit::Congested));
-    bits.set(NodeBits::DIRTY, node.bits.has(NodeBit::Dirty));
-    bits
 }
