@@ -1,10 +1,5 @@
 #![doc = include_str!("../../../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "the parts of reclaim arrive one by one, each before its users; goes with the last of them"
-)]
 
 // The house, a layer a line; a layer imports only from lines above its own. `tests/tidy.rs` checks it.
 pub(crate) mod sync; // 0  atomics, locks, threads, time, CPU number: std and parking_lot, or loom

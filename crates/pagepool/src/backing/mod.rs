@@ -66,11 +66,12 @@ pub use file::FileBacking;
 pub(crate) use buffer::IO_PAGES;
 pub(crate) use bypass::InFile;
 pub(crate) use callback::PoolTag;
-pub(crate) use counters::{Counter, Counts};
+pub(crate) use counters::Counter;
 pub(crate) use entry::{Entry, StoreId};
+#[cfg(test)]
+pub(crate) use store::Outcome;
 pub(crate) use store::{
-    Completed, Direction, InFlight, IoBuf, Outcome, StillBusy, Store, StoreError, StoreSpec,
-    Stores, WriteWatch,
+    Completed, Direction, InFlight, IoBuf, Store, StoreError, StoreSpec, Stores, WriteWatch,
 };
 pub(crate) use workers::Spawn;
 

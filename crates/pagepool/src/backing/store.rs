@@ -241,7 +241,7 @@ enum Stage {
     },
     Done(Outcome),
     /// Whoever needs the pages reads them by the buffer's ring.
-    Reading(Request),
+    Reading,
     /// Nobody waits for that read any more, and its buffer is for a worker to bring back.
     Orphaned(Request),
 }
@@ -336,11 +336,9 @@ impl State {
                     && page < other.page + other.nr as u64
                     && other.page < page + nr as u64
             }
-            Stage::Vacant
-            | Stage::Taken
-            | Stage::Done(_)
-            | Stage::Reading(_)
-            | Stage::Orphaned(_) => false,
+            Stage::Vacant | Stage::Taken | Stage::Done(_) | Stage::Reading | Stage::Orphaned(_) => {
+                false
+            }
         })
     }
 
@@ -378,7 +376,7 @@ impl State {
 
     /// Reads by rings that no worker has taken over.
     pub(super) fn nr_by_rings(&self) -> usize {
-        let by_ring = |op: &&Op| matches!(op.stage, Stage::Reading(_) | Stage::Orphaned(_));
+        let by_ring = |op: &&Op| matches!(op.stage, Stage::Reading | Stage::Orphaned(_));
         self.ops.iter().filter(by_ring).count()
     }
 
@@ -492,7 +490,7 @@ impl Shared {
         if state.refusal(request).is_some() {
             return false;
         }
-        state.ops[buf.op].stage = Stage::Reading(request);
+        state.ops[buf.op].stage = Stage::Reading;
         true
     }
 
@@ -561,7 +559,7 @@ impl Shared {
             }
             Stage::Queued(request) => Some(Some(*request)),
             Stage::Done(_) => Some(None),
-            Stage::Vacant | Stage::Taken | Stage::Reading(_) | Stage::Orphaned(_) => {
+            Stage::Vacant | Stage::Taken | Stage::Reading | Stage::Orphaned(_) => {
                 unreachable!("nobody waits for {:?}", state.ops[op])
             }
         };
@@ -760,6 +758,7 @@ impl Store {
     }
 
     /// Transfers that are queued or running, those that nobody waits for among them.
+    #[cfg(test)]
     pub(crate) fn nr_in_flight(&self) -> usize {
         let state = self.shared().state.lock();
         let in_flight = |op: &&Op| matches!(op.stage, Stage::Queued(_) | Stage::Running { .. });
@@ -880,6 +879,7 @@ pub(crate) struct Completed {
 
 impl InFlight {
     /// Whether the transfer has ended: then [`wait`](Self::wait) does not sleep.
+    #[cfg(test)]
     pub(crate) fn has_ended(&self) -> bool {
         let state = self.shared().state.lock();
         matches!(state.ops[self.op].stage, Stage::Done(_))

@@ -66,12 +66,7 @@ impl<M: Machine> Ward for NodeWard<M> {
     }
 
     fn is_balanced(&self, asked: Requests) -> bool {
-        let node = self.node();
-        let is_balanced = node.is_balanced_for(asked);
-        if is_balanced {
-            node.bits.clear();
-        }
-        is_balanced
+        self.node().is_balanced_for(asked)
     }
 
     fn is_hopeless(&self) -> bool {

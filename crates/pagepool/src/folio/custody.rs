@@ -69,11 +69,9 @@ pub enum Flag {
     Referenced = 1 << 3,
     /// It has been on an active list before, or came back soon after it left.
     Workingset = 1 << 4,
-    /// It is to be reclaimed as soon as its write-out ends.
-    Reclaim = 1 << 5,
 }
 
-const FLAGS: u8 = Flag::Referenced as u8 | Flag::Workingset as u8 | Flag::Reclaim as u8;
+const FLAGS: u8 = Flag::Referenced as u8 | Flag::Workingset as u8;
 
 const _: () = assert!(PLACE & FLAGS == 0 && (PLACE | FLAGS) & ORPHAN == 0);
 
@@ -146,6 +144,7 @@ impl Custody {
     }
 
     /// The same with a flag clear.
+    #[cfg(test)]
     #[must_use]
     pub const fn without(self, flag: Flag) -> Custody {
         Custody(self.0 & !(flag as u8))
@@ -211,7 +210,7 @@ impl Custody {
 mod tests {
     use super::*;
 
-    const FLAGS: [Flag; 3] = [Flag::Referenced, Flag::Workingset, Flag::Reclaim];
+    const FLAGS: [Flag; 2] = [Flag::Referenced, Flag::Workingset];
 
     fn every_place() -> Vec<Custody> {
         let off = Custody::default();

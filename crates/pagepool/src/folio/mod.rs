@@ -37,10 +37,10 @@ mod word;
 
 pub use self::frames::follow_last_owner;
 pub use self::slot::{FolioSlot, Mark};
-pub use self::word::{Courtesy, FolioWord, Landing, Obstacle, Released};
+pub use self::word::{Courtesy, FolioWord, Landing, Obstacle};
 
 pub(crate) use self::bytes::{copy_racing, copy_racing_at};
 pub use self::custody::{Custody, Flag as CustodyFlag, Heir, Place};
 pub(crate) use self::frames::{Frames, Vacated};
 pub(crate) use self::table::{FolioId, FolioTable};
-pub(crate) use self::waiters::{Waited, Waiters};
+pub(crate) use self::waiters::Waited;

@@ -79,8 +79,6 @@ pub enum Mark {
     Cold = 1 << 4,
     /// It was brought back ahead of a request and not used yet.
     ReadAhead = 1 << 5,
-    /// The last attempt to write it out failed.
-    WriteError = 1 << 6,
     /// It was evicted, and its shadow says when.
     Evicted = 1 << 7,
 }

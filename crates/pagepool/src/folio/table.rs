@@ -75,11 +75,6 @@ impl FolioTable {
         Self::bytes_for(self.slots.len())
     }
 
-    /// The most folios there can be.
-    pub(crate) fn capacity(&self) -> usize {
-        self.slots.len()
-    }
-
     /// Makes a folio that is away, at `location`; 0 is blank, all zeros. Returns its number, and whether it
     /// is the only one; or none if the table is full.
     pub(crate) fn open(

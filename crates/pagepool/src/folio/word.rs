@@ -383,6 +383,10 @@ impl FolioWord {
     }
 
     /// Its isolator has moved it to the frame `location`; permitted as [`evict`](Self::evict).
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "compaction moves folios with it")
+    )]
     pub fn relocate(self, location: u32) -> Option<FolioWord> {
         Some(self.evict(location)?.with(RESIDENT))
     }

@@ -154,7 +154,7 @@ impl PfnList {
     /// Moves all frames of `other`, a list of the same node, after the last, in constant time.
     #[cfg_attr(
         not(test),
-        expect(dead_code, reason = "until lists of folios are joined")
+        expect(dead_code, reason = "compaction puts its free frames together with it")
     )]
     pub(crate) fn splice_back(&mut self, map: &Memmap, other: &mut PfnList) {
         let other = mem::take(other);

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{DaemonPost, Node, NodeBits};
+use super::{DaemonPost, Node};
 use crate::arena::{Arena, ArenaOptions};
 use crate::buddy::Geometry;
 use crate::error::BuildError;
@@ -134,7 +134,6 @@ impl NodePlan {
                 waker: "pfmemalloc.waker",
                 sleeper: "pfmemalloc.sleeper",
             }),
-            bits: NodeBits::default(),
         })
     }
 }

@@ -601,6 +601,7 @@ impl Node {
     }
 
     /// The list that a resident folio of this node is on, if any.
+    #[cfg(test)]
     pub(crate) fn listed_on(&self, pfn: Pfn) -> Option<LruList> {
         match self.lock_lists().custody(pfn).place() {
             Place::Listed(list) => Some(list_at(list)),

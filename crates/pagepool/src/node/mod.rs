@@ -50,7 +50,7 @@ pub use daemon_control::DaemonState;
 pub(crate) use daemon_post::DaemonPost;
 pub(crate) use layout::{NodePlan, ZonePlan};
 pub(crate) use marks::{MarkSettings, Ratios};
-pub(crate) use pressure::{NodeBit, NodeBits, Pressure};
+pub(crate) use pressure::Pressure;
 pub(crate) use walk::{Granted, Shortage, Walk};
 
 /// One node: an arena, its frame table, its zones and its daemons' posts.
@@ -71,8 +71,6 @@ pub(crate) struct Node {
     pub(crate) kcompactd: DaemonPost,
     /// Where threads sleep that must not reclaim before the background reclaimer has (see [`throttle`]).
     pfmemalloc: WaitQueue,
-    /// What reclaim has noticed of the node.
-    pub(crate) bits: NodeBits,
 }
 
 impl Node {

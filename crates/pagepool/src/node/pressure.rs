@@ -1,12 +1,11 @@
-//! What a node's state means for everybody on it: how exact its counters are, and what reclaim has
-//! noticed.
+//! How exact a node's counters are, as there is need.
 //!
-//! *Kernel counterpart:* `set_pgdat_percpu_threshold`, `calculate_pressure_threshold`, the
-//! `PGDAT_CONGESTED`, `PGDAT_DIRTY` and `PGDAT_WRITEBACK` bits (v5.0). Free pages are counted exactly
-//! here, so that the thresholds only bound the error of the sizes of LRU lists and the like.
+//! *Kernel counterpart:* `set_pgdat_percpu_threshold`, `calculate_pressure_threshold` (v5.0). Free pages
+//! are counted exactly here, so that the thresholds only bound the error of the sizes of LRU lists and
+//! the like. The `PGDAT_CONGESTED`, `PGDAT_DIRTY` and `PGDAT_WRITEBACK` bits are absent, since no folio
+//! that is being written is on a list.
 
 use super::Node;
-use crate::sync::atomic::{AtomicU8, Ordering};
 use crate::zone::Zone;
 use crate::zone::vmstat::{drift_mark, normal_threshold, pressure_threshold};
 use crate::zone::watermark::Mark;
@@ -37,42 +36,6 @@ impl Node {
         let zones = self.zones.iter().filter(|zone| zone.is_managed());
         let thresholds = zones.map(|zone| threshold(pressure, nr_cpus, zone));
         self.counters.set_threshold(thresholds.fold(1, u8::max));
-    }
-}
-
-/// What reclaim has noticed of a node lately. Advice: nothing depends on its being right.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub(crate) enum NodeBit {
-    /// Stores are slower than reclaim.
-    Congested = 1,
-    /// Many dirty folios are at the tail of the lists.
-    Dirty = 2,
-    /// Many folios under write-out are.
-    Writeback = 4,
-}
-
-/// The bits of a node.
-#[derive(Debug, Default)]
-pub(crate) struct NodeBits(AtomicU8);
-
-impl NodeBits {
-    /// Sets a bit.
-    pub(crate) fn set(&self, bit: NodeBit) {
-        // Relaxed: advice.
-        self.0.fetch_or(bit as u8, Ordering::Relaxed);
-    }
-
-    /// Whether a bit is set.
-    pub(crate) fn has(&self, bit: NodeBit) -> bool {
-        // Relaxed: advice.
-        self.0.load(Ordering::Relaxed) & bit as u8 != 0
-    }
-
-    /// Clears all of them: the node is balanced.
-    pub(crate) fn clear(&self) {
-        // Relaxed: advice.
-        self.0.store(0, Ordering::Relaxed);
     }
 }
 
@@ -110,16 +73,5 @@ mod tests {
         assert_eq!(each, [4, 3]);
         node.set_pressure(Pressure::Under);
         assert_eq!(node.counters.threshold(), 4);
-    }
-
-    #[test]
-    fn bits_are_set_one_by_one_and_cleared_together() {
-        let bits = NodeBits::default();
-        bits.set(NodeBit::Dirty);
-        bits.set(NodeBit::Congested);
-        assert!(bits.has(NodeBit::Dirty) && bits.has(NodeBit::Congested));
-        assert!(!bits.has(NodeBit::Writeback));
-        bits.clear();
-        assert!(!bits.has(NodeBit::Dirty) && !bits.has(NodeBit::Congested));
     }
 }

@@ -334,7 +334,8 @@ impl PagePool {
             .inner
             .nodes
             .verify()
-            .and_then(|()| self.inner.verify_folios());
+            .and_then(|()| self.inner.verify_folios())
+            .and_then(|()| self.inner.swap.verify());
         drop(freeze);
         verdict
     }

@@ -25,11 +25,12 @@
 //!
 //! **Locking:** none; every step may sleep.
 
-use crate::node::{Node, Nodes, identity};
+use crate::node::{Node, Nodes};
 use crate::sync::Requests;
 use crate::sync::clock::{self, Instant};
 use crate::types::{NR_ZONES, Order, PAGEBLOCK_ORDER, ZoneType};
 use crate::zone::Zone;
+use crate::zone::fragmentation::compact_gap;
 use crate::zone::vmstat::VmEvent;
 use crate::zone::watermark::Mark;
 
@@ -148,7 +149,6 @@ impl Balance<'_> {
     }
 
     fn begin(&self, asked: Requests, class: ZoneType) -> Run {
-        identity::take_freed();
         let mut boosts = [0; NR_ZONES];
         for zone in self.node.managed_up_to(class) {
             boosts[zone.zone_type().idx()] = zone.boost();
@@ -259,7 +259,6 @@ impl Balance<'_> {
         sc.nr_to_reclaim = missing.min(high_marks);
         sc.nr_scanned = 0;
         self.shrinker.shrink_node(self.node, sc);
-        sc.nr_reclaimed += identity::take_freed();
 
         // Enough for the block twice over: if it is still not there, only compaction can build it.
         if sc.order > Order::ZERO && sc.nr_reclaimed >= compact_gap(sc.order) {
@@ -337,12 +336,6 @@ fn highest_class(asked: Requests) -> Option<ZoneType> {
 fn highest_order(asked: Requests) -> Order {
     let order = asked.for_reclaim().map_or(0, |pair| pair.order);
     Order::at(usize::from(order))
-}
-
-/// Pages that must have been reclaimed before a block of `order` is left to compaction: what is being
-/// moved is there twice (kernel: `compact_gap`).
-pub(crate) fn compact_gap(order: Order) -> usize {
-    2 * order.pages()
 }
 
 fn io_deadline() -> Option<Instant> {

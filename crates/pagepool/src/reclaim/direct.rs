@@ -7,7 +7,6 @@
 use std::time::Duration;
 
 use super::control::{ScanControl, Shrink, Who};
-use super::policy::compact_gap::compact_gap;
 use super::policy::direct::{After, DirectRounds, RoundEnd, Shortfall};
 use super::policy::throttle::Powers;
 use super::shrink::Reclaimer;
@@ -18,7 +17,7 @@ use crate::node::{Node, Walk};
 use crate::sync::clock::{self, Instant};
 use crate::types::{NodeMask, Order};
 use crate::zone::Zone;
-use crate::zone::fragmentation::Suitability;
+use crate::zone::fragmentation::{Suitability, compact_gap};
 use crate::zone::watermark::{AllocFlags, Mark};
 
 /// How long a thread waits for those who reclaim already before it looks around again.

@@ -5,8 +5,7 @@
 
 use super::control::ScanControl;
 use super::policy::page::{self, Action, Backup, PageFacts, PageTerms, StoreOwner};
-use super::policy::pass_stats::{NodeBits, PassStats};
-use super::policy::throttle::{Reason, too_many_isolated};
+use super::policy::throttle::{ISOLATED_WAIT, too_many_isolated};
 use super::shrink::{Batch, Reclaimer};
 use super::state::Obstacle;
 use super::trace::{self, Fate};
@@ -14,7 +13,7 @@ use super::write_out::Writer;
 use crate::folio::{CustodyFlag, FolioSlot, Mark};
 use crate::node::lru::Isolated;
 use crate::node::lru_list::{FolioKind, LruList};
-use crate::node::{Custodian, Node, NodeBit};
+use crate::node::{Custodian, Node};
 use crate::sync::thread;
 use crate::types::ZoneType;
 use crate::zone::vmstat::{NodeItem, VmEvent};
@@ -28,7 +27,6 @@ impl Reclaimer<'_> {
         list: LruList,
         nr: usize,
         sc: &mut ScanControl,
-        stats: &mut PassStats,
         writer: &mut Writer<'_>,
     ) -> usize {
         if self.is_crowded(node, list, sc) {
@@ -51,7 +49,7 @@ impl Reclaimer<'_> {
         let mut dropped = 0;
         let mut back = Batch::new();
         for one in batch {
-            dropped += self.shrink_folio(node, one, sc, stats, writer, &mut back);
+            dropped += self.shrink_folio(node, one, sc, writer, &mut back);
         }
         let activated = self.note_activated(node, list, &back);
         self.put_back(node, &back);
@@ -83,7 +81,7 @@ impl Reclaimer<'_> {
         if !is_crowded() {
             return false;
         }
-        thread::sleep(Reason::Isolated.timeout());
+        thread::sleep(ISOLATED_WAIT);
         is_crowded()
     }
 
@@ -93,7 +91,6 @@ impl Reclaimer<'_> {
         node: &Node,
         mut one: Isolated,
         sc: &mut ScanControl,
-        stats: &mut PassStats,
         writer: &mut Writer<'_>,
         back: &mut Batch,
     ) -> usize {
@@ -103,11 +100,9 @@ impl Reclaimer<'_> {
         if facts.pinned || facts.held {
             self.state.note_obstacle(Some(Obstacle::Pinned));
         }
-        let decision = page::decide(&facts, &terms);
-        stats.add(decision.notes, one.order.pages());
-        match decision.action {
+        match page::decide(&facts, &terms) {
             Action::Keep => back.push(one),
-            Action::Activate | Action::MarkAndActivate => {
+            Action::Activate => {
                 self.activate(&mut one);
                 back.push(one);
             }
@@ -145,11 +140,9 @@ impl Reclaimer<'_> {
 
     fn terms(&self, node: &Node, sc: &ScanControl) -> PageTerms {
         PageTerms {
-            who: sc.who,
             may_writepage: sc.may_writepage,
             may_swap: self.can_swap(node, sc),
             may_enter_fs: sc.may_enter_fs,
-            node: node_bits(node),
         }
     }
 
@@ -162,14 +155,10 @@ impl Reclaimer<'_> {
         let word = slot.word();
         let dirty = slot.is(Mark::Dirty);
         PageFacts {
-            kind: one.kind,
             held: word.is_in_use(),
             pinned: word.pins() > 0,
             locked: candidate.locked,
             dirty,
-            writeback: false,
-            reclaim_marked: node.custody_of(one).has(CustodyFlag::Reclaim),
-            congested: false,
             backup: backup(one.kind, dirty, node.map().copy(one.pfn)),
             verdict: judgement.verdict,
         }
@@ -250,13 +239,4 @@ fn backup(kind: FolioKind, dirty: bool, copy: u32) -> Backup {
         FolioKind::Anon if copy == 0 => Backup::Zeros,
         FolioKind::Anon => Backup::At(StoreOwner::Pool),
     }
-}
-
-/// What kswapd found out about the node.
-fn node_bits(node: &Node) -> NodeBits {
-    let mut bits = NodeBits::empty();
-    bits.set(NodeBits::WRITEBACK, node.bits.has(NodeBit::Writeback));
-    bits.set(NodeBits::CONGESTED, node.bits.has(NodeBit::Congested));
-    bits.set(NodeBits::DIRTY, node.bits.has(NodeBit::Dirty));
-    bits
 }

@@ -14,7 +14,9 @@ mod state;
 mod trace;
 mod write_out;
 
-pub(crate) use control::{Reclaimed, ScanControl, Shrink, Who};
+#[cfg(test)]
+pub(crate) use control::Reclaimed;
+pub(crate) use control::{ScanControl, Shrink, Who};
 pub(crate) use direct::DirectTerms;
 pub(crate) use shrink::Reclaimer;
 pub(crate) use state::{Obstacle, ReclaimState};

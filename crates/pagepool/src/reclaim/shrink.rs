@@ -5,11 +5,10 @@
 
 use arrayvec::ArrayVec;
 
-use super::control::{Reclaimed, SWAP_CLUSTER_MAX, ScanControl, Shrink, Who};
+use super::control::{Reclaimed, SWAP_CLUSTER_MAX, ScanControl, Shrink};
 use super::policy::balance_lists::Balance;
-use super::policy::compact_gap::{PassEnd, should_continue};
-use super::policy::pass_stats::{NodeBits, PassStats};
-use super::policy::scan_count::{ScanInputs, Scope, file_is_tiny};
+use super::policy::for_compaction::{PassEnd, should_continue};
+use super::policy::scan_count::{ScanInputs, file_is_tiny};
 use super::policy::scan_loop::{ScanLoop, Thoroughness};
 use super::policy::verdict::{Aging, Candidate};
 use super::policy::{PerKind, PerList};
@@ -20,7 +19,7 @@ use crate::backing::{Entry, Stores};
 use crate::folio::{CustodyFlag, Mark};
 use crate::node::lru::{ISOLATE_MAX, Isolated};
 use crate::node::lru_list::{FolioKind, LruList};
-use crate::node::{Custodian, Node, NodeBit};
+use crate::node::{Custodian, Node};
 use crate::swap::SwapSpace;
 use crate::sync::thread;
 use crate::types::ZoneType;
@@ -113,14 +112,13 @@ impl<'a> Reclaimer<'a> {
             least: SWAP_CLUSTER_MAX,
             swappiness: self.state.swappiness(),
             can_swap: self.can_swap(node, sc),
-            scope: Scope::Node,
             file_is_tiny: file_is_tiny(all.of_kind(FolioKind::File), free, high_marks),
             inactive_is_low: PerKind::each(is_low),
         }
     }
 
     /// One pass over the lists.
-    fn shrink_lists(&self, node: &Node, sc: &mut ScanControl, stats: &mut PassStats) {
+    fn shrink_lists(&self, node: &Node, sc: &mut ScanControl) {
         let inputs = self.inputs(node, sc);
         let sizes = PerKind::each(|kind| Self::sizes(node, ZoneType::Movable).of_kind(kind));
         let targets = self.memory(node).history(|history| {
@@ -142,7 +140,7 @@ impl<'a> Reclaimer<'a> {
                 }
                 0
             } else {
-                self.shrink_inactive(node, batch.list, batch.pages, sc, stats, &mut writer)
+                self.shrink_inactive(node, batch.list, batch.pages, sc, &mut writer)
             };
             pass.note_reclaimed(progress);
             if sc.is_late() {
@@ -248,20 +246,6 @@ impl<'a> Reclaimer<'a> {
     }
 }
 
-/// Keeps in mind what a pass of kswapd has found out.
-fn remember(node: &Node, found: NodeBits) {
-    let bits = [
-        (NodeBits::WRITEBACK, NodeBit::Writeback),
-        (NodeBits::CONGESTED, NodeBit::Congested),
-        (NodeBits::DIRTY, NodeBit::Dirty),
-    ];
-    for (bit, of_node) in bits {
-        if found.contains(bit) {
-            node.bits.set(of_node);
-        }
-    }
-}
-
 /// Activations of folios that came back, so far.
 fn activations(node: &Node, kind: FolioKind) -> u64 {
     node.counter(match kind {
@@ -278,8 +262,7 @@ impl Shrink for Reclaimer<'_> {
                 scanned: sc.nr_scanned,
                 reclaimed: sc.nr_reclaimed,
             };
-            let mut stats = PassStats::default();
-            self.shrink_lists(node, sc, &mut stats);
+            self.shrink_lists(node, sc);
             let pass = Reclaimed {
                 scanned: sc.nr_scanned - before.scanned,
                 reclaimed: sc.nr_reclaimed - before.reclaimed,
@@ -287,9 +270,6 @@ impl Shrink for Reclaimer<'_> {
             total.scanned += pass.scanned;
             total.reclaimed += pass.reclaimed;
 
-            if sc.who == Who::Kswapd {
-                remember(node, stats.node_bits());
-            }
             thread::yield_now();
             if sc.is_late() || !should_continue(&self.pass_end(node, sc, pass)) {
                 return total;

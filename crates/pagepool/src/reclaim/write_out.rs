@@ -19,7 +19,7 @@ use super::shrink::{Batch, Reclaimer};
 use super::state::Obstacle;
 use super::trace;
 use crate::backing::{Completed, Direction, Entry, IO_PAGES, InFlight, IoBuf, Store, StoreError};
-use crate::folio::{Mark, copy_racing};
+use crate::folio::copy_racing;
 use crate::node::Node;
 use crate::node::lru::Isolated;
 use crate::node::lru_list::FolioKind;
@@ -348,7 +348,6 @@ impl<'a> Writer<'a> {
         let Reclaimer {
             custodian, state, ..
         } = self.reclaimer;
-        custodian.folios.slot(one.folio).set(Mark::WriteError);
         custodian.nodes.events().count(VmEvent::WriteErrors);
         if one.kind == FolioKind::File {
             state.write_errors(entry.store()).note(error);

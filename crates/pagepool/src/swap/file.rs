@@ -69,6 +69,7 @@ impl SwapFile {
     }
 
     /// The open file.
+    #[cfg(test)]
     pub(crate) fn file(&self) -> &File {
         &self.file
     }

@@ -36,11 +36,6 @@ impl Window {
             last: (page | (nr - 1)).min(nr_slots - 1),
         }
     }
-
-    /// How many slots.
-    pub(crate) fn len(self) -> u32 {
-        self.last - self.first + 1
-    }
 }
 
 /// What the last read left for the next.
@@ -116,6 +111,13 @@ impl ReadAhead {
         last.nr = nr;
         drop(last);
         Window::around(page, nr, nr_slots)
+    }
+}
+
+#[cfg(test)]
+impl Window {
+    fn len(self) -> u32 {
+        self.last - self.first + 1
     }
 }
 

@@ -6,7 +6,9 @@ use proptest::prelude::*;
 
 use super::slots::SlotMap;
 use super::*;
-use crate::backing::{Completed, Counter, Direction, InFlight, IoEngine, Outcome, StoreError};
+use crate::backing::{
+    Completed, Counter, Direction, IO_PAGES, InFlight, IoEngine, Outcome, StoreError,
+};
 use crate::sync::cpu::with_cpu;
 use crate::sync::{clock, thread};
 

@@ -44,13 +44,6 @@
 //! wake.
 
 #![expect(clippy::disallowed_types, reason = "this is the facade")]
-#![cfg_attr(
-    not(any(test, loom)),
-    allow(
-        dead_code,
-        reason = "the daemons' half of the protocols has tests and models for users until there are daemons"
-    )
-)]
 #![allow(
     unreachable_pub,
     reason = "`pub` items are what models in loom-tests can reach through `pagepool::model`"

@@ -63,6 +63,7 @@ impl<T> PerCpu<T> {
 
     /// Returns the slot of a given index, if there is one.
     #[must_use]
+    #[cfg_attr(not(any(test, loom)), expect(dead_code, reason = "for tests"))]
     pub fn get(&self, idx: usize) -> Option<&T> {
         self.slots.get(idx).map(|slot| &**slot)
     }
@@ -151,12 +152,20 @@ impl<const N: usize> DeltaCounters<N> {
 
     /// Adds 1 to counter `item`, overstepping when it reaches the global count.
     #[inline]
+    #[cfg_attr(
+        not(any(test, loom)),
+        expect(dead_code, reason = "for models and tests")
+    )]
     pub fn inc(&self, item: usize) {
         self.update(item, inc_rule);
     }
 
     /// Takes 1 from counter `item`, overstepping when it reaches the global count.
     #[inline]
+    #[cfg_attr(
+        not(any(test, loom)),
+        expect(dead_code, reason = "for models and tests")
+    )]
     pub fn dec(&self, item: usize) {
         self.update(item, dec_rule);
     }
@@ -187,6 +196,10 @@ impl<const N: usize> DeltaCounters<N> {
     /// Returns counter `item` without the deltas, or 0 if that is negative.
     #[inline]
     #[must_use]
+    #[cfg_attr(
+        not(any(test, loom)),
+        expect(dead_code, reason = "for models and tests")
+    )]
     pub fn read(&self, item: usize) -> u64 {
         // Relaxed: approximate by contract.
         self.global[item].load(Relaxed).max(0) as u64
@@ -207,6 +220,10 @@ impl<const N: usize> DeltaCounters<N> {
     }
 
     /// Moves all deltas to the global counts, so that `read` is exact until the next update.
+    #[cfg_attr(
+        not(any(test, loom)),
+        expect(dead_code, reason = "for models and tests")
+    )]
     pub fn fold(&self) {
         for cpu in self.deltas.iter() {
             for (delta, global) in cpu.iter().zip(&self.global) {

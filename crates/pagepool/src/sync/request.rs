@@ -135,6 +135,7 @@ impl Requests {
     /// Returns the order and class that v5.0's kcompactd would work for: the greatest order, the
     /// lowest class, so that every requester can use the block it builds.
     #[must_use]
+    #[cfg_attr(not(any(test, loom)), expect(dead_code, reason = "kcompactd asks"))]
     pub fn for_compaction(self) -> Option<RequestPair> {
         let class_idx = self.iter().map(|(class_idx, _)| class_idx).min()?;
         Some(RequestPair {

@@ -15,9 +15,10 @@ pub(crate) type FreeCounts = [u64; NR_ORDERS];
 /// (kernel: `extfrag_threshold`).
 pub(crate) const DEFAULT_EXTFRAG_THRESHOLD: i64 = 500;
 
-/// Free pages that make it worth compacting for a block of `order`: twice the block.
+/// Free pages that compaction needs for a block of `order`, above the marks: twice the block, since it
+/// holds as many targets as it moves.
 pub(crate) const fn compact_gap(order: Order) -> usize {
-    2 << order.get()
+    2 * order.pages()
 }
 
 fn pages(counts: &FreeCounts) -> u64 {

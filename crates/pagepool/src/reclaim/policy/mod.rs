@@ -11,22 +11,20 @@
 //! | `history`, `scan_count` | how much of each list a pass looks at |
 //! | `scan_loop` | in what order, and when the rest is dropped |
 //! | `page` | what to do with one isolated folio |
-//! | `pass_stats` | what a pass says about stores that are behind |
 //! | `workingset` | whether a folio that comes back deserves to be active |
-//! | `compact_gap` | how much room compaction needs |
+//! | `for_compaction` | when a reclaim has made enough room for compaction |
 //! | `direct` | how much a thread reclaims for itself |
-//! | `throttle` | when it must wait instead |
+//! | `throttle` | when it must not isolate more |
 //!
 //! Sizes and counts are in pages everywhere.
 
 #![forbid(unsafe_code)]
 
 pub(crate) mod balance_lists;
-pub(crate) mod compact_gap;
 pub(crate) mod direct;
+pub(crate) mod for_compaction;
 pub(crate) mod history;
 pub(crate) mod page;
-pub(crate) mod pass_stats;
 pub(crate) mod scan_count;
 pub(crate) mod scan_loop;
 pub(crate) mod tables;

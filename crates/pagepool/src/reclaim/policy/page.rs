@@ -14,14 +14,13 @@
 //! - There are no mappings to undo and none that fails: instead, a pinned folio is made active, and one
 //!   that somebody holds at this moment is kept.
 //! - No place in swap is taken for a folio that could not be written to it then.
-//! - Nobody waits for a write here (8c in the spec is for groups of old). Mapped pages do not count twice
-//!   (5), huge pages of files are not split (11), and there is no private metadata (14) and no lazily
-//!   freed memory (15).
+//! - A folio that is being written is isolated until its write has ended. None of them can be met on a
+//!   list, so that there are no rules for them (8), nothing to learn of how stores keep up (7), and no
+//!   bits of the node that say so.
+//! - Mapped pages do not count twice (5), huge pages of files are not split (11), and there is no private
+//!   metadata (14) and no lazily freed memory (15).
 
-use super::pass_stats::{NodeBits, Notes};
 use super::verdict::Verdict;
-use crate::node::lru_list::FolioKind;
-use crate::reclaim::Who;
 
 /// Who implements the store that a folio would be written to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,8 +46,6 @@ pub(crate) enum Backup {
 /// What is known of an isolated folio.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct PageFacts {
-    /// What it holds.
-    pub(crate) kind: FolioKind,
     /// Whether somebody reads or writes it at this moment.
     pub(crate) held: bool,
     /// Whether somebody pinned it.
@@ -57,12 +54,6 @@ pub(crate) struct PageFacts {
     pub(crate) locked: bool,
     /// Whether it differs from its copy.
     pub(crate) dirty: bool,
-    /// Whether it is being written out.
-    pub(crate) writeback: bool,
-    /// Whether it was marked to be reclaimed once it is written.
-    pub(crate) reclaim_marked: bool,
-    /// Whether the store it belongs to is behind with its writes.
-    pub(crate) congested: bool,
     /// Where it can be had again.
     pub(crate) backup: Backup,
     /// What its use says; `Reclaim` if it is to go in any case.
@@ -72,16 +63,12 @@ pub(crate) struct PageFacts {
 /// What this reclaim may do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct PageTerms {
-    /// Who reclaims.
-    pub(crate) who: Who,
     /// Whether folios may be written at all.
     pub(crate) may_writepage: bool,
     /// Whether they may go to swap.
     pub(crate) may_swap: bool,
     /// Whether a user's store may be called.
     pub(crate) may_enter_fs: bool,
-    /// What is known of the node.
-    pub(crate) node: NodeBits,
 }
 
 /// What is done with a folio.
@@ -91,81 +78,26 @@ pub(crate) enum Action {
     Keep,
     /// To the active list; if swap is more than half used, it also gives up its place there.
     Activate,
-    /// As `Activate`, and marked to be put at the tail of the inactive list once it is written.
-    MarkAndActivate,
     /// To the unevictable list.
     SetAside,
-    /// Find it a place in swap, which makes it dirty; then ask again. Without a place: `Activate`.
+    /// Find it a place in swap and write it there, to be reclaimed once it is written. Without a place:
+    /// `Activate`.
     NeedsSwapSlot,
-    /// Write it out, marked to be reclaimed once it is written. What follows, [`after_write`] says.
+    /// Write it out, to be reclaimed once it is written. If it cannot be written now: `Activate`.
     StartWrite,
     /// Remove it from memory. If somebody took or dirtied it meanwhile: `Keep`.
     Reclaim,
 }
 
-/// What is done, and what it counts for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Decision {
-    /// What is done.
-    pub(crate) action: Action,
-    /// What it counts for. Only the first decision about a folio counts.
-    pub(crate) notes: Notes,
-}
-
 /// Decides what to do with a folio.
-pub(crate) fn decide(facts: &PageFacts, terms: &PageTerms) -> Decision {
+pub(crate) fn decide(facts: &PageFacts, terms: &PageTerms) -> Action {
     if facts.held {
-        return Decision {
-            action: Action::Keep,
-            notes: Notes::empty(),
-        };
+        return Action::Keep;
     }
-    let mut notes = Notes::SCANNED;
     if facts.locked {
-        return Decision {
-            action: Action::SetAside,
-            notes,
-        };
+        return Action::SetAside;
     }
-    notes |= statistics(facts);
-    let action = if facts.writeback {
-        let (action, note) = under_writeback(facts, terms);
-        notes |= note;
-        action
-    } else {
-        by_use(facts, terms)
-    };
-    Decision { action, notes }
-}
-
-/// What a folio says about how stores keep up. Only files count, since their owners can be slowed down.
-fn statistics(facts: &PageFacts) -> Notes {
-    let mut notes = Notes::empty();
-    if facts.kind == FolioKind::Anon {
-        return notes;
-    }
-    let is_unclean = facts.dirty || facts.writeback;
-    let is_stuck = facts.writeback && facts.reclaim_marked;
-    notes.set(Notes::FILE, true);
-    notes.set(Notes::DIRTY, is_unclean);
-    notes.set(Notes::UNQUEUED_DIRTY, facts.dirty && !facts.writeback);
-    notes.set(
-        Notes::CONGESTED,
-        is_stuck || (is_unclean && facts.congested),
-    );
-    notes
-}
-
-/// A folio in flight is out of the way on the active list, and comes to the inactive tail by itself.
-fn under_writeback(facts: &PageFacts, terms: &PageTerms) -> (Action, Notes) {
-    let is_lapped = terms.who == Who::Kswapd
-        && facts.reclaim_marked
-        && terms.node.contains(NodeBits::WRITEBACK);
-    if is_lapped {
-        (Action::Activate, Notes::IMMEDIATE)
-    } else {
-        (Action::MarkAndActivate, Notes::WRITEBACK)
-    }
+    by_use(facts, terms)
 }
 
 fn by_use(facts: &PageFacts, terms: &PageTerms) -> Action {
@@ -206,49 +138,19 @@ fn dirty(facts: &PageFacts, terms: &PageTerms, owner: StoreOwner) -> Action {
     }
 }
 
-/// How an attempt to write a folio began.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Write {
-    /// It is in flight. The node's count of writes by reclaim goes up.
-    Started,
-    /// It is over already, and the folio is clean. The count goes up too.
-    Done,
-    /// The store has no room for another write.
-    Refused,
-    /// The store wants the folio to stay for a while.
-    Held,
-    /// It failed, and the folio is still dirty.
-    Failed,
-}
-
-/// What is done with a folio after [`Action::StartWrite`].
-pub(crate) fn after_write(write: Write) -> Action {
-    match write {
-        Write::Started | Write::Refused => Action::Keep,
-        Write::Done => Action::Reclaim,
-        // Out of the way, so that reclaim does not come back to it at once.
-        Write::Held | Write::Failed => Action::Activate,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const FILE: PageFacts = PageFacts {
-        kind: FolioKind::File,
         held: false,
         pinned: false,
         locked: false,
         dirty: false,
-        writeback: false,
-        reclaim_marked: false,
-        congested: false,
         backup: Backup::At(StoreOwner::User),
         verdict: Verdict::Reclaim,
     };
     const ANON: PageFacts = PageFacts {
-        kind: FolioKind::Anon,
         dirty: true,
         backup: Backup::None,
         ..FILE
@@ -257,30 +159,19 @@ mod tests {
         dirty: true,
         ..FILE
     };
-    const IN_FLIGHT: PageFacts = PageFacts {
-        writeback: true,
-        ..FILE
-    };
 
     const KSWAPD: PageTerms = PageTerms {
-        who: Who::Kswapd,
         may_writepage: true,
         may_swap: true,
         may_enter_fs: true,
-        node: NodeBits::empty(),
     };
     const DIRECT: PageTerms = PageTerms {
-        who: Who::Direct,
         may_enter_fs: false,
         ..KSWAPD
     };
 
     fn action(facts: PageFacts, terms: PageTerms) -> Action {
-        decide(&facts, &terms).action
-    }
-
-    fn notes(facts: PageFacts, terms: PageTerms) -> Notes {
-        decide(&facts, &terms).notes
+        decide(&facts, &terms)
     }
 
     #[test]
@@ -320,7 +211,6 @@ mod tests {
             ..FILE
         };
         assert_eq!(action(held, KSWAPD), Action::Keep);
-        assert_eq!(notes(held, KSWAPD), Notes::empty());
     }
 
     #[test]
@@ -328,10 +218,10 @@ mod tests {
         let locked = PageFacts {
             locked: true,
             verdict: Verdict::Activate,
-            ..IN_FLIGHT
+            pinned: true,
+            ..DIRTY_FILE
         };
         assert_eq!(action(locked, KSWAPD), Action::SetAside);
-        assert_eq!(notes(locked, KSWAPD), Notes::SCANNED);
     }
 
     #[test]
@@ -424,81 +314,5 @@ mod tests {
         };
         assert_eq!(action(seen(FILE), KSWAPD), Action::Reclaim);
         assert_eq!(action(seen(DIRTY_FILE), KSWAPD), Action::Keep);
-    }
-
-    #[test]
-    fn after_a_write_the_folio_stays_until_it_is_over() {
-        let expected = [
-            (Write::Started, Action::Keep),
-            (Write::Refused, Action::Keep),
-            (Write::Done, Action::Reclaim),
-            (Write::Held, Action::Activate),
-            (Write::Failed, Action::Activate),
-        ];
-        for (write, action) in expected {
-            assert_eq!(after_write(write), action, "{write:?}");
-        }
-    }
-
-    // ---- in flight ----
-
-    #[test]
-    fn a_folio_in_flight_is_marked_and_put_out_of_the_way() {
-        for terms in [KSWAPD, DIRECT] {
-            assert_eq!(action(IN_FLIGHT, terms), Action::MarkAndActivate);
-            assert!(notes(IN_FLIGHT, terms).contains(Notes::WRITEBACK));
-        }
-    }
-
-    #[test]
-    fn kswapd_notices_that_it_laps_the_stores() {
-        let marked = PageFacts {
-            reclaim_marked: true,
-            ..IN_FLIGHT
-        };
-        let all_in_flight = |terms| PageTerms {
-            node: NodeBits::WRITEBACK,
-            ..terms
-        };
-        let lapped = decide(&marked, &all_in_flight(KSWAPD));
-        assert_eq!(lapped.action, Action::Activate);
-        assert!(lapped.notes.contains(Notes::IMMEDIATE));
-        assert!(!lapped.notes.contains(Notes::WRITEBACK));
-        for (facts, terms) in [
-            (marked, KSWAPD),
-            (IN_FLIGHT, all_in_flight(KSWAPD)),
-            (marked, all_in_flight(DIRECT)),
-        ] {
-            assert!(!notes(facts, terms).contains(Notes::IMMEDIATE));
-        }
-    }
-
-    // ---- what is counted ----
-
-    #[test]
-    fn only_files_count_as_dirty() {
-        let file = Notes::SCANNED | Notes::FILE;
-        assert_eq!(notes(FILE, KSWAPD), file);
-        let unqueued = file | Notes::DIRTY | Notes::UNQUEUED_DIRTY;
-        assert_eq!(notes(DIRTY_FILE, KSWAPD), unqueued);
-        assert_eq!(notes(ANON, KSWAPD), Notes::SCANNED);
-        let in_flight = file | Notes::DIRTY | Notes::WRITEBACK;
-        assert_eq!(notes(IN_FLIGHT, KSWAPD), in_flight);
-    }
-
-    #[test]
-    fn a_store_is_behind_if_it_says_so_or_its_folio_came_round_again() {
-        let is_congested = |facts| notes(facts, KSWAPD).contains(Notes::CONGESTED);
-        let behind = |facts| PageFacts {
-            congested: true,
-            ..facts
-        };
-        let marked = |facts| PageFacts {
-            reclaim_marked: true,
-            ..facts
-        };
-        assert!(is_congested(behind(DIRTY_FILE)) && is_congested(marked(IN_FLIGHT)));
-        assert!(!is_congested(behind(FILE)) && !is_congested(marked(DIRTY_FILE)));
-        assert!(!is_congested(IN_FLIGHT));
     }
 }

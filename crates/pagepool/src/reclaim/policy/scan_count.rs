@@ -9,15 +9,6 @@ use super::history::Shares;
 use super::tables::{PerKind, PerList};
 use crate::node::lru_list::{FolioKind, LruList};
 
-/// Whom the reclaim is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Scope {
-    /// For whoever needs memory of the node.
-    Node,
-    /// For a group at its limit.
-    Group,
-}
-
 /// What a pass knows when it sets out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct ScanInputs {
@@ -32,8 +23,6 @@ pub(crate) struct ScanInputs {
     pub(crate) swappiness: u8,
     /// Whether anonymous folios may be swapped, and there is room for them.
     pub(crate) can_swap: bool,
-    /// Whom it is for.
-    pub(crate) scope: Scope,
     /// Whether all files of the node together could not lift it above its high marks.
     pub(crate) file_is_tiny: bool,
     /// Whether the inactive list of a kind is short, not counting refaults.
@@ -74,14 +63,12 @@ pub(crate) fn scan_mode(inputs: &ScanInputs) -> ScanMode {
         let inactive = inputs.eligible[kind.inactive()];
         !inputs.inactive_is_low[kind] && inactive >> inputs.priority != 0
     };
-    let is_for_node = inputs.scope == Scope::Node;
-
-    if !inputs.can_swap || (!is_for_node && inputs.swappiness == 0) {
+    if !inputs.can_swap {
         ScanMode::FileOnly
     } else if inputs.priority == 0 && inputs.swappiness != 0 {
         // About to give up: what was cheaper so far does not matter any more.
         ScanMode::Equal
-    } else if is_for_node && inputs.file_is_tiny && has_unused(FolioKind::Anon) {
+    } else if inputs.file_is_tiny && has_unused(FolioKind::Anon) {
         ScanMode::AnonOnly
     } else if has_unused(FolioKind::File) {
         // There are files that nobody uses: take those.
@@ -128,7 +115,6 @@ mod tests {
             least: 0,
             swappiness: 60,
             can_swap: true,
-            scope: Scope::Node,
             file_is_tiny: false,
             inactive_is_low: PerKind {
                 anon: true,
@@ -165,21 +151,6 @@ mod tests {
     }
 
     #[test]
-    fn swappiness_0_spares_anonymous_folios_of_groups_altogether() {
-        let group = ScanInputs {
-            scope: Scope::Group,
-            swappiness: 0,
-            ..inputs()
-        };
-        assert_eq!(scan_mode(&group), ScanMode::FileOnly);
-        let node = ScanInputs {
-            scope: Scope::Node,
-            ..group
-        };
-        assert_eq!(scan_mode(&node), ScanMode::Fraction);
-    }
-
-    #[test]
     fn at_priority_0_everything_is_scanned_alike_if_anything_may_be_swapped() {
         let last = ScanInputs {
             priority: 0,
@@ -203,11 +174,6 @@ mod tests {
             ..inputs()
         };
         assert_eq!(scan_mode(&tiny), ScanMode::AnonOnly);
-        let group = ScanInputs {
-            scope: Scope::Group,
-            ..tiny
-        };
-        assert_eq!(scan_mode(&group), ScanMode::FileOnly);
         let mut few = tiny;
         few.eligible[LruList::InactiveAnon] = 4095;
         assert_eq!(scan_mode(&few), ScanMode::FileOnly);

@@ -15,10 +15,6 @@ use crate::node::lru_list::{FolioKind, LruList};
 use crate::reclaim::Who;
 use crate::reclaim::control::{DEF_PRIORITY, SWAP_CLUSTER_MAX};
 
-/// Folios that one isolation passes over at most since they lie above the zones it works for, so that
-/// the lock of the lists is held for a bounded time (spec 9.23; v5.0 has no bound).
-pub(crate) const MAX_SKIPPED: usize = 32 * 1024;
-
 /// Pages at the tail of a list to be looked at now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Batch {
@@ -102,11 +98,6 @@ impl ScanLoop {
     /// Says how many pages the last batch brought.
     pub(crate) fn note_reclaimed(&mut self, pages: usize) {
         self.reclaimed += pages;
-    }
-
-    /// Pages reclaimed so far.
-    pub(crate) fn reclaimed(&self) -> usize {
-        self.reclaimed
     }
 
     /// Whether there is another round; settles the rest if enough was reclaimed.
@@ -288,7 +279,7 @@ mod tests {
         assert_eq!(of(Who::Kswapd, 12, 32), Thoroughness::Enough);
         let mut scan = ScanLoop::new(targets([99; 4]), 32, Thoroughness::All);
         assert_eq!(looked_at(&work_off(&mut scan, 32)), [99; 4]);
-        assert_eq!(scan.reclaimed(), 4 * 99);
+        assert_eq!(scan.reclaimed, 4 * 99);
     }
 
     proptest! {
@@ -304,7 +295,7 @@ mod tests {
             prop_assert!(batches.iter().all(|(_, pages)| (1..=32).contains(pages)));
             let seen = looked_at(&batches);
             prop_assert!((0..4).all(|list| seen[list] <= pages[list]), "{seen:?}");
-            if scan.reclaimed() < nr_to_reclaim {
+            if scan.reclaimed < nr_to_reclaim {
                 prop_assert_eq!((seen[0], seen[2], seen[3]), (pages[0], pages[2], pages[3]));
             }
         }

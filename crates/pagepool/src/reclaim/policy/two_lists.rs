@@ -40,6 +40,10 @@ pub(crate) struct TwoLists {
 
 impl TwoLists {
     /// As in v5.0.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "tests set the refined rules against these")
+    )]
     pub(crate) const V5_0: TwoLists = TwoLists {
         evidence: Evidence::OneUse,
         weighing: Weighing::Rotations,
@@ -127,7 +131,6 @@ impl Policy for TwoLists {
 mod tests {
     use super::*;
     use crate::reclaim::policy::PerKind;
-    use crate::reclaim::policy::scan_count::Scope;
     use crate::reclaim::policy::workingset::Buckets;
 
     const FRESH_ANON: Newcomer = Newcomer {
@@ -227,7 +230,6 @@ mod tests {
             least: 0,
             swappiness: 100,
             can_swap: true,
-            scope: Scope::Node,
             file_is_tiny: false,
             inactive_is_low: PerKind {
                 anon: true,

@@ -1,17 +1,12 @@
-//! Reclaim that makes room for compaction: how much room, and when there is enough (spec 5.8).
+//! Reclaim that makes room for compaction, and when there is enough (spec 5.8).
 //!
-//! *Kernel counterpart:* `compact_gap`, `in_reclaim_compaction`, `should_continue_reclaim` (v5.0), with
+//! *Kernel counterpart:* `in_reclaim_compaction`, `should_continue_reclaim` (v5.0), with
 //! the fix of spec 9.10: a request that may fail is no longer told apart, and stops like any other
 //! once nothing was reclaimed.
 
 use crate::reclaim::control::DEF_PRIORITY;
 use crate::types::Order;
-
-/// Free pages that compaction needs for a block of this order, above the marks: it holds as many targets
-/// as it moves, and may have to split a block for the last of them.
-pub(crate) const fn compact_gap(order: Order) -> usize {
-    2 * order.pages()
-}
+use crate::zone::fragmentation::compact_gap;
 
 /// Whether the aim of a reclaim is that compaction can make the block. Small orders come back by
 /// themselves as long as reclaim is easy.
@@ -61,12 +56,6 @@ mod tests {
             inactive: 100_000,
             can_compact: true,
         }
-    }
-
-    #[test]
-    fn the_gap_is_twice_the_block() {
-        assert_eq!(compact_gap(Order::ZERO), 2);
-        assert_eq!(compact_gap(Order::at(9)), 1024);
     }
 
     #[test]
