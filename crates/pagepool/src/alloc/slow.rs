@@ -22,7 +22,7 @@ use crate::sync::thread;
 use crate::types::{NodeMask, Order, ZoneType};
 use crate::zone::Zone;
 use crate::zone::vmstat::VmEvent;
-use crate::zone::watermark::AllocFlags;
+use crate::zone::watermark::{AllocFlags, Mark};
 
 /// One request on the slow path.
 pub(super) struct SlowPath<'a> {
@@ -265,11 +265,30 @@ impl<'a> SlowPath<'a> {
             .any(|zone| {
                 let reclaimable = reclaimer.reclaimable_pages(zone);
                 let Walk { order, class, .. } = self.request.walk;
-                reclaimable > 0
+                let passes = reclaimable > 0
                     && zone
                         .check_with(reclaimable, order, class, self.flags)
-                        .passes()
+                        .passes();
+                self.trace_retry(zone, reclaimable, passes);
+                passes
             })
+    }
+
+    /// The kernel's `reclaim_retry_zone`.
+    fn trace_retry(&self, zone: &Zone, reclaimable: usize, passes: bool) {
+        tracing::event!(
+            name: "reclaim_retry_zone",
+            target: "pagepool::vmscan",
+            tracing::Level::TRACE,
+            node = zone.node().get(),
+            zone_idx = zone.zone_type().idx(),
+            order = self.request.order().get(),
+            reclaimable,
+            available = reclaimable + zone.free_pages(),
+            min_wmark = zone.mark(Mark::Min),
+            no_progress_loops = self.rounds.no_progress,
+            wmark_check = passes,
+        );
     }
 
     /// Opens a reserved pageblock of a zone that the request may use; returns whether there was one.

@@ -1,7 +1,7 @@
-//! Which daemon this thread is.
+//! Which daemon this thread is, and what was freed on its behalf.
 //!
-//! *Kernel counterpart:* `PF_KSWAPD`, `current_is_kswapd` (v5.0). What it may ignore is a scope like any
-//! other (`alloc::scope`).
+//! *Kernel counterpart:* `PF_KSWAPD`, `current_is_kswapd`, `struct reclaim_state` (v5.0). What it may
+//! ignore is a scope like any other (`alloc::scope`).
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -13,6 +13,7 @@ type PostAddress = usize;
 
 per_thread! {
     static POST: Cell<Option<PostAddress>> = Cell::new(None);
+    static FREED: Cell<usize> = Cell::new(0);
 }
 
 /// The time for which a thread is a daemon.
@@ -57,6 +58,17 @@ pub(crate) fn is_daemon_of<T>(post: &T) -> bool {
     POST.with(Cell::get) == Some(address(post))
 }
 
+/// Notes pages freed by this thread though it did not evict them, such as those of a folio that was
+/// dropped while it held it: they count as progress of the reclaim under way.
+pub(crate) fn note_freed(pages: usize) {
+    FREED.with(|freed| freed.set(freed.get() + pages));
+}
+
+/// The pages noted since the last call.
+pub(crate) fn take_freed() -> usize {
+    FREED.with(|freed| freed.replace(0))
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
@@ -69,5 +81,13 @@ mod tests {
         assert!(is_daemon() && is_daemon_of(&mine) && !is_daemon_of(&other));
         drop(duty);
         assert!(!is_daemon() && !is_daemon_of(&mine));
+    }
+
+    #[test]
+    fn what_was_freed_is_taken_once() {
+        take_freed();
+        note_freed(3);
+        note_freed(4);
+        assert_eq!((take_freed(), take_freed()), (7, 0));
     }
 }

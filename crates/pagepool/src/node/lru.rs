@@ -380,6 +380,15 @@ impl Node {
     }
 
     fn add_batch(&self, folios: &FolioTable, batch: ArrayVec<Addition, BATCH>) {
+        for addition in &batch {
+            tracing::event!(
+                name: "mm_lru_insertion",
+                target: "pagepool::vmscan",
+                tracing::Level::TRACE,
+                pfn = addition.pfn.get(),
+                lru = addition.list.name(),
+            );
+        }
         let mut locked = self.lock_lists();
         for addition in batch {
             locked.add(folios, addition);

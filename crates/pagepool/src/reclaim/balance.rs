@@ -25,7 +25,7 @@
 //!
 //! **Locking:** none; every step may sleep.
 
-use crate::node::{Node, Nodes};
+use crate::node::{Node, Nodes, identity};
 use crate::sync::Requests;
 use crate::sync::clock::{self, Instant};
 use crate::types::{NR_ZONES, Order, PAGEBLOCK_ORDER, ZoneType};
@@ -149,6 +149,7 @@ impl Balance<'_> {
     }
 
     fn begin(&self, asked: Requests, class: ZoneType) -> Run {
+        identity::take_freed();
         let mut boosts = [0; NR_ZONES];
         for zone in self.node.managed_up_to(class) {
             boosts[zone.zone_type().idx()] = zone.boost();
@@ -259,6 +260,7 @@ impl Balance<'_> {
         sc.nr_to_reclaim = missing.min(high_marks);
         sc.nr_scanned = 0;
         self.shrinker.shrink_node(self.node, sc);
+        sc.nr_reclaimed += identity::take_freed();
 
         // Enough for the block twice over: if it is still not there, only compaction can build it.
         if sc.order > Order::ZERO && sc.nr_reclaimed >= compact_gap(sc.order) {

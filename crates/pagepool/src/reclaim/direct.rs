@@ -13,7 +13,7 @@ use super::shrink::Reclaimer;
 use super::state::Direct;
 use super::trace;
 use crate::gfp::Gfp;
-use crate::node::{Node, Walk};
+use crate::node::{Node, Walk, identity};
 use crate::sync::clock::{self, Instant};
 use crate::types::{NodeMask, Order};
 use crate::zone::Zone;
@@ -87,6 +87,7 @@ impl Reclaimer<'_> {
             nr_scanned: 0,
             nr_reclaimed: 0,
         };
+        identity::take_freed();
         trace::direct_reclaim_begin(&sc, terms.gfp);
         let progress = loop {
             let end = self.round(terms.walk, &mut sc);
@@ -129,7 +130,9 @@ impl Reclaimer<'_> {
                 continue;
             }
             let pass = self.shrink_node(node, sc);
-            if pass.reclaimed > 0 {
+            let freed = identity::take_freed();
+            sc.nr_reclaimed += freed;
+            if pass.reclaimed + freed > 0 {
                 node.note_progress(walk.order, walk.class);
             }
             if sc.is_late() {

@@ -52,13 +52,15 @@ impl Reclaimer<'_> {
             dropped += self.shrink_folio(node, one, sc, writer, &mut back);
         }
         let activated = self.note_activated(node, list, &back);
+        let dirty = self.dirty_pages_of_files(&back);
         self.put_back(node, &back);
         let written = writer.pushed() - pushed;
         let fate = Fate {
             reclaimed: dropped,
+            dirty,
             writeback: written,
             activate: activated,
-            keep: found.taken.saturating_sub(dropped + written + activated),
+            ref_keep: found.taken.saturating_sub(dropped + written + activated),
         };
         trace::lru_isolate(sc, list, nr, found);
         trace::lru_shrink_inactive(node.id(), sc, list, found.scanned, fate);
@@ -167,9 +169,19 @@ impl Reclaimer<'_> {
     /// Makes an isolated folio active; one that has a place in swap gives it up when places are rare.
     fn activate(&self, one: &mut Isolated) {
         one.list = one.list.with_active(true);
+        trace::lru_activate(one);
         if one.kind == FolioKind::Anon && self.swap.is_half_full() {
             self.custodian.give_up_copy(one);
         }
+    }
+
+    fn dirty_pages_of_files(&self, batch: &[Isolated]) -> usize {
+        let slot = |one: &Isolated| self.custodian.folios.slot(one.folio);
+        batch
+            .iter()
+            .filter(|one| one.kind == FolioKind::File && slot(one).is(Mark::Dirty))
+            .map(|one| one.order.pages())
+            .sum()
     }
 
     /// Counts the pages that were made active; returns them.

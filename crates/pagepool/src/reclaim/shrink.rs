@@ -19,7 +19,7 @@ use crate::backing::{Entry, Stores};
 use crate::folio::{CustodyFlag, Mark};
 use crate::node::lru::{ISOLATE_MAX, Isolated};
 use crate::node::lru_list::{FolioKind, LruList};
-use crate::node::{Custodian, Node};
+use crate::node::{Custodian, Node, identity};
 use crate::swap::SwapSpace;
 use crate::sync::thread;
 use crate::types::ZoneType;
@@ -222,7 +222,10 @@ impl<'a> Reclaimer<'a> {
     /// Puts isolated folios back, and ends those that were dropped meanwhile.
     pub(super) fn put_back(&self, node: &Node, batch: &[Isolated]) {
         let Custodian { folios, .. } = self.custodian;
-        node.put_back_on_lru(folios, batch, |ended| self.custodian.end_isolated(ended));
+        node.put_back_on_lru(folios, batch, |ended| {
+            identity::note_freed(ended.order.pages());
+            self.custodian.end_isolated(ended);
+        });
     }
 
     fn pass_end(&self, node: &Node, sc: &ScanControl, pass: Reclaimed) -> PassEnd {

@@ -3,8 +3,8 @@
 //! *Kernel counterpart:* `include/trace/events/vmscan.h` (v5.0). All have the target `pagepool::vmscan`
 //! and the level TRACE, so that one filter switches them on: with `mm_vmscan_lru_isolate`,
 //! `mm_vmscan_lru_shrink_inactive` and `mm_vmscan_writepage`, "when does my data go to swap?" is
-//! answered. None is sent with a lock held. Fields that mean nothing here (unmapping, congestion, isolation
-//! modes) are left out.
+//! answered. None is sent with a lock held. Fields that mean nothing here (isolation modes, congestion,
+//! unmapping) are there all the same, so that scripts find them, and are 0.
 
 use super::control::ScanControl;
 use super::policy::balance_lists::Balance;
@@ -50,6 +50,7 @@ pub(super) fn lru_isolate(sc: &ScanControl, list: LruList, nr_requested: usize, 
         nr_scanned = found.scanned,
         nr_skipped = found.skipped,
         nr_taken = found.taken,
+        isolate_mode = 0_u64,
         lru = list.name(),
     );
 }
@@ -63,17 +64,28 @@ pub(super) fn writepage(one: &Isolated) {
     vmscan!("mm_vmscan_writepage", pfn = one.pfn.get(), flags);
 }
 
+/// A folio has become active.
+pub(super) fn lru_activate(one: &Isolated) {
+    vmscan!(
+        "mm_lru_activate",
+        pfn = one.pfn.get(),
+        lru = one.list.name()
+    );
+}
+
 /// What became of a batch from the tail of an inactive list, in pages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Fate {
     /// Left memory at once.
     pub(super) reclaimed: usize,
+    /// Of files, and not written yet.
+    pub(super) dirty: usize,
     /// Being written, in order to leave memory.
     pub(super) writeback: usize,
     /// Made active.
     pub(super) activate: usize,
     /// Go round once more.
-    pub(super) keep: usize,
+    pub(super) ref_keep: usize,
 }
 
 /// The tail of an inactive list was looked at.
@@ -89,9 +101,13 @@ pub(super) fn lru_shrink_inactive(
         nid = nid.get(),
         nr_scanned,
         nr_reclaimed = fate.reclaimed,
-        nr_writeback = fate.writeback,
-        nr_activate = fate.activate,
-        nr_ref_keep = fate.keep,
+        dirty = fate.dirty,
+        writeback = fate.writeback,
+        congested = 0_u64,
+        immediate = 0_u64,
+        activate = fate.activate,
+        ref_keep = fate.ref_keep,
+        unmap_fail = 0_u64,
         priority = sc.priority,
         flags = list.name(),
     );
@@ -124,7 +140,9 @@ pub(super) fn inactive_list_is_low(nid: NodeId, reclaim_idx: ZoneType, balance: 
         "mm_vmscan_inactive_list_is_low",
         nid = nid.get(),
         reclaim_idx = reclaim_idx.idx(),
+        total_inactive = balance.inactive,
         inactive = balance.inactive,
+        total_active = balance.active,
         active = balance.active,
         ratio = balance.ratio(),
         flags = balance.kind.inactive().name(),

@@ -319,6 +319,21 @@ fn lists_are_aged_before_each_pass_if_there_is_swap() {
     assert_eq!(fake.nr_aged.load(Relaxed), 12);
 }
 
+#[test]
+fn what_it_frees_besides_is_its_progress() {
+    let nodes = empty();
+    let fake = Fake::new(|_, _| {
+        identity::note_freed(5);
+        (32, 0)
+    });
+    let stop = AtomicUsize::new(0);
+    run_in(&nodes, &fake, normal(0), PLAIN, &|| {
+        stop.fetch_add(1, Relaxed) == 3
+    });
+    assert_eq!(fake.each(|sc| sc.nr_reclaimed), [0, 5, 10, 15]);
+    assert_eq!(fake.priorities(), [12; 4]);
+}
+
 // ---- order ----
 
 #[test]
