@@ -384,7 +384,7 @@ impl FolioWord {
 
     /// Its isolator has moved it to the frame `location`; permitted as [`evict`](Self::evict).
     #[cfg_attr(
-        not(test),
+        not(any(test, loom)),
         expect(dead_code, reason = "compaction moves folios with it")
     )]
     pub fn relocate(self, location: u32) -> Option<FolioWord> {
