@@ -3,13 +3,16 @@
 #![forbid(unsafe_code)]
 
 use std::thread;
+use std::time::Duration;
 
 use super::mapping::{Claimed, Mapped};
 use super::*;
+use crate::backing::Entry;
+use crate::folio::Mark;
 use crate::node::lru::Isolated;
 use crate::node::lru_list::LruList;
 use crate::swap::{SwapError, SwapFile};
-use crate::types::PAGE_SIZE;
+use crate::types::{NodeId, PAGE_SIZE};
 use crate::zone::vmstat::NodeItem;
 
 fn pool() -> PagePool {
