@@ -22,7 +22,7 @@ const UNSAFE_FILES: &[&str] = &[
     "backing/uring.rs",
     "pool/lifetime.rs",
     "pool/pages.rs",
-    "pool/folio/mod.rs",
+    "pool/folio/handle.rs",
     "pool/folio/guard.rs",
     "pool/tests.rs",
 ];
@@ -164,11 +164,19 @@ fn wrong_unsafe(source: &Source) -> Vec<String> {
     }
     let is_module_root =
         source.path == format!("{module}.rs") || source.path == format!("{module}/mod.rs");
-    // A module with unsafe files cannot forbid it at its root: then each of the others does.
+    // A folder with unsafe files cannot forbid it in its `mod.rs`: then each of the others does.
     let has_unsafe_files = UNSAFE_FILES
         .iter()
         .any(|file| file.split('/').next() == Some(module));
-    let must_forbid = is_module_root != has_unsafe_files;
+    let is_above_unsafe = source
+        .path
+        .strip_suffix("mod.rs")
+        .is_some_and(|folder| UNSAFE_FILES.iter().any(|file| file.starts_with(folder)));
+    let must_forbid = if has_unsafe_files {
+        !is_above_unsafe
+    } else {
+        is_module_root
+    };
 
     let mut complaints: Vec<_> = source
         .code()

@@ -68,7 +68,7 @@ pub(crate) use bypass::InFile;
 pub(crate) use callback::PoolTag;
 pub(crate) use counters::Counter;
 pub(crate) use entry::{Entry, StoreId};
-#[cfg(test)]
+#[cfg(any(test, loom))]
 pub(crate) use store::Outcome;
 pub(crate) use store::{
     Completed, Direction, InFlight, IoBuf, Store, StoreError, StoreSpec, Stores, WriteWatch,

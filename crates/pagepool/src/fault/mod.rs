@@ -5,12 +5,14 @@
 //!
 //! **Invariants**
 //! - Q1: a folio is brought back by one thread, which has BUSY in its word; others wait or go on.
-//! - Q2: whatever fails, or unwinds, leaves the folio where it was, and nobody waiting.
+//! - Q2: whatever fails, or unwinds, leaves the folio where it was, and nobody waiting; the frames that
+//!   were taken for it go back.
 
 #![forbid(unsafe_code)]
 
 mod read_in;
 
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use crate::alloc::{Allocator, Placement, Purpose};
@@ -20,7 +22,7 @@ use crate::folio::{FolioId, FolioSlot, FolioWord, Frames, Landing, Mark, Vacated
 use crate::gfp::Gfp;
 use crate::node::lru::kind_of;
 use crate::node::lru_list::FolioKind;
-use crate::node::{Custodian, Node};
+use crate::node::{Custodian, FrameSink, Node};
 use crate::reclaim::Reclaimer;
 use crate::reclaim::policy::workingset::{Refault, Shadow};
 use crate::reclaim::policy::{Arrival, Newcomer};
@@ -76,6 +78,46 @@ struct Fault<'a> {
     is_over: bool,
 }
 
+/// Frames that were taken for a folio. Dropped, they go back (Q2).
+struct FreshFrames<'a> {
+    sink: &'a dyn FrameSink,
+    /// None once a folio has them.
+    frames: Option<Frames<'a>>,
+}
+
+impl<'a> FreshFrames<'a> {
+    /// Gives them to a folio: the first frame, and their size.
+    fn publish(mut self) -> (Pfn, Order) {
+        let taken = self.frames.take().expect("they are published once");
+        let taken = taken.into_taken();
+        (taken.pfn(), taken.order())
+    }
+}
+
+impl<'a> Deref for FreshFrames<'a> {
+    type Target = Frames<'a>;
+
+    fn deref(&self) -> &Frames<'a> {
+        self.frames.as_ref().expect("nobody has them yet")
+    }
+}
+
+impl<'a> DerefMut for FreshFrames<'a> {
+    fn deref_mut(&mut self) -> &mut Frames<'a> {
+        self.frames.as_mut().expect("nobody has them yet")
+    }
+}
+
+impl Drop for FreshFrames<'_> {
+    fn drop(&mut self) {
+        if let Some(frames) = self.frames.take() {
+            let vacated = Vacated::new(frames.pfn(), frames.order());
+            let _ = frames.into_taken();
+            self.sink.free_frames(vacated);
+        }
+    }
+}
+
 impl<'a> Faulter<'a> {
     /// Brings a folio back, if it is away and nobody else does, and hands it to `landing`.
     ///
@@ -121,21 +163,14 @@ impl<'a> Faulter<'a> {
         terms: Terms,
     ) -> Result<FolioWord, AccessError> {
         let mut frames = self.take_frames(fault.slot.order(), terms)?;
-        match self.fill(&fault, &mut frames, terms) {
-            Ok(ahead) => {
-                let word = self.publish(fault, frames, landing);
-                self.publish_ahead(ahead);
-                Ok(word)
-            }
-            Err(error) => {
-                self.give_up(frames);
-                Err(error)
-            }
-        }
+        let ahead = self.fill(&fault, &mut frames, terms)?;
+        let word = self.publish(fault, frames, landing);
+        self.publish_ahead(ahead);
+        Ok(word)
     }
 
     /// Takes frames for a folio.
-    fn take_frames(&self, order: Order, terms: Terms) -> Result<Frames<'a>, AllocError> {
+    fn take_frames(&self, order: Order, terms: Terms) -> Result<FreshFrames<'a>, AllocError> {
         let placement = Placement {
             purpose: Purpose::Folio,
             patience: Some(terms.patience),
@@ -143,7 +178,10 @@ impl<'a> Faulter<'a> {
         };
         let granted = self.allocator.alloc_placed(order, terms.gfp, placement)?;
         let node = self.allocator.nodes.node(granted.taken.pfn().node());
-        let frames = Frames::new(node.arena(), granted.taken);
+        let frames = FreshFrames {
+            sink: self.custodian.frames,
+            frames: Some(Frames::new(node.arena(), granted.taken)),
+        };
         if self.hardened
             && let Err(offset) = frames.check_poison()
         {
@@ -151,12 +189,6 @@ impl<'a> Faulter<'a> {
             panic!("{frame} was written while it was free: byte {offset} of a block at {order:?}");
         }
         Ok(frames)
-    }
-
-    fn give_up(&self, frames: Frames<'_>) {
-        let (pfn, order) = (frames.pfn(), frames.order());
-        let _ = frames.into_taken();
-        self.custodian.frames.free_frames(Vacated::new(pfn, order));
     }
 
     /// Fills the frames with what the folio holds.
@@ -176,21 +208,22 @@ impl<'a> Faulter<'a> {
     }
 
     /// Publishes that a folio is back; returns its word.
-    fn publish(&self, mut fault: Fault<'_>, frames: Frames<'_>, landing: Landing) -> FolioWord {
-        let (pfn, order) = (frames.pfn(), frames.order());
-        let _ = frames.into_taken();
+    fn publish(
+        &self,
+        mut fault: Fault<'_>,
+        frames: FreshFrames<'_>,
+        landing: Landing,
+    ) -> FolioWord {
         let Fault {
             folio, slot, from, ..
         } = fault;
         let Custodian { nodes, folios, .. } = self.custodian;
-        let node = nodes.node(pfn.node());
-        let placement = self
-            .reclaimer
-            .state
-            .policy
-            .place(&self.newcomer(&fault, order));
+        let newcomer = self.newcomer(&fault, frames.order());
+        let placement = self.reclaimer.state.policy.place(&newcomer);
         let kind = kind_of(folios, folio);
         let copy = self.copy_to_keep(slot, kind, from, landing);
+        let (pfn, order) = frames.publish();
+        let node = nodes.node(pfn.node());
         node.map().set_owner(pfn, Some(folio.get()));
         node.set_copy(kind, pfn, order, copy);
         node.expect_on_lru(pfn, placement.workingset);

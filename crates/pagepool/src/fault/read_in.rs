@@ -8,7 +8,7 @@
 
 use arrayvec::ArrayVec;
 
-use super::{Fault, Faulter, Terms};
+use super::{Fault, Faulter, FreshFrames, Terms};
 use crate::backing::{Completed, Direction, Entry, IO_PAGES, Store, StoreError};
 use crate::error::AccessError;
 use crate::folio::{FolioId, Frames, Landing, Mark};
@@ -19,8 +19,8 @@ use crate::zone::vmstat::VmEvent;
 
 /// A folio that is brought back ahead of any request.
 struct Neighbour<'a> {
+    frames: FreshFrames<'a>,
     fault: Fault<'a>,
-    frames: Frames<'a>,
     page: u32,
 }
 
@@ -116,26 +116,15 @@ impl<'a> Faulter<'a> {
         events.add(VmEvent::Pswpin, nr as u64);
         events.add(VmEvent::SwapRa, nr as u64 - 1);
 
-        let read = match self.transfer(store, first, nr, terms) {
-            Ok(read) => read,
-            Err(error) => {
-                before
-                    .into_iter()
-                    .chain(after)
-                    .for_each(|neighbour| self.give_up(neighbour.frames));
-                return Err(error);
-            }
-        };
+        let read = self.transfer(store, first, nr, terms)?;
         let place = |page: u32| (page - first) as usize;
         let mut ahead = ReadAhead::none();
         for mut neighbour in before.into_iter().chain(after) {
             let at = place(neighbour.page);
+            // Where it failed, the folio's own fault will find out.
             if read.outcome.of(at, 1).is_ok() {
                 neighbour.frames.copy_in(0, read.buf.pages(at, 1));
                 ahead.read.push(neighbour);
-            } else {
-                // Its own fault will find out.
-                self.give_up(neighbour.frames);
             }
         }
         let at = place(entry.page());
@@ -166,8 +155,8 @@ impl<'a> Faulter<'a> {
                 break; // and the fault is taken back
             };
             side.push(Neighbour {
-                fault,
                 frames,
+                fault,
                 page,
             });
         }

@@ -37,6 +37,10 @@ mod word;
 
 pub use self::frames::follow_last_owner;
 pub use self::slot::{FolioSlot, Mark};
+#[cfg(loom)]
+pub(crate) use self::waiters::Waiters;
+#[cfg(loom)]
+pub use self::word::Released;
 pub use self::word::{Courtesy, FolioWord, Landing, Obstacle};
 
 pub(crate) use self::bytes::{copy_racing, copy_racing_at};

@@ -49,7 +49,7 @@ use crate::{
     arena::ZeroedTable,
     error::{BuildError, Violation, ensure},
     sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed},
-    types::{Migratetype, NodeId, PAGE_SIZE, Pfn},
+    types::{Migratetype, NodeId, Pfn},
 };
 
 pub(crate) use self::{
@@ -302,10 +302,12 @@ const LINKS: usize = 8;
 const NUMBERS: usize = 16;
 
 #[cfg(not(loom))]
-const _: () =
+const _: () = {
+    use crate::types::PAGE_SIZE;
+
     assert!(LINES * STATES == PAGE_SIZE && LINES * LINKS * size_of::<Link>() == PAGE_SIZE);
-#[cfg(not(loom))]
-const _: () = assert!(LINES * NUMBERS * size_of::<AtomicU32>() == PAGE_SIZE);
+    assert!(LINES * NUMBERS * size_of::<AtomicU32>() == PAGE_SIZE);
+};
 
 /// Where the entry of the frame `index` is in a column with so many entries a cache line.
 ///

@@ -79,10 +79,11 @@ impl PagePool {
     ///
     /// # Errors
     /// [`SwapError::InUse`] with the pages that do not fit, or could not be read, when `patience` ends;
-    /// the area then stays in use.
+    /// the area then stays in use. [`SwapError::Leaving`] at once, if another thread takes it away.
     pub fn swap_off(&self, area: SwapArea, patience: Duration) -> Result<(), SwapError> {
         let inner = &*self.inner;
         let deadline = clock::deadline_after(patience);
+        let _turn = inner.swap.turn_to_leave(area.0)?;
         let off = inner.swap.begin_swap_off(area.0)?;
         while inner.empty_area(&off, deadline) == Emptied::Look {
             thread::sleep(LOOK_AGAIN);

@@ -722,6 +722,34 @@ fn a_poisoned_block_in_a_bulk_request_loses_no_other() {
     pool.close(Duration::ZERO).unwrap();
 }
 
+/// The frames of a fault that panicked were in nobody's hands.
+#[test]
+fn a_poisoned_block_that_a_folio_was_to_have_is_not_lost() {
+    let pool = PagePool::builder()
+        .managed(64 * PAGE_SIZE)
+        .hardened(true)
+        .build()
+        .unwrap();
+    let block = pool.alloc_pages(order(3), Gfp::USER_MOVABLE).unwrap();
+    let ptr = block.as_ptr().cast_mut();
+    drop(block);
+    // SAFETY: the page is mapped as long as the pool lives; that it is not ours is what is tested.
+    unsafe { ptr.write(1) };
+    let mut folios = vec![];
+    let take = std::panic::AssertUnwindSafe(|| {
+        for _ in 0..64 {
+            folios.push(pool.alloc_folio(PAGE_SIZE, Gfp::USER_MOVABLE).unwrap());
+        }
+    });
+    assert_panics("was written while it was free", take);
+    drop(folios);
+    pool.drain();
+    pool.verify().unwrap();
+    let stats = pool.stats();
+    assert_eq!((stats.folios, stats.free_pages), (0, 64));
+    pool.close(Duration::ZERO).unwrap();
+}
+
 /// Memory on its way to the system was missing for a request that was refused meanwhile.
 #[test]
 fn a_trim_makes_no_waiting_request_fail() {

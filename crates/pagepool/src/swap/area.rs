@@ -64,6 +64,20 @@ struct Slots {
     map: SlotMap,
     /// Whether slots may be taken. Only then is what is free here part of the sum of all areas.
     is_on: bool,
+    /// Whether somebody takes the area away.
+    is_leaving: bool,
+}
+
+/// The turn of who takes an area away, until it is dropped: two who empty it at once could call each
+/// other's attempt off.
+#[derive(Debug)]
+#[must_use = "it is others' turn once this is dropped"]
+pub(crate) struct LeavingTurn(Arc<Area>);
+
+impl Drop for LeavingTurn {
+    fn drop(&mut self) {
+        self.0.slots.lock().is_leaving = false;
+    }
 }
 
 /// A swap area.
@@ -95,6 +109,7 @@ impl Area {
             slots: CoreMutex::new(Slots {
                 map: SlotMap::new(nr_pages, cpu::possible())?,
                 is_on: false,
+                is_leaving: false,
             }),
             checksums: ZeroedTable::new(nr_pages as usize, "the checksums of swap slots")?,
             totals,
@@ -139,6 +154,16 @@ impl Area {
     /// Whether slots are taken from it.
     pub(crate) fn is_on(&self) -> bool {
         self.slots.lock().is_on
+    }
+
+    /// Takes the turn of who takes the area away, unless somebody has it.
+    pub(super) fn turn_to_leave(self: &Arc<Area>) -> Option<LeavingTurn> {
+        let mut slots = self.slots.lock();
+        if slots.is_leaving {
+            return None;
+        }
+        slots.is_leaving = true;
+        Some(LeavingTurn(Arc::clone(self)))
     }
 
     /// Lets slots be taken from now on, or not.

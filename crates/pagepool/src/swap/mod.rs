@@ -49,7 +49,7 @@ use std::time::Duration;
 use arrayvec::ArrayVec;
 use thiserror::Error;
 
-pub(crate) use self::area::Area;
+pub(crate) use self::area::{Area, LeavingTurn};
 #[cfg(test)]
 pub(crate) use self::clusters::Run;
 pub use self::device::SwapDevice;
@@ -140,6 +140,12 @@ pub enum SwapError {
         device: String,
         /// How many.
         pages: usize,
+    },
+    /// Another thread takes the area away at this moment.
+    #[error("another thread is taking {device} away; wait for that one")]
+    Leaving {
+        /// What the device is called.
+        device: String,
     },
     /// The area is about to go, and waits for its device only.
     #[error("{device} is being taken away; finish that, and add it anew")]
@@ -401,6 +407,22 @@ impl SwapSpace {
         self.table.lock().insert(Arc::clone(&area));
         area.set_on(true);
         Ok(store.id())
+    }
+
+    /// Takes the turn of who takes an area away. The three steps that follow are for who has it.
+    ///
+    /// # Errors
+    /// [`SwapError::Unknown`], or [`SwapError::Leaving`] if somebody else has it.
+    pub(crate) fn turn_to_leave(&self, id: StoreId) -> Result<LeavingTurn, SwapError> {
+        let area = self.area(id).ok_or(SwapError::Unknown)?;
+        let turn = area.turn_to_leave().ok_or_else(|| SwapError::Leaving {
+            device: area.device().name().to_owned(),
+        })?;
+        // Who had the turn before may have finished.
+        match self.area(id) {
+            Some(now) if Arc::ptr_eq(&now, &area) => Ok(turn),
+            Some(_) | None => Err(SwapError::Unknown),
+        }
     }
 
     /// No slots are taken from the area any more. What it holds is to be brought back then:

@@ -197,16 +197,6 @@ mod beside {
         pub fn lock(&self) -> MutexGuard<'_, T> {
             MutexGuard(Some(self.0.lock().unwrap_or_else(PoisonError::into_inner)))
         }
-
-        /// Takes the lock if it is free at this moment.
-        pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-            Some(MutexGuard(Some(self.0.try_lock().ok()?)))
-        }
-
-        /// Returns what the lock protects, which the exclusive borrow protects as well.
-        pub fn get_mut(&mut self) -> &mut T {
-            self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
-        }
     }
 
     /// A held [`Mutex`]; empty only while its thread waits.
@@ -241,11 +231,6 @@ mod beside {
         pub fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
             let inner = guard.0.take().expect("a guard in use is not waiting");
             guard.0 = Some(self.0.wait(inner).unwrap_or_else(PoisonError::into_inner));
-        }
-
-        /// Wakes one waiter.
-        pub fn notify_one(&self) {
-            self.0.notify_one();
         }
 
         /// Wakes all waiters.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pagepool::{Gfp, PAGE_SIZE, PagePool, SwapFile};
 
-use crate::{assert_all_back, assert_filled, filled_folios};
+use crate::{assert_all_back, assert_filled, eventually, filled_folios};
 
 fn pool_with_swap(memory: usize, swap: u64) -> PagePool {
     let swap = SwapFile::temporary(swap).unwrap();
@@ -77,7 +77,10 @@ fn folios_written_to_while_they_are_copied_do_no_harm() {
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });
     assert_all_back(&pool);
-    assert_eq!(pool.stats().nodes[0].kswapd, pagepool::DaemonState::Running);
+    // It stood still for the checks.
+    eventually("kswapd runs", || {
+        pool.stats().nodes[0].kswapd == pagepool::DaemonState::Running
+    });
 }
 
 /// Each folio that was read back kept its place in swap, until swap was full of copies of what was in

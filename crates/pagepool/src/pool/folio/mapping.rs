@@ -92,21 +92,62 @@ impl From<StoreError> for FlushError {
     }
 }
 
-/// Ranges of stores that are in folios: first entry, and pages.
+/// A range of a store that is in a folio.
+#[derive(Clone, Copy, Debug)]
+struct Range {
+    pages: u32,
+    /// The folio; none while it is being made.
+    folio: Option<FolioId>,
+}
+
+/// Whether a range can be had.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Claimed {
+    /// It is the caller's.
+    Ours,
+    /// A page of it is in a folio that has ended, and is on its way out.
+    Ending,
+    /// A page of it is in a folio that has an owner.
+    Taken,
+}
+
+/// Ranges of stores that are in folios, by their first entry. A range stays until its folio's slot is
+/// about to be vacated: what the slot says until then, it says of that folio.
 #[derive(Debug, Default)]
-pub(crate) struct Mapped(CoreMutex<BTreeMap<u32, u32>>);
+pub(crate) struct Mapped(CoreMutex<BTreeMap<u32, Range>>);
 
 impl Mapped {
-    /// Registers a range, unless a page of it is registered.
-    pub(super) fn add(&self, first: Entry, pages: u32) -> bool {
+    /// Registers a range, unless a page of it is registered. `has_ended` says so of a folio.
+    pub(super) fn claim(
+        &self,
+        first: Entry,
+        pages: u32,
+        has_ended: impl Fn(FolioId) -> bool,
+    ) -> Claimed {
         let mut ranges = self.0.lock();
         let last = first.raw() + (pages - 1);
-        let before = ranges.range(..=last).next_back();
-        let is_free = before.is_none_or(|(start, len)| start + (len - 1) < first.raw());
-        if is_free {
-            ranges.insert(first.raw(), pages);
+        let mut claimed = Claimed::Ours;
+        let overlapping = ranges
+            .range(..=last)
+            .rev()
+            .take_while(|(start, range)| **start + (range.pages - 1) >= first.raw());
+        for (_, range) in overlapping {
+            if !range.folio.is_some_and(&has_ended) {
+                return Claimed::Taken;
+            }
+            claimed = Claimed::Ending;
         }
-        is_free
+        if claimed == Claimed::Ours {
+            ranges.insert(first.raw(), Range { pages, folio: None });
+        }
+        claimed
+    }
+
+    /// Says which folio a range is in that was claimed for it.
+    pub(super) fn name(&self, first: Entry, folio: FolioId) {
+        let mut ranges = self.0.lock();
+        let range = ranges.get_mut(&first.raw());
+        range.expect("a range that was claimed stays").folio = Some(folio);
     }
 
     /// Takes a range out.
@@ -184,19 +225,22 @@ impl Mapping {
         let home = Entry::new(self.store, page as u32);
         let inner: &PoolRef = &self.pool.inner;
         let deadline = clock::deadline_after(inner.patience);
-        while !inner.mapped.add(home, pages as u32) {
-            // The last owner may be gone, and its folio still on its way out.
-            if inner.is_open_at(home, pages) || clock::is_over(deadline) {
-                return Err(MapError::AlreadyMapped { page });
+        let has_ended = |folio| inner.folios().slot(folio).word().is_dead();
+        loop {
+            match inner.mapped.claim(home, pages as u32, has_ended) {
+                Claimed::Ours => break,
+                Claimed::Ending if !clock::is_over(deadline) => thread::sleep(LOOK_AGAIN),
+                Claimed::Ending | Claimed::Taken => return Err(MapError::AlreadyMapped { page }),
             }
-            thread::sleep(LOOK_AGAIN);
         }
         let len = order.bytes();
         let opened = Folio::open_at(inner, len, order, &[Mark::Backed], Some(home));
-        opened.map_err(|error| {
+        let folio = opened.map_err(|error| {
             inner.mapped.remove(home);
             MapError::Alloc(error)
-        })
+        })?;
+        inner.mapped.name(home, folio.id());
+        Ok(folio)
     }
 
     /// The bytes of a page.
@@ -262,24 +306,6 @@ impl Folio {
 }
 
 impl Inner {
-    /// Whether a range overlaps a folio that has an owner.
-    fn is_open_at(&self, home: Entry, pages: usize) -> bool {
-        let (first, last) = (home.raw(), home.raw() + (pages as u32 - 1));
-        self.folios.iter().any(|(_, slot)| {
-            let word = slot.word();
-            if word.is_dead() || !slot.is(Mark::Backed) {
-                return false;
-            }
-            let at = if word.is_resident() {
-                let pfn = crate::types::Pfn::from_raw(word.location());
-                self.nodes.node(pfn.node()).map().copy(pfn)
-            } else {
-                word.location()
-            };
-            at <= last && at != 0 && first <= at + (slot.order().pages() as u32 - 1)
-        })
-    }
-
     /// Whether a folio differs from what its store holds, or may turn out to: reclaim takes the mark off
     /// before it writes, and sets it again if nothing came of that.
     fn may_be_dirty(&self, folio: FolioId) -> bool {

@@ -13,7 +13,8 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Access, Advice, FlushError, Folio, FolioRead, FolioWrite};
+use super::access::Access;
+use super::{Advice, FlushError, Folio, FolioRead, FolioWrite};
 use crate::error::AccessError;
 use crate::folio::{Courtesy, FolioSlot};
 

@@ -3,13 +3,16 @@
 #![forbid(unsafe_code)]
 
 use std::thread;
+use std::time::Duration;
 
-use super::mapping::Mapped;
+use super::mapping::{Claimed, Mapped};
 use super::*;
+use crate::backing::Entry;
+use crate::folio::Mark;
 use crate::node::lru::Isolated;
 use crate::node::lru_list::LruList;
-use crate::swap::SwapFile;
-use crate::types::PAGE_SIZE;
+use crate::swap::{SwapError, SwapFile};
+use crate::types::{NodeId, PAGE_SIZE};
 use crate::zone::vmstat::NodeItem;
 
 fn pool() -> PagePool {
@@ -139,6 +142,13 @@ fn an_area_is_emptied_although_a_folio_of_it_is_in_reclaims_hands_for_a_while() 
     thread::scope(|scope| {
         let off = scope.spawn(|| pool.swap_off(area, Duration::from_secs(5)));
         thread::sleep(Duration::from_millis(30));
+        // A second attempt would put the area back in use when it gives up, in the middle of the first.
+        let refused = pool.swap_off(area, Duration::ZERO);
+        assert!(
+            matches!(refused, Err(SwapError::Leaving { .. })),
+            "{refused:?}"
+        );
+        assert_eq!(pool.stats().swap_total_pages, 0, "the first goes on");
         pool.inner.reclaimer().put_back_one(isolated);
         off.join().unwrap().unwrap();
     });
@@ -152,8 +162,32 @@ fn the_last_page_of_the_last_store_is_registered_once() {
     let mapped = Mapped::default();
     let last = Entry::from_raw(u32::MAX).unwrap();
     let pair = Entry::from_raw(u32::MAX - 1).unwrap();
-    assert!(mapped.add(last, 1));
-    assert!(!mapped.add(last, 1) && !mapped.add(pair, 2));
+    let claim = |first, pages| mapped.claim(first, pages, |_| false);
+    assert_eq!(claim(last, 1), Claimed::Ours);
+    assert_eq!(
+        (claim(last, 1), claim(pair, 2)),
+        (Claimed::Taken, Claimed::Taken)
+    );
     mapped.remove(last);
-    assert!(mapped.add(pair, 2));
+    assert_eq!(claim(pair, 2), Claimed::Ours);
+}
+
+#[test]
+fn a_range_is_waited_for_only_if_all_folios_in_it_have_ended() {
+    let pool = pool();
+    let folios = [folio(&pool), folio(&pool)];
+    let (dead, alive) = (folios[0].id(), folios[1].id());
+    let mapped = Mapped::default();
+    let at = |page| Entry::from_raw(u32::MAX - 1023 + page).unwrap();
+    let claim = |first, pages| mapped.claim(at(first), pages, |folio| folio == dead);
+    assert_eq!(claim(64, 1), Claimed::Ours);
+    assert_eq!(claim(64, 4), Claimed::Taken, "its folio is being made");
+    mapped.name(at(64), dead);
+    assert_eq!(claim(64, 4), Claimed::Ending);
+    assert_eq!(claim(66, 2), Claimed::Ours);
+    mapped.name(at(66), alive);
+    assert_eq!(claim(64, 4), Claimed::Taken);
+    assert_eq!(claim(65, 1), Claimed::Ours, "between the two");
+    mapped.remove(at(64));
+    assert_eq!(claim(64, 1), Claimed::Ours);
 }
