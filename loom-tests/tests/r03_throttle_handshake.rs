@@ -12,7 +12,6 @@
 #![cfg(loom)]
 
 use loom_tests::{Shared, actor, check, join};
-use pagepool::ZoneType;
 use pagepool::model::atomic::{AtomicUsize, Ordering::Relaxed};
 use pagepool::model::{self, Daemon, DaemonState, Requests};
 
