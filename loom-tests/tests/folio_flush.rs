@@ -122,7 +122,7 @@ fn flush_against_writer(way: Way) -> (Option<u64>, u64) {
 fn a_write_during_a_flush_is_written_out_whole_or_left_dirty() {
     let outcomes = Outcomes::new();
     let seen = outcomes.clone();
-    check("folio_flush_writer", 1, move || {
+    check("folio_flush_writer", 3_300, move || {
         seen.record(flush_against_writer(Way::Right));
     });
     outcomes.assert_exactly([(None, 2), (Some(1), 2), (Some(2), 2)]);
@@ -148,7 +148,7 @@ fn who_does_not_set_dirty_again_forgets_a_write() {
 fn readers_and_a_flush_are_not_in_each_others_way() {
     let outcomes = Outcomes::new();
     let seen = outcomes.clone();
-    check("folio_flush_reader", 1, move || {
+    check("folio_flush_reader", 540, move || {
         let world = dirty_folio();
         let (f, r) = (Shared::clone(&world), Shared::clone(&world));
         let flusher = actor(move || f.flush(Way::Right));
@@ -166,7 +166,7 @@ fn readers_and_a_flush_are_not_in_each_others_way() {
 fn a_writer_that_waits_for_a_reader_does_not_wait_for_the_flush() {
     let outcomes = Outcomes::new();
     let seen = outcomes.clone();
-    check("folio_flush_both", 1, move || {
+    check("folio_flush_both", 24_000, move || {
         let world = dirty_folio();
         world.begin_read().expect("nobody writes");
         let (f, w, r) = (

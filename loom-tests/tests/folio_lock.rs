@@ -66,7 +66,7 @@ fn lock_against_evictions<const N: usize>(
 fn a_folio_that_was_locked_stays_in_memory() {
     let outcomes = Outcomes::new();
     let seen = outcomes.clone();
-    check("folio_lock", 1, move || {
+    check("folio_lock", 600, move || {
         seen.record(lock_against_evictions(pin_and_lock, 2));
     });
     outcomes.assert_exactly([[false], [true]]);
@@ -77,7 +77,7 @@ fn a_folio_that_was_locked_stays_in_memory() {
 fn an_owner_that_finds_the_folio_locked_may_rely_on_it() {
     let outcomes = Outcomes::new();
     let seen = outcomes.clone();
-    check("folio_lock_two_owners", 1, move || {
+    check("folio_lock_two_owners", 49_000, move || {
         seen.record(lock_against_evictions(pin_and_lock, 1));
     });
     outcomes.assert_exactly([[false, false], [true, true]]);

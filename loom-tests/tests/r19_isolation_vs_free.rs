@@ -286,7 +286,7 @@ fn old_entry_against_return(ordering: Ordering) -> bool {
 fn an_old_entry_does_not_list_a_folio_that_is_on_its_way_back() {
     let outcomes = Outcomes::new();
     let seen = outcomes.clone();
-    check("r19_old_entry", 1, move || {
+    check("r19_old_entry", 160, move || {
         seen.record(old_entry_against_return(Acquire));
     });
     outcomes.assert_exactly([false, true]);
