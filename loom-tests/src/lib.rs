@@ -56,16 +56,47 @@ pub fn check_deeper(
     model: impl Fn() + Send + Sync + 'static,
 ) {
     let bound = bound_from_env().unwrap_or(nr_preemptions);
-    let is_plain = std::env::var_os("PAGEPOOL_LOOM_PLAIN").is_some();
+    let is_as_deep = bound >= nr_preemptions;
+    check_within(name, bound, is_as_deep.then_some(min_executions), model);
+}
 
+/// The same with at most `nr_preemptions`, whatever the run's bound, for a model that would take minutes
+/// with two.
+///
+/// # Panics
+/// If the model does, in any execution, or if there were too few.
+#[track_caller]
+pub fn check_shallower(
+    name: &str,
+    nr_preemptions: usize,
+    min_executions: usize,
+    model: impl Fn() + Send + Sync + 'static,
+) {
+    let bound = bound_from_env().map_or(nr_preemptions, |bound| bound.min(nr_preemptions));
+    let is_as_deep = bound == nr_preemptions;
+    check_within(name, bound, is_as_deep.then_some(min_executions), model);
+}
+
+/// Runs `model` up to `bound`, and asserts the floor unless there is none, or atomics are plain, or a
+/// mutant runs.
+#[track_caller]
+fn check_within(
+    name: &str,
+    bound: usize,
+    min_executions: Option<usize>,
+    model: impl Fn() + Send + Sync + 'static,
+) {
+    let is_plain = std::env::var_os("PAGEPOOL_LOOM_PLAIN").is_some();
     let nr_executions = run(bound, model);
     let mode = if is_plain { "-plain" } else { "" };
     println!("model {name}{mode} executions {nr_executions} pass");
 
-    let is_usual =
-        !is_plain && bound >= nr_preemptions && std::env::var_os("PAGEPOOL_MUTANT").is_none();
+    let is_mutant = std::env::var_os("PAGEPOOL_MUTANT").is_some();
+    let min_executions = min_executions
+        .filter(|_| !is_plain && !is_mutant)
+        .unwrap_or(1);
     assert!(
-        !is_usual || nr_executions >= min_executions,
+        nr_executions >= min_executions,
         "model {name}: {nr_executions} executions explore too little, at least {min_executions} expected"
     );
 }

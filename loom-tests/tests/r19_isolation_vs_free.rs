@@ -2,18 +2,21 @@
 //! list and frees it, and exactly one gives its slot back.
 //!
 //! *Threads:* the owner, who drops the folio; an isolator, who takes it from its list, tries to evict it
-//! and else puts it back; or one who empties a batch that the folio is in. *Property:* the frame is freed
-//! once and is on no list then; the slot is vacated once; the frame is linked exactly if its custody says
-//! so. *The bug it would catch:* a frame freed twice, or by nobody; a freed frame on a list. *The edits
-//! that make it fail:* mutant `folio.evict_spares_the_dead`, and two twins: an owner that lets go of the
-//! frame before it sets DEAD, and an isolator that goes by DEAD instead of ORPHAN.
+//! and else puts it back; or one who empties a batch that the folio is in, also one with an old entry for
+//! a folio that leaves its frame and comes back there. *Property:* the frame is freed once and is on no
+//! list then; the slot is vacated once; the frame is linked exactly if its custody says so, and then holds
+//! its folio. *The bug it would catch:* a frame freed twice, or by nobody; a freed frame on a list, or one
+//! whose folio is not there yet. *The edits that make it fail:* mutant `folio.evict_spares_the_dead`, and
+//! three twins: an owner that lets go of the frame before it sets DEAD, an isolator that goes by DEAD
+//! instead of ORPHAN, and one who empties a batch without Acquire.
 
 #![cfg(loom)]
 
 use loom_tests::{Outcomes, Shared, Tally, actor, check, check_twin, join};
-use pagepool::model::{CoreMutex, Custody, Folio, Heir, Place, atomic};
+use pagepool::model::{CoreMutex, Courtesy, Custody, Folio, Heir, Landing, Place, atomic};
 
-use atomic::{AtomicU8, Ordering::Relaxed};
+use atomic::AtomicU8;
+use atomic::Ordering::{self, Acquire, Relaxed, Release};
 
 const FRAME: u32 = 5;
 const COPY: u32 = 9;
@@ -160,17 +163,43 @@ impl World {
         Fate::PutBack
     }
 
-    /// A batch that holds the frame is emptied; returns whether the frame went to its list.
-    fn flush(&self) -> bool {
+    /// A batch that holds the frame is emptied; returns whether the frame went to its list. `ordering` is
+    /// that of the look at its custody.
+    fn flush(&self, ordering: Ordering) -> bool {
         let mut is_linked = self.is_linked.lock();
-        let word = self.folio.slot.word();
-        let is_there = word.is_resident() && word.location() == FRAME;
-        let is_batched = is_there && self.custody().place() == Place::Batched;
-        if is_batched {
-            *is_linked = true;
-            self.set_custody(self.custody().listed(LIST));
+        let custody = Custody::from_bits(self.cell.load(ordering));
+        if custody.place() != Place::Batched {
+            return false;
         }
-        is_batched
+        let word = self.folio.slot.word();
+        let is_there = word.is_resident() && word.location() == FRAME && !word.is_dead();
+        if is_there {
+            assert!(!*is_linked, "C1");
+            *is_linked = true;
+            self.set_custody(custody.listed(LIST));
+        }
+        is_there
+    }
+
+    /// An isolator evicts the folio, and somebody brings it back to the same frame, whose entry goes into a
+    /// batch that is emptied at once. Returns whether that put the frame on its list.
+    fn evict_and_bring_back(&self) -> bool {
+        let slot = &self.folio.slot;
+        assert!(slot.begin_copy() && slot.evict(COPY));
+        self.set_custody(Custody::default());
+
+        slot.begin_fault().expect("it is away");
+        let batched = Custody::default().batched().expect("the frame is off");
+        self.cell.store(batched.bits(), Release);
+        assert!(!slot.end_fault(FRAME, Landing::Idle).wake, "nobody waits");
+        self.flush(Acquire)
+    }
+
+    /// The frame was put on its list while it held its folio.
+    #[track_caller]
+    fn assert_there(&self) {
+        let read = self.folio.slot.begin_read(Courtesy::WaitersFirst);
+        assert!(read.is_ok(), "a frame on a list holds no folio: {read:?}");
     }
 
     #[track_caller]
@@ -221,13 +250,54 @@ fn a_folio_that_is_dropped_while_its_batch_is_emptied_is_freed_once() {
         let world = World::batched();
         let (o, b) = (Shared::clone(&world), Shared::clone(&world));
         let owner = actor(move || o.drop_folio(Way::Right));
-        let batch = actor(move || b.flush());
+        let batch = actor(move || b.flush(Acquire));
         join(owner);
         let went_to_list = join(batch);
         world.assert_freed_once();
         seen.record(went_to_list);
     });
     outcomes.assert_exactly([false, true]);
+}
+
+/// Returns whether the old entry, and not the new one, has put the frame on its list.
+fn old_entry_against_return(ordering: Ordering) -> bool {
+    let world = World::new(Custody::default().listed(LIST), true);
+    let isolated = world.custody().isolated().expect("it was listed");
+    world.set_custody(isolated);
+    *world.is_linked.lock() = false;
+
+    let (m, b) = (Shared::clone(&world), Shared::clone(&world));
+    let mover = actor(move || m.evict_and_bring_back());
+    let old_entry = actor(move || {
+        let went_to_list = b.flush(ordering);
+        if went_to_list {
+            b.assert_there();
+        }
+        went_to_list
+    });
+    let by_new = join(mover);
+    let by_old = join(old_entry);
+    assert_ne!(by_new, by_old, "the frame went to its list once");
+    assert_eq!(world.custody().place(), Place::Listed(LIST));
+    by_old
+}
+
+#[test]
+fn an_old_entry_does_not_list_a_folio_that_is_on_its_way_back() {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("r19_old_entry", 160, move || {
+        seen.record(old_entry_against_return(Acquire));
+    });
+    outcomes.assert_exactly([false, true]);
+}
+
+#[test]
+#[should_panic(expected = "holds no folio")]
+fn an_old_entry_that_is_looked_at_without_acquire_sees_where_the_folio_was() {
+    check_twin(|| {
+        old_entry_against_return(Relaxed);
+    });
 }
 
 #[test]

@@ -43,6 +43,21 @@
 //! mark again. Whoever judges the folio by a mark that is clear must know that nobody has it isolated: an
 //! owner that drops it, for one, asks for the frame's custody first.
 //!
+//! **`Locked` and copies.** An owner locks a folio that it has pinned, so that it is in memory:
+//!
+//! ```text
+//! owner                                    isolator
+//! ─────                                    ────────
+//! pin                                      begin_copy: STABLE
+//! Locked                                   Locked? then it stays
+//! not STABLE any more                      evict: does STABLE stand, is there no pin?
+//! unpin
+//! ```
+//!
+//! Of the owner's last look at STABLE and `begin_copy`, both read-modify-writes, the second sees the
+//! first: either the copy was begun before, and has ended, or the isolator sees the mark. Who finds the
+//! mark set may go by it: whoever set it keeps the pin until STABLE is off.
+//!
 //! **The end.** [`kill`](FolioSlot::kill) may meet somebody who brings the folio back (BUSY). Then the
 //! owner leaves everything to that one, who learns of it from the word that
 //! [`end_fault`](FolioSlot::end_fault) or [`abort_fault`](FolioSlot::abort_fault) returns: one of two
@@ -399,6 +414,27 @@ impl FolioSlot {
     pub fn end_copy(&self) -> bool {
         let Ok((before, _)) = self.change(|word| Ok::<_, Infallible>(word.end_copy()));
         before.is_stable()
+    }
+
+    /// Keeps the folio in memory, for its owner, who has it pinned; returns whether it was not kept before.
+    pub fn lock(&self) -> bool {
+        let is_new = self.set(Mark::Locked);
+        if is_new && !mutated("folio.lock_ends_copy") {
+            // A copy that was begun before does not let it leave memory any more.
+            self.end_copy();
+        }
+        is_new
+    }
+
+    /// Lets it leave memory again; returns whether it was kept.
+    pub fn unlock(&self) -> bool {
+        self.clear(Mark::Locked)
+    }
+
+    /// Whether its owner keeps it in memory, for the isolator, which has begun its copy before it asks.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        self.is(Mark::Locked) && !mutated("folio.look_at_locked")
     }
 
     /// Takes the folio out of memory, for the isolator: its contents are at `location`. Returns whether

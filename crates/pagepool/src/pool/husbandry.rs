@@ -99,18 +99,9 @@ impl Inner {
     /// Keeps a folio out of reclaim's sight, or puts it back there.
     pub(super) fn set_locked(&self, folio: FolioId, locked: bool) {
         let slot = self.folios.slot(folio);
-        let changed = if locked {
-            slot.set(Mark::Locked)
-        } else {
-            slot.clear(Mark::Locked)
-        };
+        let changed = if locked { slot.lock() } else { slot.unlock() };
         if !changed {
             return;
-        }
-        if locked {
-            // A copy that was begun before does not let it leave memory any more; what begins from here
-            // on sees the mark.
-            slot.end_copy();
         }
         let pages = slot.order().pages() as u64;
         self.nodes.events().add(

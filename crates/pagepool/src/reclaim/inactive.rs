@@ -222,7 +222,7 @@ impl Reclaimer<'_> {
         let slot = self.custodian.folios.slot(one.folio);
         let pages = one.order.pages();
         // Its owner has locked it since it was judged.
-        if slot.is(Mark::Locked) {
+        if slot.is_locked() {
             slot.end_copy();
             return Err(one);
         }
