@@ -1,37 +1,10 @@
-//! What the models in the crate `loom-tests` are made of: the doors to parts of the crate that are
-//! not public. Nothing here decides anything.
-
-#![forbid(unsafe_code)]
-#![expect(
-    clippy::needless_pass_by_value,
-    reason = "who gives a page back has it no more"
-)]
-
-mod kswapd;
-
-pub use kswapd::{Daemon, Node};
-
-pub use crate::node::DaemonState;
-pub use crate::sync::parker::{CorePark, DaemonPark, Park};
-pub use crate::sync::{
-    CoreMutex, DeltaCounters, FenceNames, PerCpu, RequestWord, Requests, SleepOutcome, WaitOutcome,
-    WaitQueue, atomic, clock, cpu, fence, request, thread,
-};
+//! Zones that hand out single pages, and the order in which requests walk over zones.
 
 use std::sync::Arc;
 
-use crate::backing::{
-    Backing, BackingError, Direction, Outcome, PoolTag, Store, StoreId, StoreSpec, WriteOut,
-    WriteWatch,
-};
 use crate::buddy::Geometry;
-pub use crate::folio::{
-    Courtesy, Custody, FolioSlot, FolioWord, Heir, Landing, Mark as FolioMark, Obstacle, Place,
-    Released, follow_last_owner,
-};
-use crate::folio::{FolioId, Waited, Waiters};
 use crate::memmap::Memmap;
-pub use crate::pool::census::Census;
+use crate::sync::{FenceNames, WaitQueue};
 use crate::types::{Migratetype, NR_ZONES, NodeId, Order, Pfn, ZoneType};
 use crate::zone::sizing::PcpSizes;
 use crate::zone::watermark::{AllocFlags, Mark, Marks};
@@ -41,7 +14,7 @@ use crate::zone::{Freed, ZoneRequest};
 /// A page in an actor's hands.
 #[derive(Debug)]
 #[must_use = "a page that is dropped is lost"]
-pub struct Page(Pfn);
+pub struct Page(pub(super) Pfn);
 
 impl Page {
     /// Its index in the zone.
@@ -53,7 +26,7 @@ impl Page {
 /// A zone that starts at page 0 and hands out single pages.
 #[derive(Debug)]
 pub struct Zone {
-    zone: crate::zone::Zone,
+    pub(super) zone: crate::zone::Zone,
     freed: Arc<WaitQueue>,
 }
 
@@ -266,179 +239,5 @@ impl Zonelists {
     /// Whether no list was rewritten since the cookie was taken.
     pub fn is_current(&self, cookie: u32) -> bool {
         self.0.is_current(cookie)
-    }
-}
-
-/// A folio's slot with the queue of those who wait for it.
-#[derive(Debug)]
-pub struct Folio {
-    /// The word and all that can be done with it.
-    pub slot: FolioSlot,
-    waiters: Waiters,
-}
-
-impl Folio {
-    const ID: FolioId = FolioId::from_raw(0);
-
-    /// Returns a folio that is away.
-    pub fn away() -> Folio {
-        Folio {
-            slot: FolioSlot::default(),
-            waiters: Waiters::new(),
-        }
-    }
-
-    /// Returns a folio in the frame `frame`, clean.
-    pub fn resident(frame: u32) -> Folio {
-        let folio = Folio::away();
-        folio.slot.begin_fault().expect("a new folio is away");
-        let released = folio.slot.end_fault(frame, Landing::Idle);
-        assert!(!released.wake, "nobody waits for a new folio");
-        folio
-    }
-
-    /// Sleeps until the word changes, if `is_blocked` says that there is something in the way; if
-    /// `is_timed`, until the model fires the time-out. Returns whether the thread is to look again.
-    pub fn wait(&self, is_timed: bool, is_blocked: impl Fn(FolioWord) -> bool) -> bool {
-        let deadline = is_timed.then(clock::now);
-        let waited = self
-            .waiters
-            .wait(Folio::ID, &self.slot, deadline, is_blocked);
-        waited == Waited::LookAgain
-    }
-
-    /// Wakes those who wait, if the step that returned `wake` says so.
-    pub fn wake_if(&self, wake: bool) {
-        if wake {
-            self.waiters.wake(Folio::ID);
-        }
-    }
-
-    /// Lets one timed wait run out.
-    pub fn fire_timeout(&self) {
-        self.waiters.fire_timeout(Folio::ID);
-    }
-
-    /// Begins to read, and waits until that is possible.
-    pub fn read_begin(&self) -> Result<FolioWord, Obstacle> {
-        self.until_free(
-            false,
-            |slot| slot.begin_read(Courtesy::WaitersFirst),
-            |word| word.begin_read(Courtesy::WaitersFirst),
-        )
-    }
-
-    /// Begins to write, and waits until that is possible, or, if `is_timed`, until the model fires the
-    /// time-out.
-    pub fn write_begin(&self, is_timed: bool) -> Result<FolioWord, Obstacle> {
-        let begin = |slot: &FolioSlot| slot.begin_write().map(|(word, _)| word);
-        self.until_free(is_timed, begin, FolioWord::begin_write)
-    }
-
-    fn until_free(
-        &self,
-        is_timed: bool,
-        begin: impl Fn(&FolioSlot) -> Result<FolioWord, Obstacle>,
-        rule: impl Fn(FolioWord) -> Result<FolioWord, Obstacle>,
-    ) -> Result<FolioWord, Obstacle> {
-        loop {
-            match begin(&self.slot) {
-                Err(Obstacle::Taken) => {}
-                other => return other,
-            }
-            if !self.wait(is_timed, |word| rule(word) == Err(Obstacle::Taken)) {
-                return Err(Obstacle::Taken);
-            }
-        }
-    }
-}
-
-/// Notes whether a write is under way in an [`Io`], and ends every transfer at once.
-#[derive(Debug, Default)]
-struct Device {
-    nr_writing: atomic::AtomicUsize,
-    nr_ended: atomic::AtomicUsize,
-}
-
-impl Backing for Device {
-    fn read_in(&self, _page: u64, _bytes: &mut [u8]) -> Result<(), BackingError> {
-        Ok(())
-    }
-
-    fn write_out(&self, _page: u64, _bytes: &[u8]) -> Result<WriteOut, BackingError> {
-        let nr_writing = self.nr_writing.load(atomic::Ordering::Relaxed);
-        assert!(nr_writing > 0, "B4: a write that nobody was told of");
-        Ok(WriteOut::Written)
-    }
-}
-
-impl WriteWatch for Device {
-    fn write_begins(&self, _page: u64, _nr: usize) {
-        self.nr_writing.fetch_add(1, atomic::Ordering::Relaxed);
-    }
-
-    fn write_ends(&self, _page: u64, _nr: usize) {
-        self.nr_writing.fetch_sub(1, atomic::Ordering::Relaxed);
-        self.nr_ended.fetch_add(1, atomic::Ordering::Relaxed);
-    }
-}
-
-/// A store with its worker threads.
-#[derive(Debug)]
-pub struct Io {
-    store: Store,
-    device: Arc<Device>,
-}
-
-impl Io {
-    /// Returns a store that has not started a worker.
-    #[expect(
-        clippy::new_without_default,
-        reason = "it allocates, and a default does not"
-    )]
-    pub fn new() -> Io {
-        let device = Arc::new(Device::default());
-        let store = Store::new(StoreSpec {
-            id: StoreId::all().next().expect("there are numbers"),
-            pool: PoolTag::of(&*device),
-            backing: Arc::clone(&device) as _,
-            in_file: None,
-            watch: Some(Arc::clone(&device) as _),
-            spawn: thread::spawn,
-            stuck_after: StoreSpec::STUCK_AFTER,
-        });
-        Io {
-            store: store.expect("the heap has room"),
-            device,
-        }
-    }
-
-    /// Writes `page` and waits for the end, however long it takes.
-    pub fn write(&self, page: u64) {
-        let buf = self.store.take_buf(Direction::Write, None).expect("waits");
-        let done = self
-            .store
-            .submit_write(buf, page, 1)
-            .wait(None)
-            .expect("waits");
-        assert_eq!(done.outcome, Outcome::DONE);
-    }
-
-    /// Writes a page and waits for nothing.
-    pub fn abandon_write(&self) {
-        let buf = self.store.take_buf(Direction::Write, None).expect("waits");
-        drop(self.store.submit_write(buf, 1, 1));
-    }
-
-    /// Takes all buffers that writes may have and gives them back; returns how many.
-    pub fn nr_buffers(&self) -> usize {
-        let bufs = std::iter::from_fn(|| self.store.try_take_buf(Direction::Write));
-        bufs.collect::<Vec<_>>().len()
-    }
-
-    /// Ends the workers, and returns how many writes have ended.
-    pub fn shut_down(&self) -> usize {
-        self.store.shut_down(None).expect("waits");
-        self.device.nr_ended.load(atomic::Ordering::Relaxed)
     }
 }

@@ -1,0 +1,31 @@
+//! What the models in the crate `loom-tests` are made of: the doors to parts of the crate that are
+//! not public. Nothing here decides anything.
+
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "who gives a page back has it no more"
+)]
+
+mod folio;
+mod io;
+mod kswapd;
+mod zone;
+
+pub use folio::Folio;
+pub use io::Io;
+pub use kswapd::{Daemon, Node};
+pub use zone::{Page, Zone, Zonelists};
+
+pub use crate::node::DaemonState;
+pub use crate::sync::parker::{CorePark, DaemonPark, Park};
+pub use crate::sync::{
+    CoreMutex, DeltaCounters, FenceNames, PerCpu, RequestWord, Requests, SleepOutcome, WaitOutcome,
+    WaitQueue, atomic, clock, cpu, fence, request, thread,
+};
+
+pub use crate::folio::{
+    Courtesy, Custody, FolioSlot, FolioWord, Heir, Landing, Mark as FolioMark, Obstacle, Place,
+    Released, follow_last_owner,
+};
+pub use crate::pool::census::Census;
