@@ -4,6 +4,9 @@
 //! pool stands just above its low mark; pages are allocated until one of the requests wakes it. The time
 //! is from before that request, slow path and all, to the event that kswapd sends when it is awake.
 //! Before every wake of either kind the sleeper has slept for as long.
+//!
+//! Whoever wakes runs on one CPU and the sleepers on another. Else the figure is that of the scheduler: it
+//! may have a woken thread wait for its turn on the CPU of the waker, which watches the clock there.
 
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -18,6 +21,7 @@ use tracing::{Event, Metadata, Subscriber, span};
 use crate::Failure;
 use crate::contest::{Contestant, Placement, contest};
 use crate::harness::Plan;
+use crate::pin::pin_to;
 use crate::report::Outcome;
 use crate::spread::Spread;
 
@@ -36,6 +40,8 @@ pub(crate) fn measure_wake(plan: &Plan) -> Result<Outcome, Failure> {
         return Ok(Outcome::Skipped { works: ROWS, why });
     }
     let wakes = plan.scale.wakes;
+    // The sleepers inherit this thread's CPU.
+    pin_to(plan.cpus[1])?;
     let mut brink = Brink::open()?;
     let bare = Arc::new(Bare::default());
     let sleeper = thread::spawn({
@@ -46,7 +52,7 @@ pub(crate) fn measure_wake(plan: &Plan) -> Result<Outcome, Failure> {
         Contestant::new("futex", || samples(wakes, || bare.wake())),
         Contestant::new("kswapd", || samples(wakes, || brink.wake())),
     ];
-    let outcome = contest(ROWS, contestants, plan, Placement::AnyCpu);
+    let outcome = contest(ROWS, contestants, plan, Placement::OneCpu);
     bare.end();
     sleeper.join().expect("a panic ends the process");
     outcome
