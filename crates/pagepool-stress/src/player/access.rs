@@ -4,9 +4,9 @@
 //! may happen depends on the device: one that fails on purpose damages copies, a sound one does not.
 #![forbid(unsafe_code)]
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use pagepool::{AccessError, Folio};
+use pagepool::{AccessError, Folio, FolioRead};
 
 use crate::tally::{Tally, record};
 
@@ -31,10 +31,33 @@ impl Tally {
         trust: Trust,
         work: impl FnOnce(&mut Tally, &[u8]) -> R,
     ) -> Result<R, AccessError> {
+        self.read_by(folio, attempts, trust, Folio::read, work)
+    }
+
+    /// The same once, within `patience`: for memory so short that a longer wait would be in vain.
+    pub(super) fn glance_at_folio<R>(
+        &mut self,
+        folio: &Folio,
+        patience: Duration,
+        trust: Trust,
+        work: impl FnOnce(&mut Tally, &[u8]) -> R,
+    ) -> Result<R, AccessError> {
+        let read = |folio| Folio::read_within(folio, patience);
+        self.read_by(folio, 1, trust, read, work)
+    }
+
+    fn read_by<'f, R>(
+        &mut self,
+        folio: &'f Folio,
+        attempts: u32,
+        trust: Trust,
+        read: impl Fn(&'f Folio) -> Result<FolioRead<'f>, AccessError>,
+        work: impl FnOnce(&mut Tally, &[u8]) -> R,
+    ) -> Result<R, AccessError> {
         let mut left = attempts;
         loop {
             let begin = self.begin_touch(folio);
-            match folio.read() {
+            match read(folio) {
                 Ok(bytes) => {
                     self.end_touch(begin);
                     return Ok(work(self, &bytes));

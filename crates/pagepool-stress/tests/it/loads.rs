@@ -93,15 +93,11 @@ fn the_main_job_ends_verified() {
     assert!(number(&pass["allocs"]) > 20_000, "{pass}");
     assert_eq!(pass["managed_pages"], 17 * 512, "half of the trace's peak");
     let reclaim = &pass["reclaim"];
-    for field in [
-        "pgsteal_kswapd",
-        "kswapd_runs",
-        "pgmajfault",
-        "pswpin",
-        "pswpout",
-    ] {
+    for field in ["pgsteal_kswapd", "pgmajfault", "pswpin", "pswpout"] {
         assert!(number(&reclaim[field]) > 1000, "{field}: {reclaim}");
     }
+    // How much a run does depends on how soon kswapd gets a CPU.
+    assert!(number(&reclaim["kswapd_runs"]) > 50, "{reclaim}");
     assert_eq!(pass["swap"]["errors"], 0);
     assert_eq!(pass["nodes"][0]["kswapd"], "running");
     assert_eq!(
