@@ -33,6 +33,9 @@ const READS_PER_FULL: usize = 8;
 /// How often the last access to a folio is tried.
 const LAST_ATTEMPTS: u32 = 20;
 
+/// Writes that go wrong on purpose: a folio that is away may be freed unread, and its plant with it.
+const PLANTS: u32 = 16;
+
 /// Versions back in which a lost write is looked for.
 const VERSIONS_BACK: u32 = 64;
 
@@ -191,6 +194,7 @@ pub(crate) struct PagingPlayer {
     /// Number of this player, and of all.
     seat: (usize, usize),
     is_filled: bool,
+    plants_left: u32,
     rng: Rng,
     tally: Tally,
 }
@@ -209,6 +213,7 @@ impl PagingPlayer {
             touches,
             seat,
             is_filled: false,
+            plants_left: PLANTS,
             rng: Rng::new(seed),
             tally: Tally::new(),
         }
@@ -320,8 +325,7 @@ impl PagingPlayer {
                 thread::park();
             }
         }
-        // Once is enough.
-        self.habits.plant = None;
+        self.plants_left = self.plants_left.checked_sub(1)?;
         Some(planted)
     }
 
