@@ -57,6 +57,7 @@ use self::{heap::HeapBlock, reservation::Reservation};
 
 pub(crate) use self::{
     bases::Bases,
+    racing::opaque,
     table::{Zeroable, ZeroedTable},
     topology::Topology,
 };

@@ -134,6 +134,26 @@ unsafe fn load_word(src: NonNull<u64>) -> u64 {
     unsafe { src.as_ptr().read_volatile() }
 }
 
+/// Returns the number, as one of which the compiler knows nothing. Where it is compared with another it
+/// cannot conclude that one may stand for the other, and make what follows wait for the wrong one.
+#[inline]
+pub(crate) fn opaque(number: u32) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    if !HEAP_ONLY {
+        let same: u32;
+        // SAFETY: a comment is no instruction; the number stays in its register.
+        unsafe {
+            std::arch::asm!(
+                "/* {0:e} */",
+                inout(reg) number => same,
+                options(nomem, nostack, preserves_flags),
+            );
+        }
+        return same;
+    }
+    std::hint::black_box(number)
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;

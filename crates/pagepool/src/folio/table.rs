@@ -2,6 +2,8 @@
 //!
 //! *Kernel counterpart:* none; handles take the place of page tables.
 
+use std::ptr::{self, from_ref};
+
 use super::slot::{FolioSlot, Mark};
 use super::waiters::Waiters;
 use crate::arena::ZeroedTable;
@@ -126,6 +128,14 @@ impl FolioTable {
     #[inline]
     pub(crate) fn slot(&self, id: FolioId) -> &FolioSlot {
         &self.slots[id.idx()]
+    }
+
+    /// The number of a folio, from its slot here.
+    pub(crate) fn id_of(&self, slot: &FolioSlot) -> FolioId {
+        let offset = from_ref(slot).addr() - self.slots.as_ptr().addr();
+        let id = FolioId((offset / size_of::<FolioSlot>()) as u32);
+        debug_assert!(ptr::eq(self.slot(id), slot), "a slot of another table");
+        id
     }
 
     /// The slots that were ever used, with their numbers.

@@ -169,7 +169,8 @@ impl Folio {
         self.check_range(offset, dst.len());
         self.touch();
         let copied = self.slot().read_optimistic(|frame| {
-            self.pool().copy_racing(Pfn::from_raw(frame), offset, dst);
+            let frame = Pfn::from_raw(self.guess(frame));
+            self.pool().copy_racing(frame, offset, dst);
         });
         copied.is_some()
     }

@@ -5,12 +5,13 @@
 use std::fmt;
 use std::ptr::NonNull;
 
+use crate::arena::opaque;
 use crate::backing::Entry;
 use crate::error::AllocError;
 use crate::folio::{FolioId, FolioSlot, Mark};
 use crate::pool::Inner;
 use crate::pool::lifetime::{PoolRef, Tether};
-use crate::sync::atomic::AtomicU32;
+use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::types::{NodeId, Order, Pfn};
 
 /// Movable memory behind a handle: it may be moved, written out and brought back while nobody holds it.
@@ -32,7 +33,9 @@ use crate::types::{NodeId, Order, Pfn};
 pub struct Folio {
     tether: Tether,
     slot: NonNull<FolioSlot>,
-    id: FolioId,
+    /// The frame that it was in when it was last read without a trace: a guess, see
+    /// [`guess`](Self::guess).
+    last_frame: AtomicU32,
     len: u32,
     /// The store's page that it is a copy of; 0 if none.
     home: u32,
@@ -64,7 +67,7 @@ impl Folio {
         Ok(Folio {
             tether: pool.tether(),
             slot: NonNull::from(folios.slot(id)),
-            id,
+            last_frame: AtomicU32::new(0),
             len: len as u32,
             home: raw_home,
             seen_errors: AtomicU32::new(
@@ -90,9 +93,24 @@ impl Folio {
         unsafe { self.slot.as_ref() }
     }
 
-    #[inline]
+    /// Its number. Worked out anew each time: handles are two to a cache line.
     pub(super) fn id(&self) -> FolioId {
-        self.id
+        self.pool().folios().id_of(self.slot())
+    }
+
+    /// Returns `frame`, where the folio is. If it was there the last time as well, the CPU need not wait
+    /// for the answer of the slot before it asks for the bytes: it has the number from the handle, and
+    /// the comparison only confirms it.
+    #[inline]
+    pub(super) fn guess(&self, frame: u32) -> u32 {
+        // Relaxed: a guess, which means nothing unless it is right.
+        let last = self.last_frame.load(Ordering::Relaxed);
+        let guess = opaque(last);
+        if last == frame {
+            return guess;
+        }
+        self.last_frame.store(frame, Ordering::Relaxed);
+        frame
     }
 
     /// The size in bytes that was asked for. Never 0.
@@ -124,10 +142,12 @@ impl Folio {
     }
 }
 
+const _: () = assert!(cfg!(loom) || size_of::<Folio>() == 32);
+
 impl Drop for Folio {
     fn drop(&mut self) {
         self.flush_last();
-        self.pool().end_folio(self.id);
+        self.pool().end_folio(self.id());
         if self.pool().folios().close() {
             // SAFETY: `close` says to one folio in the life of the table's handle that it was the last.
             drop(unsafe { self.tether.take_kept() });

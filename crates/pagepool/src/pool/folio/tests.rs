@@ -11,6 +11,7 @@ use crate::backing::Entry;
 use crate::folio::Mark;
 use crate::node::lru::Isolated;
 use crate::node::lru_list::LruList;
+use crate::pool::pages::Pages;
 use crate::swap::{SwapError, SwapFile};
 use crate::types::{NodeId, PAGE_SIZE};
 use crate::zone::vmstat::NodeItem;
@@ -114,6 +115,31 @@ fn a_folio_read_ahead_in_vain_is_no_hit_later() {
     assert_eq!(reclaimer.evict(node, isolated, 0), Ok(1));
     drop(folio.read().unwrap());
     assert_eq!(pool.stats().vmstat.get("swap_ra_hit"), Some(0));
+}
+
+/// A handle remembers where its folio was last.
+#[test]
+fn a_folio_that_came_back_elsewhere_is_read_where_it_is() {
+    let pool = pool();
+    let mut folio = folio(&pool);
+    folio.write().unwrap().fill(1);
+    let mut byte = [0];
+    assert!(folio.read_optimistic(9, &mut byte));
+    let was = pool.inner.place_of(folio.id()).unwrap().1;
+    let isolated = isolate(&pool, &folio);
+    evict(&pool, isolated);
+    // Its old frame is somebody else's, full of other bytes.
+    let mut taken = Vec::new();
+    while taken.last().is_none_or(|pages: &Pages| pages.pfn() != was) {
+        let mut pages = pool.alloc_pages(Order::ZERO, Gfp::USER_MOVABLE).unwrap();
+        pages.fill(2);
+        taken.push(pages);
+    }
+    folio.write().unwrap()[9] = 3;
+    for _ in 0..2 {
+        assert!(folio.read_optimistic(9, &mut byte));
+        assert_eq!(byte, [3]);
+    }
 }
 
 #[test]
