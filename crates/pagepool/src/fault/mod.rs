@@ -218,6 +218,7 @@ impl<'a> Faulter<'a> {
             folio, slot, from, ..
         } = fault;
         let Custodian { nodes, folios, .. } = self.custodian;
+        slot.expect_use(landing);
         let newcomer = self.newcomer(&fault, frames.order());
         let placement = self.reclaimer.state.policy.place(&newcomer);
         let kind = kind_of(folios, folio);

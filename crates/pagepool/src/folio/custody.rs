@@ -5,11 +5,14 @@
 //! who frees a page; here it is the place that the frame has at the moment of the drop.
 //!
 //! ```text
-//!  7    6        5          4           3       2    0
-//! +-+--------+---------+------------+------------+-------+
-//! | | ORPHAN | RECLAIM | WORKINGSET | REFERENCED | place |
-//! +-+--------+---------+------------+------------+-------+
+//!  7    6        5          4    3  2    0
+//! +-+--------+------------+------+-------+
+//! | | ORPHAN | WORKINGSET | uses | place |
+//! +-+--------+------------+------+-------+
 //! ```
+//!
+//! *uses*: how often reclaim found the folio used, less how often it did not (kernel: `PG_referenced`,
+//! which is one bit). What comes of it is for the policy to say.
 //!
 //! | place | number | meaning | who may take it from there |
 //! |---|---|---|---|
@@ -65,15 +68,20 @@ const ORPHAN: u8 = 1 << 6;
 /// What reclaim remembers of a folio while it is in memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Flag {
-    /// It was used once since it came to its list.
-    Referenced = 1 << 3,
     /// It has been on an active list before, or came back soon after it left.
-    Workingset = 1 << 4,
+    Workingset = 1 << 5,
 }
 
-const FLAGS: u8 = Flag::Referenced as u8 | Flag::Workingset as u8;
+const USES_SHIFT: u32 = 3;
+const USES: u8 = 0b11 << USES_SHIFT;
+
+/// As many uses as can be counted.
+pub(crate) const MAX_USES: u8 = USES >> USES_SHIFT;
+
+const FLAGS: u8 = Flag::Workingset as u8;
 
 const _: () = assert!(PLACE & FLAGS == 0 && (PLACE | FLAGS) & ORPHAN == 0);
+const _: () = assert!(USES & (PLACE | FLAGS | ORPHAN) == 0);
 
 /// Where a frame is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -131,6 +139,18 @@ impl Custody {
     #[inline]
     pub const fn has(self, flag: Flag) -> bool {
         self.0 & flag as u8 != 0
+    }
+
+    /// How often the folio was found used, as far as that is remembered.
+    #[inline]
+    pub const fn uses(self) -> u8 {
+        (self.0 & USES) >> USES_SHIFT
+    }
+
+    /// The bits to flip in order that it be `uses`, at most [`MAX_USES`].
+    pub const fn flips_to(self, uses: u8) -> u8 {
+        debug_assert!(uses <= MAX_USES);
+        (self.0 ^ uses << USES_SHIFT) & USES
     }
 
     /// The same with a flag set.
@@ -210,8 +230,6 @@ impl Custody {
 mod tests {
     use super::*;
 
-    const FLAGS: [Flag; 2] = [Flag::Referenced, Flag::Workingset];
-
     fn every_place() -> Vec<Custody> {
         let off = Custody::default();
         let lists = (0..NR_LISTS).map(|list| off.listed(list));
@@ -241,18 +259,18 @@ mod tests {
     }
 
     #[test]
-    fn flags_stay_with_a_frame_from_place_to_place_and_end_with_the_folio() {
+    fn what_is_remembered_stays_from_place_to_place_and_ends_with_the_folio() {
         let listed = Custody::default().listed(1);
-        for flag in FLAGS {
-            let flagged = listed.with(flag);
-            assert_eq!(flagged.place(), Place::Listed(1));
-            let back = flagged.isolated().unwrap().listed(3);
-            assert!(back.has(flag), "{flag:?}");
-            assert_eq!(back.without(flag), listed.listed(3));
-            assert_eq!(flagged.off().bits(), 0);
-            for other in FLAGS.into_iter().filter(|other| *other != flag) {
-                assert!(!flagged.has(other), "{flag:?} is not {other:?}");
-            }
+        let flag = Flag::Workingset;
+        for uses in 0..=MAX_USES {
+            let counted = Custody(listed.bits() ^ listed.flips_to(uses));
+            assert_eq!((counted.uses(), counted.place()), (uses, Place::Listed(1)));
+            let back = counted.with(flag).isolated().unwrap().listed(3);
+            assert!(back.has(flag));
+            assert_eq!(back.uses(), uses);
+            let plain = Custody(back.bits() ^ back.flips_to(0)).without(flag);
+            assert_eq!(plain, listed.listed(3));
+            assert_eq!(back.off().bits(), 0, "C2");
         }
     }
 

@@ -44,6 +44,7 @@ pub use self::word::Released;
 pub use self::word::{Courtesy, FolioWord, Landing, Obstacle};
 
 pub(crate) use self::bytes::{copy_racing, copy_racing_at};
+pub(crate) use self::custody::MAX_USES;
 pub use self::custody::{Custody, Flag as CustodyFlag, Heir, Place};
 pub(crate) use self::frames::{Frames, Vacated};
 pub(crate) use self::table::{FolioId, FolioTable};

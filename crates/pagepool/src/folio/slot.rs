@@ -94,6 +94,8 @@ pub enum Mark {
     Cold = 1 << 4,
     /// It was brought back ahead of a request and not used yet.
     ReadAhead = 1 << 5,
+    /// It came to memory for a use that is still to come, and is no evidence of another.
+    Awaited = 1 << 6,
     /// It was evicted, and its shadow says when.
     Evicted = 1 << 7,
 }
@@ -149,6 +151,31 @@ impl FolioSlot {
             FolioWord::away(location, generation).bits(),
             Ordering::Release,
         );
+    }
+
+    /// Notes a use. That for which the folio came to memory leaves no trace; returns whether the folio was
+    /// read ahead of it.
+    pub fn note_use(&self) -> bool {
+        let was_ahead = self.clear(Mark::ReadAhead);
+        if !self.clear(Mark::Awaited) {
+            self.set(Mark::Accessed);
+        }
+        was_ahead
+    }
+
+    /// Sees to it that the use for which the folio comes to memory leaves no trace, whether that one has
+    /// been noted already, or is still to come.
+    pub fn expect_use(&self, landing: Landing) {
+        match landing {
+            Landing::Idle => self.set(Mark::Awaited),
+            Landing::Read | Landing::Write | Landing::Pin => self.clear(Mark::Accessed),
+        };
+    }
+
+    /// Forgets a use that is still to come, since it will not before the folio leaves memory.
+    pub fn expect_no_use(&self) {
+        self.clear(Mark::ReadAhead);
+        self.clear(Mark::Awaited);
     }
 
     /// Links this slot, which holds no folio any more, to another such slot. Under the table's lock.
@@ -492,5 +519,39 @@ impl FolioSlot {
             return None;
         }
         Some(value)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_use_that_a_folio_is_brought_for_leaves_no_trace() {
+        let slot = FolioSlot::default();
+        // Touched, and brought in for that.
+        slot.note_use();
+        slot.expect_use(Landing::Read);
+        assert!(!slot.is(Mark::Accessed));
+        slot.note_use();
+        assert!(slot.is_known_used());
+        // Brought in ahead of the touch.
+        slot.clear(Mark::Accessed);
+        slot.set(Mark::ReadAhead);
+        slot.expect_use(Landing::Idle);
+        assert!(slot.note_use(), "read ahead well");
+        assert!(!slot.is(Mark::Accessed));
+        assert!(!slot.note_use());
+        assert!(slot.is_known_used());
+    }
+
+    #[test]
+    fn a_use_that_never_came_is_not_expected_of_the_next_stay() {
+        let slot = FolioSlot::default();
+        slot.set(Mark::ReadAhead);
+        slot.expect_use(Landing::Idle);
+        slot.expect_no_use();
+        assert!(!slot.note_use());
+        assert!(slot.is(Mark::Accessed));
     }
 }

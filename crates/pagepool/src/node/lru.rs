@@ -515,6 +515,16 @@ impl Node {
         }
     }
 
+    /// Notes how often an isolated folio was found used, for its isolator, as one step as well.
+    pub(crate) fn set_uses_of(&self, isolated: &Isolated, uses: u8) {
+        let flips = self.custody_of(isolated).flips_to(uses);
+        if flips != 0 {
+            // Relaxed: as above.
+            let cell = self.map.lru_cell(isolated.pfn);
+            cell.fetch_xor(flips, Ordering::Relaxed);
+        }
+    }
+
     /// Lets go of the frame of a folio that has been killed in it, for its owner. Returns whether the
     /// frame, which is on no list then, is the owner's to free; else whoever holds it isolated frees it.
     pub(crate) fn disown(&self, pfn: Pfn) -> bool {

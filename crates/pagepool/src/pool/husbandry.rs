@@ -75,8 +75,7 @@ impl Inner {
     /// Notes that a folio is used (kernel: the accessed bit).
     pub(super) fn note_use(&self, folio: FolioId) {
         let slot = self.folios.slot(folio);
-        slot.set(Mark::Accessed);
-        if slot.clear(Mark::ReadAhead) {
+        if slot.note_use() {
             self.nodes.events().count(VmEvent::SwapRaHit);
             self.read_ahead.hit();
         }

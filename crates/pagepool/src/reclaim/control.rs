@@ -91,6 +91,12 @@ impl ScanControl {
         }
     }
 
+    /// Whether a good part of the lists has been looked at in vain: a thirty-second, in all passes before.
+    /// Then what was used once in a while must go as well.
+    pub(crate) fn is_in_need(&self) -> bool {
+        self.priority < DEF_PRIORITY / 2
+    }
+
     /// Whether its deadline has passed.
     pub(crate) fn is_late(&self) -> bool {
         self.deadline

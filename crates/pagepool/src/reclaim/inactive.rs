@@ -98,7 +98,7 @@ impl Reclaimer<'_> {
     ) -> usize {
         let slot = self.custodian.folios.slot(one.folio);
         let terms = self.terms(node, sc);
-        let facts = self.facts(node, &one, slot);
+        let facts = self.facts(node, &one, slot, sc);
         if facts.pinned || facts.held {
             self.state.note_obstacle(Some(Obstacle::Pinned));
         }
@@ -148,12 +148,10 @@ impl Reclaimer<'_> {
         }
     }
 
-    fn facts(&self, node: &Node, one: &Isolated, slot: &FolioSlot) -> PageFacts {
-        let candidate = self.candidate(node, one);
+    fn facts(&self, node: &Node, one: &Isolated, slot: &FolioSlot, sc: &ScanControl) -> PageFacts {
+        let candidate = self.candidate(node, one, sc);
         let judgement = self.state.policy.judge(&candidate);
-        if judgement.referenced != candidate.referenced {
-            node.set_flag_of(one, CustodyFlag::Referenced, judgement.referenced);
-        }
+        node.set_uses_of(one, judgement.uses);
         let word = slot.word();
         let dirty = slot.is(Mark::Dirty);
         PageFacts {
@@ -226,8 +224,7 @@ impl Reclaimer<'_> {
             slot.end_copy();
             return Err(one);
         }
-        // If it was brought back ahead of a use, none came.
-        slot.clear(Mark::ReadAhead);
+        slot.expect_no_use();
         if self.state.policy.leaves_shadow(one.kind) {
             let workingset = node.custody_of(&one).has(CustodyFlag::Workingset);
             let shadow = self.state.buckets.shadow(node.lru().age(), workingset);

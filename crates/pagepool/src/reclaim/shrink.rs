@@ -179,11 +179,14 @@ impl<'a> Reclaimer<'a> {
         let mut rotated = 0;
         for one in &mut batch {
             let pages = one.order.pages();
-            let candidate = self.candidate(node, one);
+            let candidate = self.candidate(node, one, sc);
             match self.state.policy.age(&candidate) {
                 Aging::Keep => rotated += pages,
-                Aging::Deactivate { rotated: was_used } => {
-                    node.set_flag_of(one, CustodyFlag::Referenced, false);
+                Aging::Deactivate {
+                    rotated: was_used,
+                    uses,
+                } => {
+                    node.set_uses_of(one, uses);
                     node.set_flag_of(one, CustodyFlag::Workingset, true);
                     one.list = list.with_active(false);
                     deactivated += pages;
@@ -207,15 +210,16 @@ impl<'a> Reclaimer<'a> {
 
     /// What is known of an isolated folio's use. Clears the accessed mark: the next look sees what came
     /// after this one.
-    pub(super) fn candidate(&self, node: &Node, one: &Isolated) -> Candidate {
+    pub(super) fn candidate(&self, node: &Node, one: &Isolated, sc: &ScanControl) -> Candidate {
         let slot = self.custodian.folios.slot(one.folio);
         Candidate {
             kind: one.kind,
             accessed: slot.clear(Mark::Accessed),
-            referenced: node.custody_of(one).has(CustodyFlag::Referenced),
+            uses: node.custody_of(one).uses(),
             locked: slot.is(Mark::Locked),
             sticky: false,
             cold: slot.is(Mark::Cold),
+            in_need: sc.is_in_need(),
         }
     }
 
