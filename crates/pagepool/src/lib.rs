@@ -14,6 +14,7 @@ pub(crate) mod backing; // 5  where contents go that are not in memory: stores a
 pub(crate) mod swap; // 5  where swapped contents are: areas, slots, read-ahead
 pub(crate) mod folio; // 5  the word, slots, pins: memory behind a handle
 pub(crate) mod node; // 6  zones, zonelists and requests of a pool; every step that never sleeps
+pub(crate) mod compact; // 7  moving folios so that large blocks are free
 pub(crate) mod reclaim; // 8  which folios leave memory, and when to stop
 pub(crate) mod alloc; // 9  fast path, slow path, scopes
 pub(crate) mod fault; // 9  folios come back to memory

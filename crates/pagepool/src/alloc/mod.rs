@@ -35,6 +35,7 @@ mod tests;
 use std::time::Duration;
 
 use crate::backing::{PoolTag, callback};
+use crate::compact::{CompactPriority, CompactResult};
 use crate::error::AllocError;
 use crate::gfp::Gfp;
 use crate::node::{Granted, Nodes};
@@ -45,7 +46,6 @@ use crate::zone::watermark::AllocFlags;
 use crate::zone::{Taken, ZoneRequest, pcp};
 
 pub(crate) use context::{Placement, Purpose, Request};
-pub(crate) use retry::{CompactPriority, CompactResult};
 
 /// Frees memory on behalf of a request, in the requesting thread.
 pub(crate) trait Reclaim: Sync {

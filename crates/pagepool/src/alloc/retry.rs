@@ -4,6 +4,7 @@
 //! of spec 9.10: only a skipped compaction asks whether reclaim would help it, everything else
 //! raises the priority, so that every loop is finite.
 
+use crate::compact::{CompactPriority, CompactResult};
 use crate::types::Order;
 
 /// Rounds of reclaim without progress before giving up (kernel: `MAX_RECLAIM_RETRIES`).
@@ -14,54 +15,6 @@ const MAX_COMPACT_RETRIES: u32 = 16;
 
 /// The same for costly orders.
 const MAX_COSTLY_COMPACT_RETRIES: u32 = 4;
-
-/// How hard direct compaction tries, weakest first.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) enum CompactPriority {
-    /// Never waits.
-    Async,
-    /// May wait for locks.
-    SyncLight,
-    /// Looks everywhere.
-    SyncFull,
-}
-
-impl CompactPriority {
-    fn stronger(self) -> CompactPriority {
-        match self {
-            CompactPriority::Async => CompactPriority::SyncLight,
-            CompactPriority::SyncLight | CompactPriority::SyncFull => CompactPriority::SyncFull,
-        }
-    }
-}
-
-/// How a compaction ended.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "a compactor says so, and there is none yet")
-)]
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) enum CompactResult {
-    /// Not worth it: too little is free.
-    Skipped,
-    /// Put off after failures.
-    Deferred,
-    /// Given up because of a contended lock.
-    Contended,
-    /// Part of the zone was scanned.
-    PartialSkipped,
-    /// All of it was scanned, in vain.
-    Complete,
-    /// A block was made.
-    Success,
-}
-
-impl CompactResult {
-    /// Whether anything was tried at all.
-    pub(crate) fn ran(self) -> bool {
-        self > CompactResult::Deferred
-    }
-}
 
 /// The slow path's memory of its rounds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

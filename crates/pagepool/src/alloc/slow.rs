@@ -13,7 +13,8 @@ use std::ops::ControlFlow::{self, Break, Continue};
 use std::time::Duration;
 
 use super::retry::Rounds;
-use super::{Allocator, CompactPriority, CompactResult, Request, scope};
+use super::{Allocator, Request, scope};
+use crate::compact::{CompactPriority, CompactResult};
 use crate::error::AllocError;
 use crate::gfp::Gfp;
 use crate::node::{Granted, Shortage, Walk};
