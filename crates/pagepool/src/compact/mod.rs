@@ -5,5 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod mode;
+pub(crate) mod policy;
+pub(crate) mod state;
 
 pub(crate) use mode::{CompactPriority, CompactResult};

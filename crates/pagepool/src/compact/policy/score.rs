@@ -1,0 +1,145 @@
+//! When to compact although nobody asked (spec 9.13).
+//!
+//! *Kernel counterpart:* `fragmentation_score_node`, `fragmentation_score_wmark`,
+//! `should_proactive_compact_node` (5.9).
+//!
+//! A zone's *score* is the percentage of its free memory that is in pieces smaller than a pageblock. The
+//! background compactor begins when the score of its node is above a high mark, and ends with a zone
+//! whose score is at or below a low one; both follow from `proactiveness`.
+//!
+//! The kernel looks every half second. Here the same question is asked at the moment when the answer may
+//! change: a score depends on two numbers that the buddy counts anyway, and [`ProactiveMarks`] compares
+//! them without a division, so a free or an allocation that changes the number of whole free blocks can
+//! afford to ask.
+//!
+//! Two things are added. Beside the marks stands a *target*: how many pages have to be in whole free
+//! blocks for the score to be low. And a zone in which not even one block could be gained is not
+//! fragmented but full, whatever its score: of 300 free pages none are in a whole block.
+
+use std::time::Duration;
+
+/// `compaction_proactiveness`, 0 to 100, unless it is set (kernel's default).
+pub(crate) const DEFAULT_PROACTIVENESS: u8 = 20;
+
+/// The time between two looks (kernel: `HPAGE_FRAG_CHECK_INTERVAL_MSEC`).
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// After a run in vain the next one waits 2^6 intervals, 32 s.
+const BACKOFF_SHIFT: u8 = 6;
+
+/// A zone's free memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct FreeShape {
+    /// Pages free.
+    pub(crate) free: usize,
+    /// Those of them in whole free pageblocks, alone or joined to larger blocks.
+    pub(crate) whole: usize,
+    /// Pages in a pageblock of the zone.
+    pub(crate) block_pages: usize,
+}
+
+impl FreeShape {
+    /// The percentage of what is free that is in pieces; 0 if nothing is free, since then there is
+    /// nothing to gain.
+    pub(crate) fn score(self) -> usize {
+        match self.free {
+            0 => 0,
+            free => self.in_pieces() * 100 / free,
+        }
+    }
+
+    fn in_pieces(self) -> usize {
+        self.free.saturating_sub(self.whole)
+    }
+
+    /// Whether what is in pieces would fill a pageblock.
+    pub(crate) fn could_gain(self) -> bool {
+        self.in_pieces() >= self.block_pages
+    }
+}
+
+/// The score of a node, from the score and the pages of each of its zones: small zones hardly count.
+pub(crate) fn node_score(zones: impl Iterator<Item = (usize, usize)> + Clone) -> usize {
+    let pages: usize = zones.clone().map(|(_, pages)| pages).sum();
+    zones
+        .map(|(score, zone_pages)| score * zone_pages / (pages + 1))
+        .sum()
+}
+
+/// Between which scores proactive compaction keeps a zone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct ProactiveMarks {
+    low: usize,
+    high: usize,
+}
+
+impl ProactiveMarks {
+    /// The marks for a `proactiveness` of 0 (never) to 100.
+    pub(crate) fn of(proactiveness: u8) -> ProactiveMarks {
+        let low = 100 - usize::from(proactiveness.min(100));
+        ProactiveMarks {
+            low,
+            high: (low + (low / 2).min(10)).min(100),
+        }
+    }
+
+    /// Whether a node of this score is to be compacted.
+    pub(crate) fn begins_at(self, score: usize) -> bool {
+        score > self.high
+    }
+
+    /// Whether a zone is to be compacted: as [`begins_at`](Self::begins_at), if anything can be gained.
+    /// Cheap enough to be asked whenever a whole free block comes or goes.
+    pub(crate) fn is_fragmented(self, shape: FreeShape) -> bool {
+        // The quotient of `score` is above `high`, without dividing.
+        shape.could_gain() && shape.in_pieces() * 100 >= (self.high + 1) * shape.free
+    }
+
+    /// Whether a zone need not be compacted further.
+    pub(crate) fn is_settled(self, shape: FreeShape) -> bool {
+        shape.score() <= self.low || !shape.could_gain()
+    }
+
+    /// Whole free pageblocks that a zone needs for its score to be low.
+    pub(crate) fn target_blocks(self, shape: FreeShape) -> usize {
+        // (free − whole) · 100 < (low + 1) · free, solved for whole.
+        let scaled = (99 - self.low.min(99)) * shape.free;
+        let whole = scaled / 100 + 1;
+        let whole = if self.low >= 100 || shape.free == 0 {
+            0
+        } else {
+            whole
+        };
+        whole.div_ceil(shape.block_pages)
+    }
+}
+
+/// How long the next look waits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Backoff {
+    shift: u8,
+}
+
+impl Backoff {
+    /// Returns what is stored as `raw`.
+    pub(crate) const fn from_raw(raw: u8) -> Backoff {
+        Backoff { shift: raw }
+    }
+
+    /// As a byte, 0 unless the last run was in vain.
+    pub(crate) const fn raw(self) -> u8 {
+        self.shift
+    }
+
+    /// After a run that took the node's score from `before` to `after`.
+    pub(crate) fn after(before: usize, after: usize) -> Backoff {
+        Backoff {
+            shift: if after < before { 0 } else { BACKOFF_SHIFT },
+        }
+    }
+
+    /// The time to the next look.
+    pub(crate) fn pause(self) -> Duration {
+        INTERVAL * (1 << self.shift)
+    }
+}

@@ -1,0 +1,203 @@
+//! What is emptied in one go, what that costs, and whether it can be worth it.
+//!
+//! *Kernel counterpart:* `suitable_migration_source`, `suitable_migration_target`, and the isolate
+//! check in `__isolate_free_page` (v5.0), for a unit at a time.
+//!
+//! A unit of order max(order wanted, order of a pageblock) is one pageblock or a group of adjacent ones,
+//! aligned to its size. All its free pages are withheld while it is emptied; then they are one block.
+//!
+//! ```text
+//!   unit of order 10    ┌──────── pageblock ────────┬──────── pageblock ────────┐
+//!                       │ in use    free (targets)  │         wholly free       │
+//!                       └───────────────────────────┴───────────────────────────┘
+//!     occupied: pages in use       free: all that is withheld       targets: lost as targets
+//! ```
+//!
+//! The pages at the zone's end that fill no unit are never emptied: no block of the order can be there.
+
+use std::ops::Range;
+
+use super::terms::Terms;
+use crate::buddy::Geometry;
+use crate::types::{Migratetype, Order};
+use crate::zone::watermark::FreeView;
+
+/// What a pageblock looks like; read without the zone's lock, so a hint.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct BlockView {
+    /// Pages of it that are free: in one that was never touched, all.
+    pub(crate) free: usize,
+    /// Its type.
+    pub(crate) mt: Migratetype,
+    /// Whether its free pages are withheld already: it is being emptied, or offline.
+    pub(crate) isolated: bool,
+}
+
+/// The pageblocks of a zone, by number from its start.
+pub(crate) trait Blocks {
+    /// What one looks like.
+    fn block(&self, block: usize) -> BlockView;
+
+    /// Whether it bears the mark that it lately could not be emptied.
+    fn is_skipped(&self, block: usize) -> bool;
+}
+
+/// Which units may be emptied, and where what is in them may go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct UnitRules {
+    /// Whether marks of vain attempts count.
+    pub(crate) honour_skips: bool,
+    /// The only type of pageblock to empty, if there is such a limit.
+    pub(crate) only_from: Option<Migratetype>,
+    /// Whether targets may lie in pageblocks of any type; else in Movable ones only.
+    pub(crate) any_target: bool,
+}
+
+impl UnitRules {
+    /// Those of a run.
+    pub(crate) fn of(terms: &Terms) -> UnitRules {
+        UnitRules {
+            honour_skips: !terms.ignore_skip_hints,
+            only_from: terms.only_from(),
+            any_target: terms.ignore_block_type,
+        }
+    }
+
+    /// Whether a pageblock of this type may hold targets. Reserved ones never do.
+    pub(crate) fn may_hold_targets(&self, mt: Migratetype) -> bool {
+        match mt {
+            Migratetype::Movable => true,
+            Migratetype::Unmovable | Migratetype::Reclaimable => self.any_target,
+            Migratetype::HighAtomic => false,
+        }
+    }
+}
+
+/// How a zone is divided into units.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Units {
+    block_order: Order,
+    order: Order,
+    nr: usize,
+}
+
+impl Units {
+    /// The units of a zone, for a run for `order`, or for pageblocks if it has none.
+    pub(crate) fn of(geometry: Geometry, order: Option<Order>) -> Units {
+        let block_order = geometry.block_order();
+        let order = order.map_or(block_order, |order| order.max(block_order));
+        Units {
+            block_order,
+            order,
+            nr: geometry.pages >> order.get(),
+        }
+    }
+
+    /// How many there are; none in a zone that cannot hold a block of the order.
+    pub(crate) fn nr(&self) -> usize {
+        self.nr
+    }
+
+    /// Their order.
+    pub(crate) fn order(&self) -> Order {
+        self.order
+    }
+
+    /// Pageblocks in each.
+    pub(crate) fn blocks_per_unit(&self) -> usize {
+        1 << (self.order.idx() - self.block_order.idx())
+    }
+
+    /// The pageblocks of a unit.
+    pub(crate) fn blocks(&self, unit: usize) -> Range<usize> {
+        let first = unit * self.blocks_per_unit();
+        first..first + self.blocks_per_unit()
+    }
+
+    /// The unit that a pageblock lies in.
+    pub(crate) fn holding(&self, block: usize) -> usize {
+        block / self.blocks_per_unit()
+    }
+
+    /// What a unit looks like.
+    pub(crate) fn view(&self, unit: usize, blocks: &impl Blocks, rules: UnitRules) -> UnitView {
+        let size = self.block_order.pages();
+        let mut view = UnitView {
+            blocks: self.blocks(unit),
+            unit,
+            occupied: 0,
+            free: 0,
+            targets: 0,
+            is_source: true,
+        };
+        for number in view.blocks.clone() {
+            let block = blocks.block(number);
+            let is_partly_free = block.free != 0 && block.free < size;
+            view.free += block.free;
+            view.occupied += size - block.free;
+            if is_partly_free && rules.may_hold_targets(block.mt) {
+                view.targets += block.free;
+            }
+            view.is_source &= !block.isolated && block.mt != Migratetype::HighAtomic;
+            // What is wholly free needs no emptying, whatever was tried there before.
+            if block.free < size {
+                view.is_source &= rules.only_from.is_none_or(|mt| mt == block.mt);
+                view.is_source &= !(rules.honour_skips && blocks.is_skipped(number));
+            }
+        }
+        view.is_source &= view.occupied > 0;
+        view
+    }
+}
+
+/// What a unit looks like.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct UnitView {
+    /// Its number, from the zone's start.
+    pub(crate) unit: usize,
+    /// Its pageblocks.
+    pub(crate) blocks: Range<usize>,
+    /// Pages in use, to be moved.
+    pub(crate) occupied: usize,
+    /// Pages free, to be withheld.
+    pub(crate) free: usize,
+    /// Those of them that could else be targets.
+    pub(crate) targets: usize,
+    /// Whether it may be emptied.
+    pub(crate) is_source: bool,
+}
+
+/// What a zone has to move things around in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Room {
+    /// Free pages in partly free pageblocks that may hold targets.
+    pub(crate) targets: usize,
+    /// Free pages that can be withheld or taken while the order-0 check at the minimum holds.
+    pub(crate) spare: usize,
+}
+
+impl Room {
+    /// The room of a zone with so many `targets`, above its minimum.
+    pub(crate) fn above(view: FreeView, min: usize, targets: usize) -> Room {
+        let free = view.free.saturating_sub(view.highatomic);
+        Room {
+            targets,
+            // Exactly at the mark fails.
+            spare: free.saturating_sub(min + 1),
+        }
+    }
+
+    /// Whether a unit of `order` can be emptied at all. While one is, as many pages as it has are
+    /// missing: the free ones of it, and a target for each of the others. This also bounds what small
+    /// orders cost, which need less room than the pageblock that they are made in.
+    pub(crate) fn holds(&self, order: Order) -> bool {
+        self.spare >= order.pages()
+    }
+
+    /// Whether emptying a unit is worth it: what is in it has to find room in what is partly free
+    /// already, outside of it. To break another whole block for it would gain nothing.
+    pub(crate) fn admits(&self, view: &UnitView) -> bool {
+        let outside = self.targets.saturating_sub(view.targets);
+        outside >= view.occupied && self.spare >= view.occupied + view.free
+    }
+}
