@@ -35,7 +35,7 @@ mod tests;
 use std::time::Duration;
 
 use crate::backing::{PoolTag, callback};
-use crate::compact::{CompactPriority, CompactResult};
+use crate::compact::{CompactPriority, DirectRun};
 use crate::error::AllocError;
 use crate::gfp::Gfp;
 use crate::node::{Granted, Nodes};
@@ -64,8 +64,17 @@ pub(crate) trait Reclaim: Sync {
 
 /// Makes large blocks on behalf of a request, in the requesting thread.
 pub(crate) trait Compact: Sync {
-    /// Tries to make a block of the request's order.
-    fn compact(&self, request: &Request, priority: CompactPriority) -> CompactResult;
+    /// Tries to make a block of the request's order until the deadline, and takes it if `flags` permit.
+    fn compact(
+        &self,
+        request: &Request,
+        flags: AllocFlags,
+        priority: CompactPriority,
+        deadline: Option<Instant>,
+    ) -> DirectRun;
+
+    /// A block of the request's order was had after compaction, in a zone.
+    fn note_success(&self, request: &Request, zone: &crate::zone::Zone);
 
     /// Whether reclaiming more would let compaction succeed.
     fn would_help(&self, request: &Request) -> bool;

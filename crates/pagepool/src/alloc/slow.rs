@@ -193,17 +193,27 @@ impl<'a> SlowPath<'a> {
         if self.request.order() == Order::ZERO || !self.request.has(Gfp::IO) {
             return Continue(());
         }
-        self.compact_result = {
+        let run = {
             let _memalloc = scope::enter(scope::ScopeKind::Memalloc);
-            compactor.compact(&self.request, priority)
+            compactor.compact(&self.request, self.flags, priority, self.deadline)
         };
+        self.compact_result = run.result;
         if !self.compact_result.ran() {
             return Continue(());
         }
         self.count(VmEvent::CompactStall);
-        match self.walk() {
+        let captured = run.captured.map(|taken| Granted {
+            taken,
+            from_reserve: false,
+        });
+        match captured.or_else(|| self.walk()) {
             Some(granted) => {
                 self.count(VmEvent::CompactSuccess);
+                let nodes = self.allocator.nodes;
+                let pfn = granted.taken.pfn();
+                if let Some(zone) = nodes.node(pfn.node()).zone_of(pfn) {
+                    compactor.note_success(&self.request, zone);
+                }
                 Break(granted)
             }
             None => {

@@ -314,6 +314,20 @@ impl Arena {
         unsafe { start.copy_from_nonoverlapping(NonNull::from(src).cast(), src.len()) };
     }
 
+    /// Copies `len` bytes, from `offset` bytes into page `from` on, to the same place of page `to`. Somebody
+    /// may be writing to the former meanwhile: see [`racing`].
+    ///
+    /// # Safety
+    /// The caller owns the frames that are copied to.
+    pub(crate) unsafe fn copy_racing_to(&self, from: usize, to: usize, offset: usize, len: usize) {
+        let (start, _) = self.span(to, (offset + len).div_ceil(PAGE_SIZE));
+        // SAFETY: `span` has checked the range.
+        let start = unsafe { start.add(offset) };
+        // SAFETY: the caller owns these bytes, of which none is read before it was written.
+        let dst = unsafe { slice::from_raw_parts_mut(start.as_ptr().cast(), len) };
+        self.copy_racing(from, offset, dst);
+    }
+
     /// Fills pages that are being freed with a pattern, for [`check_poison`](Self::check_poison).
     ///
     /// # Safety

@@ -29,6 +29,7 @@
 #![forbid(unsafe_code)]
 
 mod block;
+mod evacuate;
 mod fallback;
 mod give;
 mod highatomic;
@@ -131,6 +132,15 @@ impl BlockTable {
     /// The type of the pageblock that `pfn` lies in; a hint unless the zone's lock is held.
     pub(crate) fn migratetype(&self, pfn: Pfn) -> Migratetype {
         self.word_at(pfn).migratetype()
+    }
+
+    /// Pages of the pageblock that `pfn` lies in that are free; a hint unless the lock is held.
+    pub(crate) fn free_pages(&self, pfn: Pfn) -> usize {
+        let word = self.word_at(pfn);
+        match word.state() {
+            State::Fresh | State::Head | State::Tail => self.block_order.pages(),
+            State::Parts => word.free(),
+        }
     }
 
     /// How full the pageblock that `pfn` lies in is, 0 to 63; a hint unless the lock is held.

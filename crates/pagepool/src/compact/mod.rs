@@ -4,8 +4,15 @@
 
 #![forbid(unsafe_code)]
 
+mod direct;
+mod empty;
+mod migrate;
 mod mode;
 pub(crate) mod policy;
+pub(crate) mod run;
 pub(crate) mod state;
+mod survey;
 
+pub(crate) use direct::DirectRun;
 pub(crate) use mode::{CompactPriority, CompactResult};
+pub(crate) use run::Compactor;

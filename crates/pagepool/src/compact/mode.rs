@@ -24,10 +24,6 @@ impl CompactPriority {
 }
 
 /// How a compaction ended.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "a compactor says so, and there is none yet")
-)]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum CompactResult {
     /// Not worth it: too little is free.

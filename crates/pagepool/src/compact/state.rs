@@ -9,7 +9,7 @@
 //! too few. So every access is Relaxed: a hint publishes nothing but itself. What belongs together is one
 //! word, so that nobody sees half of it.
 
-#![expect(dead_code, reason = "the compactor asks")]
+#![expect(dead_code, reason = "the background compactor asks")]
 
 use super::CompactResult;
 use super::policy::defer::{Deferral, Evidence};

@@ -182,6 +182,17 @@ impl Custody {
         }
     }
 
+    /// The custody of the frame that a folio is moved to from this one: in no list yet, and with all that is
+    /// remembered of the folio.
+    #[must_use]
+    pub const fn moved(self) -> Custody {
+        debug_assert!(
+            self.0 & PLACE == ISOLATED,
+            "only its isolator moves a folio"
+        );
+        Custody(self.0 & (FLAGS | USES) | BATCHED)
+    }
+
     /// The frame goes to a list: from nowhere, from a batch, from an isolator, or from another list,
     /// which it was unlinked from.
     ///

@@ -77,6 +77,26 @@ impl<'a> Frames<'a> {
         unsafe { self.arena.copy_in(self.pfn().index(), offset, bytes) }
     }
 
+    /// Copies `len` bytes in, from `offset` bytes on, out of the same place of the frames from `source` on,
+    /// whose owner may be writing to them. They mean something only if the folio that is there says
+    /// afterwards that nobody did.
+    ///
+    /// # Panics
+    /// If they do not fit.
+    pub(crate) fn copy_racing(&mut self, source: Pfn, offset: usize, len: usize) {
+        let bytes = self.order().bytes();
+        assert!(
+            offset <= bytes && len <= bytes - offset,
+            "{len} at {offset}"
+        );
+        debug_assert_eq!(source.node(), self.pfn().node(), "one arena");
+        // SAFETY: the frames are ours, so that the source lies elsewhere.
+        unsafe {
+            self.arena
+                .copy_racing_to(source.index(), self.pfn().index(), offset, len);
+        }
+    }
+
     /// Gives the block on: to a folio, or back to its zone.
     pub(crate) fn into_taken(self) -> Taken {
         self.taken

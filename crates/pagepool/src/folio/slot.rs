@@ -471,6 +471,14 @@ impl FolioSlot {
         self.change(|word| word.evict(location).ok_or(())).is_ok()
     }
 
+    /// Says that the folio is in the frame `location`, for the isolator, which has copied it there. Returns
+    /// whether that was permitted; then the frame that it was in is the isolator's.
+    #[must_use]
+    pub fn relocate(&self, location: u32) -> bool {
+        self.change(|word| word.relocate(location).ok_or(()))
+            .is_ok()
+    }
+
     /// Its owner drops it; returns the word before.
     pub fn kill(&self) -> FolioWord {
         let Ok((before, _)) = self.change(|word| Ok::<_, Infallible>(word.kill()));

@@ -9,12 +9,20 @@ use super::{Node, Nodes};
 use crate::folio::{FolioId, FolioTable, FolioWord, Mark, Vacated};
 use crate::types::{Order, Pfn};
 use crate::zone::vmstat::{NodeItem, VmEvent};
+use crate::zone::{Freed, Zone};
 
 /// Where frames go that nobody uses any more. Given from above, since what follows from a free may
 /// concern the whole pool.
 pub(crate) trait FrameSink: Sync {
     /// Gives frames back to their zone, and wakes who waits for them. Called with no lock held.
     fn free_frames(&self, frames: Vacated);
+
+    /// The same for frames of one zone whose contents were moved elsewhere, all at once and past the
+    /// caches. Called with no lock held.
+    fn free_vacated(&self, zone: &Zone, frames: &[Vacated]);
+
+    /// Sees to what a zone has handed over. Called with no lock held.
+    fn see_to(&self, zone: &Zone, freed: Freed);
 }
 
 /// Where copies go that nobody needs any more.

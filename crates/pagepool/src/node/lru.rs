@@ -24,6 +24,8 @@
 //!
 //! Not here: which list a folio belongs on, and which leaves memory (`reclaim`).
 
+mod moving;
+
 use arrayvec::ArrayVec;
 
 use super::Node;

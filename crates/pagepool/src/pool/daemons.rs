@@ -128,7 +128,8 @@ impl Inner {
         let areas = self.swap.areas();
         let slots = areas.iter().map(|area| area.bytes()).sum::<usize>();
         let buffers = self.stores.iter().count() * crate::backing::Store::bytes();
-        self.nodes.metadata_bytes() + self.folios.bytes() + slots + buffers
+        let tables = self.nodes.metadata_bytes() + self.folios.bytes() + self.compact.bytes();
+        tables + slots + buffers
     }
 }
 
@@ -153,7 +154,7 @@ impl Machine for DaemonRef {
         self.pool().config.is_on_host_nodes()
     }
 
-    fn reset_isolation_hints(&self, _node: &Node) {
-        // Compaction leaves none yet.
+    fn reset_isolation_hints(&self, node: &Node) {
+        self.pool().compactor().flush_hints(node);
     }
 }

@@ -169,15 +169,33 @@ impl Inner {
 
 impl FrameSink for Inner {
     fn free_frames(&self, frames: Vacated) {
-        let (pfn, order) = (frames.pfn(), frames.order());
-        let arena = self.arena_of(pfn);
-        if self.hardened {
-            frames.poison(arena);
-        }
-        arena.asan_poison(pfn.index(), order.pages());
-        let zone = self.zone_of(pfn);
-        let freed = zone.put(pfn, order);
+        self.obliterate(&frames);
+        let zone = self.zone_of(frames.pfn());
+        let freed = zone.put(frames.pfn(), frames.order());
         self.see_to(zone, freed);
+    }
+
+    fn free_vacated(&self, zone: &Zone, frames: &[Vacated]) {
+        frames.iter().for_each(|frames| self.obliterate(frames));
+        let blocks = frames.iter().map(|frames| (frames.pfn(), frames.order()));
+        let freed = zone.put_vacated(blocks);
+        self.see_to(zone, freed);
+    }
+
+    /// The pool is alive, since somebody has a handle who gave them back.
+    fn see_to(&self, zone: &Zone, freed: Freed) {
+        let Freed {
+            mut waiters,
+            idle,
+            closing_pages,
+        } = freed;
+        debug_assert_eq!(closing_pages, 0, "L5: folios have a handle");
+        if let Some(idle) = idle {
+            waiters = waiters.or(self.give_back(zone, idle).waiters);
+        }
+        if let Some(waiters) = waiters {
+            waiters.wake_all();
+        }
     }
 }
 
@@ -254,20 +272,12 @@ impl Inner {
         }
     }
 
-    /// Sees to what a zone has handed over with frames of folios: the pool is alive, since somebody has a
-    /// handle who gave them back.
-    fn see_to(&self, zone: &Zone, freed: Freed) {
-        let Freed {
-            mut waiters,
-            idle,
-            closing_pages,
-        } = freed;
-        debug_assert_eq!(closing_pages, 0, "L5: folios have a handle");
-        if let Some(idle) = idle {
-            waiters = waiters.or(self.give_back(zone, idle).waiters);
+    /// Fills frames that are about to be free with what shows that somebody uses them all the same.
+    fn obliterate(&self, frames: &Vacated) {
+        let arena = self.arena_of(frames.pfn());
+        if self.hardened {
+            frames.poison(arena);
         }
-        if let Some(waiters) = waiters {
-            waiters.wake_all();
-        }
+        arena.asan_poison(frames.pfn().index(), frames.order().pages());
     }
 }

@@ -9,6 +9,7 @@
 
 pub(crate) mod builder;
 pub(crate) mod census;
+mod compaction;
 mod daemons;
 pub(crate) mod folio;
 mod hotplug;
@@ -32,6 +33,7 @@ use crate::alloc::{Allocator, Placement};
 use crate::arena::{Arena, Bases};
 use crate::backing::{PoolTag, Stores};
 use crate::buddy::IdleBlock;
+use crate::compact::state::CompactState;
 use crate::daemon::Daemons;
 use crate::error::{AllocError, Violation};
 use crate::folio::FolioTable;
@@ -67,6 +69,7 @@ pub(crate) struct Inner {
     swap: SwapSpace,
     read_ahead: ReadAhead,
     reclaim: ReclaimState,
+    compact: CompactState,
     /// Ranges of users' stores that are in folios.
     mapped: Mapped,
     daemons: Daemons,
@@ -93,7 +96,7 @@ impl Inner {
         Allocator {
             nodes: &self.nodes,
             reclaimer: Some(self),
-            compactor: None,
+            compactor: Some(self),
             patience: self.patience,
             pool: Some(self.tag()),
         }

@@ -156,7 +156,8 @@ impl Zone {
         }
     }
 
-    fn free_view(&self) -> FreeView {
+    /// What is free, as checks of the marks see it.
+    pub(crate) fn free_view(&self) -> FreeView {
         // Relaxed: exact counts, each by itself (N2); a mixture costs a vain attempt.
         FreeView {
             free: self.free.load(Ordering::Relaxed),
@@ -173,12 +174,27 @@ impl Zone {
 
     /// Whether compacting this zone for `order` on behalf of `class` makes sense.
     pub(crate) fn compaction_suitable(&self, order: Order, class: ZoneType) -> Suitability {
+        self.compaction_suitable_with(0, order, class)
+    }
+
+    /// The same, if `more` pages were free besides.
+    pub(crate) fn compaction_suitable_with(
+        &self,
+        more: usize,
+        order: Order,
+        class: ZoneType,
+    ) -> Suitability {
         let marks = SuitabilityMarks {
             min: self.mark(Mark::Min),
             low: self.mark(Mark::Low),
             reserve: self.reserve(class),
         };
         let counts = self.free_areas().by_order();
-        fragmentation::compaction_suitable(self.free_view(), &counts, order, marks)
+        let view = self.free_view();
+        let view = FreeView {
+            free: view.free.saturating_add(more),
+            ..view
+        };
+        fragmentation::compaction_suitable(view, &counts, order, marks)
     }
 }

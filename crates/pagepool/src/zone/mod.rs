@@ -33,6 +33,7 @@
 
 #![forbid(unsafe_code)]
 
+pub(crate) mod evacuate;
 pub(crate) mod fragmentation;
 pub(crate) mod hotplug;
 pub(crate) mod lowmem;
@@ -293,10 +294,6 @@ impl Zone {
     }
 
     /// Its first frame.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "what scans a zone begins there")
-    )]
     pub(crate) fn start(&self) -> Pfn {
         self.start
     }
@@ -327,22 +324,27 @@ impl Zone {
         self.core.lock().buddy.set_grouping(grouping);
     }
 
-    /// The order of the zone's pageblocks.
-    pub(crate) fn block_order(&self) -> Order {
+    /// Its shape.
+    pub(crate) fn geometry(&self) -> Geometry {
         Geometry {
             start: self.start,
             pages: self.pages,
         }
-        .block_order()
+    }
+
+    /// The words of its pageblocks, to be read without the lock.
+    pub(crate) fn blocks(&self) -> &BlockTable {
+        &self.blocks
+    }
+
+    /// The order of the zone's pageblocks.
+    pub(crate) fn block_order(&self) -> Order {
+        self.geometry().block_order()
     }
 
     /// The largest order that can ever be free here.
     pub(crate) fn max_order(&self) -> Order {
-        Geometry {
-            start: self.start,
-            pages: self.pages,
-        }
-        .max_order()
+        self.geometry().max_order()
     }
 
     /// Whether blocks of `order` are cached in this zone.

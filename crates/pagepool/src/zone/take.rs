@@ -105,7 +105,7 @@ impl Zone {
         taken
     }
 
-    fn take_locked(&self, core: &mut Core, request: ZoneRequest) -> Option<Taken> {
+    pub(super) fn take_locked(&self, core: &mut Core, request: ZoneRequest) -> Option<Taken> {
         let census = |start, pages| self.map.movable_pages(start, pages);
         let grant = core.buddy.alloc(request.demand(), &census)?;
         debug_assert!(self.map.state(grant.pfn).is_free(), "N3: {}", grant.pfn);

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_types, reason = "these threads are not modelled")]
 
 #[cfg(feature = "allocator-api2")]
+mod compaction;
 mod collections;
 mod contention;
 mod daemons;

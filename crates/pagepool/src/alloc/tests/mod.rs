@@ -7,6 +7,7 @@ mod rounds;
 mod waiting;
 
 use super::*;
+use crate::compact::CompactResult;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::types::Pfn;
@@ -77,11 +78,22 @@ impl FakeCompact {
 }
 
 impl Compact for FakeCompact {
-    fn compact(&self, _request: &Request, priority: CompactPriority) -> CompactResult {
+    fn compact(
+        &self,
+        _request: &Request,
+        _flags: AllocFlags,
+        priority: CompactPriority,
+        _deadline: Option<Instant>,
+    ) -> DirectRun {
         assert!(scope::is_memalloc(), "a compactor may use the reserves");
         self.asked.lock().push(priority);
-        self.result
+        DirectRun {
+            result: self.result,
+            captured: None,
+        }
     }
+
+    fn note_success(&self, _request: &Request, _zone: &Zone) {}
 
     fn would_help(&self, _request: &Request) -> bool {
         false

@@ -21,7 +21,7 @@
 //! Whether a zone is worth compacting at all is decided in
 //! [`zone::fragmentation`](crate::zone::fragmentation).
 
-#![expect(dead_code, reason = "the compactor asks")]
+#![expect(dead_code, reason = "the background compactor asks")]
 
 pub(crate) mod choose;
 pub(crate) mod defer;

@@ -223,7 +223,6 @@ impl FolioWord {
     }
 
     /// Its isolator has moved it to the frame `location`; permitted as [`evict`](Self::evict).
-    #[cfg_attr(not(any(test, loom)), expect(dead_code, reason = "compaction"))]
     pub fn relocate(self, location: u32) -> Option<FolioWord> {
         Some(self.evict(location)?.with(RESIDENT))
     }

@@ -8,6 +8,7 @@ use super::Builder;
 use super::plan::LOCAL_DISTANCE;
 use crate::arena::Topology;
 use crate::backing::{PoolTag, StoreId, StoreSpec, Stores};
+use crate::compact::state::CompactState;
 use crate::daemon::Daemons;
 use crate::error::{BuildError, RangeError};
 use crate::folio::FolioTable;
@@ -71,6 +72,7 @@ impl Builder {
             swap,
             read_ahead: ReadAhead::new(default_page_cluster(pages * PAGE_SIZE)),
             reclaim: ReclaimState::new(nodes.len(), pages),
+            compact: CompactState::new(plans.iter().map(|plan| plan.zones.pages))?,
             mapped: Mapped::default(),
             daemons: Daemons::new(nodes.len()),
             bases: nodes.bases(),

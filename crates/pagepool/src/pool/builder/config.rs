@@ -6,6 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{Builder, Size};
+use crate::compact::state::CompactState;
 use crate::node::{NodePlan, Nodes};
 use crate::types::{NR_ZONES, PAGE_SIZE};
 
@@ -102,7 +103,9 @@ impl Builder {
             .map(|plan| plan.zones.total() * PAGE_SIZE)
             .sum();
         let pages = managed / PAGE_SIZE;
-        let metadata = nodes.metadata_bytes() + self.folio_bytes(pages);
+        let metadata = nodes.metadata_bytes()
+            + self.folio_bytes(pages)
+            + CompactState::estimate(plans.iter().map(|plan| plan.zones.pages));
         let budget = match self.size {
             Size::Budget(bytes) => bytes,
             Size::Managed(_) => managed + metadata,

@@ -7,6 +7,7 @@
 use super::{Builder, Size};
 use crate::arena::{ArenaOptions, Topology};
 use crate::backing::Store;
+use crate::compact::state::CompactState;
 use crate::error::RangeError;
 use crate::folio::FolioTable;
 use crate::node::{NodePlan, Nodes, ZonePlan};
@@ -173,7 +174,8 @@ impl Builder {
             .iter()
             .map(|plan| plan.zones.total() * PAGE_SIZE + plan.metadata_bytes(nr_cpus))
             .sum();
-        nodes + Nodes::fixed_bytes(nr_cpus) + self.folio_bytes(pages)
+        let hints = CompactState::estimate(plans.iter().map(|plan| plan.zones.pages));
+        nodes + Nodes::fixed_bytes(nr_cpus) + self.folio_bytes(pages) + hints
     }
 
     /// What the tables and buffers take that folios need.

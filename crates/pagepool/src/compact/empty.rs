@@ -1,0 +1,245 @@
+//! One unit emptied: set aside, looked over, moved out, released.
+//!
+//! *Kernel counterpart:* one turn of the loop of `compact_zone` (v5.0), with capture (spec 9.11).
+
+use arrayvec::ArrayVec;
+
+use super::migrate::{Batch, Mover, Moves};
+use super::policy::terms::MigrateMode;
+use super::survey::{self, Chunk};
+use crate::folio::FolioId;
+use crate::node::Node;
+use crate::node::lru::ISOLATE_MAX;
+use crate::types::{Order, Pfn, ZoneType};
+use crate::zone::evacuate::{Release, Unit};
+use crate::zone::vmstat::VmEvent;
+use crate::zone::{Taken, Zone, ZoneRequest};
+
+/// How often a chunk is gone through, since folios that were on their way to a list are there now.
+const ROUNDS: usize = 3;
+
+/// A block that is to be taken as soon as there is one, before anybody else can.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    /// What is asked of the zone.
+    pub(crate) request: ZoneRequest,
+    /// On whose behalf.
+    pub(crate) class: ZoneType,
+}
+
+/// How a unit is to be emptied.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Errand<'a> {
+    /// The unit.
+    pub(super) unit: Unit,
+    /// The size of the free block that is wanted in it.
+    pub(super) order: Order,
+    /// How long to wait for those who hold a folio.
+    pub(super) mode: MigrateMode,
+    /// Whether all of the unit is to be emptied as far as that goes, once the block is there.
+    pub(super) finish: bool,
+    /// Whether folios that their owners have locked in memory may be moved.
+    pub(super) unevictable: bool,
+    /// The block to take, if somebody waits for it.
+    pub(super) wanted: Option<&'a Wanted>,
+}
+
+/// Why a unit was left before it was empty.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Left {
+    /// The block is there.
+    Done,
+    /// Somebody else has it, or too little is free beside it.
+    NotOurs,
+    /// Something in it cannot be moved.
+    Obstructed,
+    /// A folio in it is pinned.
+    Pinned(FolioId),
+    /// Somebody was in the way again and again.
+    Busy,
+    /// There is nowhere to move it to.
+    NoTargets,
+    /// The mover is wanted elsewhere.
+    Interrupted,
+}
+
+/// What came of a unit.
+#[derive(Debug)]
+pub(super) struct Emptied {
+    /// How it ended.
+    pub(super) left: Left,
+    /// Frames looked at.
+    pub(super) scanned: usize,
+    /// Pages moved.
+    pub(super) moved: usize,
+    /// The block that somebody waits for.
+    pub(super) captured: Option<Taken>,
+}
+
+/// A unit that is set aside; released when it is dropped.
+struct Aside<'a> {
+    mover: Mover<'a>,
+    zone: &'a Zone,
+    unit: Unit,
+}
+
+impl<'a> Aside<'a> {
+    fn begin(mover: Mover<'a>, zone: &'a Zone, unit: Unit) -> Option<Aside<'a>> {
+        zone.set_aside(unit).then_some(Aside { mover, zone, unit })
+    }
+
+    /// Releases the unit, and takes what somebody waits for.
+    fn end(self, wanted: Option<&Wanted>) -> Option<Taken> {
+        let Wanted { request, class } = *wanted?;
+        let aside = std::mem::ManuallyDrop::new(self);
+        let Release { captured, freed } = aside.zone.release_and_take(aside.unit, request, class);
+        aside.mover.custodian.frames.see_to(aside.zone, freed);
+        captured
+    }
+}
+
+impl Drop for Aside<'_> {
+    fn drop(&mut self) {
+        let freed = self.zone.release(self.unit);
+        self.mover.custodian.frames.see_to(self.zone, freed);
+    }
+}
+
+impl Mover<'_> {
+    /// Empties a unit, or a part of it that is as large as what is wanted.
+    pub(super) fn empty(
+        &self,
+        node: &Node,
+        zone: &Zone,
+        errand: Errand<'_>,
+        is_interrupted: &dyn Fn() -> bool,
+    ) -> Emptied {
+        let mut emptied = Emptied {
+            left: Left::NotOurs,
+            scanned: 0,
+            moved: 0,
+            captured: None,
+        };
+        let Some(aside) = Aside::begin(*self, zone, errand.unit) else {
+            return emptied;
+        };
+        emptied.left = self.move_out(node, zone, errand, &mut emptied, is_interrupted);
+        // Taken in any case: what was freed for it may be enough.
+        emptied.captured = aside.end(errand.wanted);
+        emptied
+    }
+
+    /// Finds the cheapest part, and moves out what is in it.
+    fn move_out(
+        &self,
+        node: &Node,
+        zone: &Zone,
+        errand: Errand<'_>,
+        emptied: &mut Emptied,
+        is_interrupted: &dyn Fn() -> bool,
+    ) -> Left {
+        let folios = self.custodian.folios;
+        let look = || survey::survey(node, folios, errand.unit, errand.order);
+        let mut found = look();
+        emptied.scanned += found.scanned;
+        if found.chunk.is_none() && found.has_cached {
+            // What was cached before the unit was set aside may still be.
+            zone.drain();
+            found = look();
+            emptied.scanned += found.scanned;
+        }
+        let Some(chunk) = found.chunk else {
+            return found.pinned.map_or(Left::Obstructed, Left::Pinned);
+        };
+        let left = self.move_chunk(node, zone, errand, chunk, emptied, is_interrupted);
+        if left == Left::Done && errand.finish && errand.order < errand.unit.order {
+            let all = Chunk {
+                pfn: errand.unit.pfn,
+                order: errand.unit.order,
+                occupied: 0,
+            };
+            // As far as it goes: the block that was wanted is there.
+            let _ = self.move_chunk(node, zone, errand, all, emptied, is_interrupted);
+        }
+        left
+    }
+
+    fn move_chunk(
+        &self,
+        node: &Node,
+        zone: &Zone,
+        errand: Errand<'_>,
+        chunk: Chunk,
+        emptied: &mut Emptied,
+        is_interrupted: &dyn Fn() -> bool,
+    ) -> Left {
+        let mut from = Some(chunk.pfn);
+        let mut rounds = ROUNDS;
+        let mut failed = 0;
+        while let Some(at) = from {
+            if is_interrupted() {
+                return Left::Interrupted;
+            }
+            let (batch, seen, next) = self.isolate(node, chunk, at, errand.unevictable);
+            emptied.scanned += seen;
+            failed += seen - batch.len();
+            let moves = self.move_batch(node, zone, errand.mode, batch);
+            emptied.moved += moves.moved;
+            failed += moves.failed;
+            if let Some(left) = give_up(moves, errand) {
+                return left;
+            }
+            from = next;
+            if from.is_none() && failed > 0 && rounds > 1 {
+                // Some may have been on their way to a list.
+                node.drain_lru_all(self.custodian.folios);
+                (from, rounds, failed) = (Some(chunk.pfn), rounds - 1, 0);
+            }
+        }
+        let part = Unit {
+            pfn: chunk.pfn,
+            order: chunk.order,
+        };
+        if self.is_free(node, part) {
+            Left::Done
+        } else {
+            Left::Busy
+        }
+    }
+
+    /// Takes folios of a chunk off their lists, from the frame `at` on. Returns them, how many were seen, and
+    /// where to go on.
+    fn isolate(
+        &self,
+        node: &Node,
+        chunk: Chunk,
+        at: Pfn,
+        unevictable: bool,
+    ) -> (Batch, usize, Option<Pfn>) {
+        let folios = self.custodian.folios;
+        let mut frames = ArrayVec::<Pfn, ISOLATE_MAX>::new();
+        let next = survey::folios_in(node, folios, chunk, at, |pfn| frames.try_push(pfn).is_ok());
+        let mut batch = Batch::new();
+        node.isolate_at(folios, &frames, unevictable, &mut batch);
+        let pages: usize = batch.iter().map(|one| one.order.pages()).sum();
+        let events = self.custodian.nodes.events();
+        events.add(VmEvent::CompactIsolated, pages as u64);
+        (batch, frames.len(), next)
+    }
+
+    /// Whether nothing stands in a part of a unit.
+    fn is_free(&self, node: &Node, part: Unit) -> bool {
+        let found = survey::survey(node, self.custodian.folios, part, part.order);
+        found.chunk.is_some_and(|chunk| chunk.occupied == 0)
+    }
+}
+
+/// Whether what came of a batch is reason to leave the unit.
+fn give_up(moves: Moves, errand: Errand<'_>) -> Option<Left> {
+    if moves.out_of_targets {
+        return Some(Left::NoTargets);
+    }
+    // Whoever must not wait does not come back to it either.
+    let is_stuck = moves.pinned > 0 || (moves.failed > 0 && errand.mode == MigrateMode::Async);
+    is_stuck.then_some(Left::Busy)
+}

@@ -1,0 +1,271 @@
+//! A run over one zone: units are chosen, cheapest first, and emptied, until there is what was wanted.
+//!
+//! *Kernel counterpart:* `compact_zone`, `compact_finished` (v5.0; spec 6.8).
+
+use super::CompactResult;
+use super::empty::{Emptied, Errand, Left, Wanted};
+use super::migrate::Mover;
+use super::policy::choose::Chooser;
+use super::policy::positions::Coverage;
+use super::policy::terms::Terms;
+use super::policy::units::{BlockView, Blocks, Room};
+use super::state::{CompactState, ZoneHints};
+use crate::buddy::{BlockTable, Geometry};
+use crate::node::{Custodian, Node};
+use crate::types::{Migratetype, Order, Pfn};
+use crate::zone::evacuate::Unit;
+use crate::zone::fragmentation::Suitability;
+use crate::zone::vmstat::VmEvent;
+use crate::zone::watermark::Mark;
+use crate::zone::{Taken, Zone};
+
+/// Makes large free blocks of a pool's memory.
+#[derive(Clone, Copy)]
+pub(crate) struct Compactor<'a> {
+    /// Where folios are, and where frames go.
+    pub(crate) custodian: Custodian<'a>,
+    /// What earlier runs have learnt.
+    pub(crate) state: &'a CompactState,
+}
+
+/// What ends a run before its time.
+#[derive(Clone, Copy)]
+pub(crate) struct Stops<'a> {
+    /// The thread is wanted elsewhere, or out of time.
+    pub(crate) is_interrupted: &'a dyn Fn() -> bool,
+    /// There is no need for more.
+    pub(crate) is_enough: &'a dyn Fn() -> bool,
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub(crate) struct ZoneRun {
+    /// How it ended.
+    pub(crate) result: CompactResult,
+    /// The block that somebody waits for.
+    pub(crate) captured: Option<Taken>,
+    /// Frames looked at in search of folios.
+    pub(crate) scanned: usize,
+    /// Pages moved.
+    pub(crate) moved: usize,
+    /// Units emptied.
+    pub(crate) emptied: usize,
+}
+
+impl ZoneRun {
+    fn ending_in(result: CompactResult) -> ZoneRun {
+        ZoneRun {
+            result,
+            captured: None,
+            scanned: 0,
+            moved: 0,
+            emptied: 0,
+        }
+    }
+}
+
+/// A zone's pageblocks, as the chooser sees them.
+struct ZoneBlocks<'a> {
+    table: &'a BlockTable,
+    hints: &'a ZoneHints,
+    start: Pfn,
+    block_order: Order,
+}
+
+impl Blocks for ZoneBlocks<'_> {
+    fn block(&self, block: usize) -> BlockView {
+        let pfn = self.start.add(block << self.block_order.get());
+        BlockView {
+            free: self.table.free_pages(pfn),
+            mt: self.table.migratetype(pfn),
+            isolated: self.table.is_isolated(pfn),
+        }
+    }
+
+    fn is_skipped(&self, block: usize) -> bool {
+        self.hints.is_skipped(block)
+    }
+}
+
+impl Compactor<'_> {
+    pub(super) fn hints(&self, zone: &Zone) -> &ZoneHints {
+        self.state.zone(zone.node(), zone.zone_type())
+    }
+
+    /// Compacts a zone. `wanted` is the block that somebody waits for, if the caller is one who does.
+    pub(crate) fn compact_zone(
+        &self,
+        node: &Node,
+        zone: &Zone,
+        terms: &Terms,
+        wanted: Option<&Wanted>,
+        stops: Stops<'_>,
+    ) -> ZoneRun {
+        if let Some(order) = terms.order {
+            match zone.compaction_suitable(order, terms.class) {
+                Suitability::Success => return ZoneRun::ending_in(CompactResult::Success),
+                Suitability::Skipped => return ZoneRun::ending_in(CompactResult::Skipped),
+                Suitability::Continue => {}
+            }
+        }
+        let hints = self.hints(zone);
+        if terms.order.is_some_and(|order| hints.is_restarting(order)) {
+            self.forget_hints(node, zone);
+        }
+        let geometry = zone.geometry();
+        let chooser = Chooser::begin(terms, geometry, hints.positions());
+        node.drain_lru_all(self.custodian.folios);
+        let mut run = Run {
+            mover: Mover {
+                custodian: self.custodian,
+            },
+            node,
+            zone,
+            terms,
+            wanted,
+            hints,
+            geometry,
+            chooser,
+            outcome: ZoneRun::ending_in(CompactResult::Contended),
+        };
+        run.outcome.result = run.go(stops);
+        let ZoneRun { scanned, moved, .. } = run.outcome;
+        let events = self.custodian.nodes.events();
+        events.add(VmEvent::CompactMigrateScanned, scanned as u64);
+        events.add(VmEvent::CompactFreeScanned, moved as u64);
+        run.outcome
+    }
+
+    /// Forgets what earlier runs have noted of a zone's pageblocks, but for those that are taken whole.
+    pub(crate) fn forget_hints(&self, node: &Node, zone: &Zone) {
+        self.hints(zone).forget(|block| is_taken(node, zone, block));
+    }
+
+    /// Forgets what was noted in vain by those who needed a block (kernel: `reset_isolation_suitable`).
+    pub(crate) fn flush_hints(&self, node: &Node) {
+        let hints = self.state.node(node.id());
+        hints.flush(|zone, block| is_taken(node, node.zone(zone), block));
+    }
+}
+
+/// Whether a pageblock is taken by one block of at least its size.
+fn is_taken(node: &Node, zone: &Zone, block: usize) -> bool {
+    let size = zone.block_order();
+    let pfn = zone.start().add(block << size.get());
+    let block = node.map().state(pfn).block();
+    block.is_some_and(|(order, _)| order >= size)
+}
+
+/// A run under way.
+struct Run<'a> {
+    mover: Mover<'a>,
+    node: &'a Node,
+    zone: &'a Zone,
+    terms: &'a Terms,
+    wanted: Option<&'a Wanted>,
+    hints: &'a ZoneHints,
+    geometry: Geometry,
+    chooser: Chooser,
+    outcome: ZoneRun,
+}
+
+impl Run<'_> {
+    fn go(&mut self, stops: Stops<'_>) -> CompactResult {
+        loop {
+            if (stops.is_interrupted)() {
+                return CompactResult::Contended;
+            }
+            if (stops.is_enough)() {
+                return CompactResult::Success;
+            }
+            let Some(unit) = self.next_unit() else {
+                return self.meet();
+            };
+            let emptied = self.empty(unit, stops);
+            if self.is_over(&emptied) {
+                self.outcome.captured = emptied.captured;
+                self.note_passed();
+                return CompactResult::Success;
+            }
+            if emptied.left == Left::Interrupted {
+                self.note_passed();
+                return CompactResult::Contended;
+            }
+        }
+    }
+
+    fn next_unit(&mut self) -> Option<Unit> {
+        let blocks = ZoneBlocks {
+            table: self.zone.blocks(),
+            hints: self.hints,
+            start: self.geometry.start,
+            block_order: self.geometry.block_order(),
+        };
+        let min = self.zone.mark(Mark::Min);
+        let room = Room::above(self.zone.free_view(), min, self.zone.target_pages());
+        let units = *self.chooser.units();
+        if !room.holds(units.order()) {
+            return None;
+        }
+        let view = self.chooser.next(&blocks, room)?;
+        let offset = view.blocks.start << blocks.block_order.get();
+        Some(Unit {
+            pfn: self.geometry.start.add(offset),
+            order: units.order(),
+        })
+    }
+
+    fn empty(&mut self, unit: Unit, stops: Stops<'_>) -> Emptied {
+        let order = self.terms.order.unwrap_or(unit.order).min(unit.order);
+        let errand = Errand {
+            unit,
+            order,
+            mode: self.terms.mode,
+            finish: self.terms.want != Migratetype::Movable,
+            unevictable: true,
+            wanted: self.wanted,
+        };
+        let emptied = self
+            .mover
+            .empty(self.node, self.zone, errand, stops.is_interrupted);
+        self.outcome.scanned += emptied.scanned;
+        self.outcome.moved += emptied.moved;
+        self.outcome.emptied += usize::from(emptied.left == Left::Done);
+        if matches!(emptied.left, Left::Obstructed | Left::Pinned(_)) {
+            self.skip(unit);
+        }
+        emptied
+    }
+
+    /// Marks the pageblocks of a unit that could not be emptied.
+    fn skip(&self, unit: Unit) {
+        let size = self.geometry.block_order().get();
+        let first = unit.pfn.offset_from(self.geometry.start) >> size;
+        let nr = unit.order.pages() >> size;
+        (first..first + nr).for_each(|block| self.hints.skip(block));
+    }
+
+    /// Whether there is what was wanted.
+    fn is_over(&self, emptied: &Emptied) -> bool {
+        emptied.captured.is_some()
+            || self.terms.order.is_some_and(|order| {
+                let available = self.zone.free_view().available;
+                let mut types = [Migratetype::Movable, self.terms.want].into_iter();
+                types.any(|mt| available.at_least(mt, order))
+            })
+    }
+
+    /// There is nothing more to gain.
+    fn meet(&self) -> CompactResult {
+        self.hints.note_met(self.terms);
+        match self.chooser.coverage() {
+            Coverage::WholeZone => CompactResult::Complete,
+            Coverage::Rest => CompactResult::PartialSkipped,
+        }
+    }
+
+    fn note_passed(&self) {
+        let passed = self.chooser.passed();
+        self.hints.note_passed(self.terms.mode, passed);
+    }
+}

@@ -1,0 +1,212 @@
+//! What stands in a unit, and which part of it is emptied most cheaply.
+//!
+//! *Kernel counterpart:* the frame tests of `isolate_migratepages_block` (v5.0). There they are made while
+//! pages are isolated, and what was moved before an obstacle was met was moved in vain. Here a unit is looked
+//! over first: a look costs a thousandth of a move.
+//!
+//! Nothing is locked, so that what is seen may have changed since. Whoever acts on it looks again: the lists
+//! under their lock, the folio at its word.
+
+use crate::folio::{FolioId, FolioTable, Place};
+use crate::node::Node;
+use crate::types::{Migratetype, Order, Pfn};
+use crate::zone::evacuate::Unit;
+
+/// What begins at a frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Occupant {
+    /// Nothing: a page of a free block.
+    None,
+    /// A block in a CPU's cache.
+    Cached,
+    /// A folio on a list, or on its way to one.
+    Folio,
+    /// A folio that somebody has pinned.
+    Pinned,
+    /// Memory at a fixed address, or in the hands of somebody else.
+    Fixed,
+}
+
+/// A part of a unit that is to be one free block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Chunk {
+    /// The first frame.
+    pub(super) pfn: Pfn,
+    /// Its size.
+    pub(super) order: Order,
+    /// Pages that must be moved.
+    pub(super) occupied: usize,
+}
+
+/// What was seen of a unit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Survey {
+    /// The cheapest part of the wanted size with nothing in the way.
+    pub(super) chunk: Option<Chunk>,
+    /// Whether blocks in CPUs' caches were in the way.
+    pub(super) has_cached: bool,
+    /// A folio that was in the way since it is pinned.
+    pub(super) pinned: Option<FolioId>,
+    /// Frames looked at.
+    pub(super) scanned: usize,
+}
+
+/// Looks a unit over for a part of the given order, which is no larger than the unit.
+pub(super) fn survey(node: &Node, folios: &FolioTable, unit: Unit, order: Order) -> Survey {
+    let mut found = Survey::default();
+    if is_inside_a_block(node, unit) {
+        return found;
+    }
+    let mut part = Part::at(unit.pfn, order);
+    for (pfn, occupant, pages) in walk(node, folios, unit) {
+        found.scanned += 1;
+        part.advance_to(pfn, &mut found);
+        match occupant {
+            Occupant::None => {}
+            // A block that is larger than the part is where a larger part would have been.
+            _ if pages > order.pages() => part.is_blocked = true,
+            Occupant::Folio => part.occupied += pages,
+            Occupant::Cached => {
+                found.has_cached = true;
+                part.is_blocked = true;
+            }
+            Occupant::Pinned => {
+                found.pinned = found
+                    .pinned
+                    .or(node.map().owner(pfn).map(FolioId::from_raw));
+                part.is_blocked = true;
+            }
+            Occupant::Fixed => part.is_blocked = true,
+        }
+        part.covered_to = pfn.index() + pages;
+    }
+    part.close(&mut found);
+    found
+}
+
+/// Passes the folios of a chunk to `sink`, as they stand there now, from the frame `from` on, until it says
+/// that it has enough. Returns where to go on, if there is anything left.
+pub(super) fn folios_in(
+    node: &Node,
+    folios: &FolioTable,
+    chunk: Chunk,
+    from: Pfn,
+    mut sink: impl FnMut(Pfn) -> bool,
+) -> Option<Pfn> {
+    let range = Unit {
+        pfn: chunk.pfn,
+        order: chunk.order,
+    };
+    for (pfn, occupant, _) in walk(node, folios, range) {
+        if pfn >= from && occupant == Occupant::Folio && !sink(pfn) {
+            return Some(pfn);
+        }
+    }
+    None
+}
+
+/// Whether a block that begins before the unit reaches into it.
+fn is_inside_a_block(node: &Node, unit: Unit) -> bool {
+    let map = node.map();
+    let mut larger = (unit.order.idx() + 1..=Order::MAX.idx()).map(Order::at);
+    larger.any(|order| {
+        let head = Pfn::new(unit.pfn.node(), unit.pfn.index() & !(order.pages() - 1));
+        let reaches =
+            |(len, _): (Order, Migratetype)| head.index() + len.pages() > unit.pfn.index();
+        head != unit.pfn && map.state(head).block().is_some_and(reaches)
+    })
+}
+
+/// The blocks of a unit in turn, each with its length; free pages one by one.
+fn walk<'a>(
+    node: &'a Node,
+    folios: &'a FolioTable,
+    unit: Unit,
+) -> impl Iterator<Item = (Pfn, Occupant, usize)> + 'a {
+    let mut offset = 0;
+    std::iter::from_fn(move || {
+        if offset >= unit.order.pages() {
+            return None;
+        }
+        let pfn = unit.pfn.add(offset);
+        let (occupant, pages) = occupant(node, folios, pfn);
+        offset += pages;
+        Some((pfn, occupant, pages))
+    })
+}
+
+fn occupant(node: &Node, folios: &FolioTable, pfn: Pfn) -> (Occupant, usize) {
+    let state = node.map().state(pfn);
+    let Some((order, _)) = state.block() else {
+        let occupant = if state.is_free() {
+            Occupant::None
+        } else {
+            Occupant::Fixed
+        };
+        return (occupant, 1);
+    };
+    let occupant = if !state.is_allocated() {
+        Occupant::Cached
+    } else {
+        match (node.place_hint(pfn), node.map().owner(pfn)) {
+            (Place::Listed(_) | Place::Batched, Some(owner)) => {
+                let word = folios.slot(FolioId::from_raw(owner)).word();
+                if word.pins() > 0 && word.location() == pfn.get() {
+                    Occupant::Pinned
+                } else {
+                    Occupant::Folio
+                }
+            }
+            _ => Occupant::Fixed,
+        }
+    };
+    (occupant, order.pages())
+}
+
+/// The part of a unit that is being looked at.
+struct Part {
+    pfn: Pfn,
+    order: Order,
+    occupied: usize,
+    is_blocked: bool,
+    /// The index of the frame after the last block that was seen.
+    covered_to: usize,
+}
+
+impl Part {
+    fn at(pfn: Pfn, order: Order) -> Part {
+        Part {
+            pfn,
+            order,
+            occupied: 0,
+            is_blocked: false,
+            covered_to: pfn.index(),
+        }
+    }
+
+    /// Goes on to the part that `pfn` lies in, if that is another.
+    fn advance_to(&mut self, pfn: Pfn, found: &mut Survey) {
+        let start = pfn.index() & !(self.order.pages() - 1);
+        if start == self.pfn.index() {
+            return;
+        }
+        self.close(found);
+        let covered_to = self.covered_to;
+        *self = Part::at(Pfn::new(pfn.node(), start), self.order);
+        // The end of a larger block lies in it.
+        self.is_blocked = covered_to > start;
+        self.covered_to = covered_to;
+    }
+
+    /// Notes the part if it is the cheapest until now.
+    fn close(&self, found: &mut Survey) {
+        let is_cheaper = |chunk: Chunk| self.occupied < chunk.occupied;
+        if !self.is_blocked && found.chunk.is_none_or(is_cheaper) {
+            found.chunk = Some(Chunk {
+                pfn: self.pfn,
+                order: self.order,
+                occupied: self.occupied,
+            });
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Compaction by a pool's users: threads that need a large block, and whoever asks for it.
+
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+use super::{Inner, PagePool};
+use crate::alloc::{Compact, Request};
+use crate::compact::{CompactPriority, Compactor, DirectRun};
+use crate::reclaim::Shrink;
+use crate::sync::clock::{self, Instant};
+use crate::types::NodeId;
+use crate::zone::Zone;
+use crate::zone::watermark::AllocFlags;
+
+impl PagePool {
+    /// Moves folios together, in all nodes, so that as much of the free memory as possible is there in whole
+    /// pageblocks (kernel: `compact_memory`). Owners go on reading and writing meanwhile; what they pin or
+    /// write to just then stays where it is. Returns when there is nothing more to gain, or after
+    /// `patience`.
+    ///
+    /// There is no need to call it: `kcompactd` does what is asked for, and requests for large blocks
+    /// compact for themselves.
+    pub fn compact(&self, patience: Duration) {
+        let deadline = clock::deadline_after(patience);
+        self.inner.compactor().compact_everything(None, deadline);
+    }
+
+    /// The same for one node. A node that does not exist has nothing to compact.
+    pub fn compact_node(&self, node: NodeId, patience: Duration) {
+        let deadline = clock::deadline_after(patience);
+        let compactor = self.inner.compactor();
+        compactor.compact_everything(Some(node), deadline);
+    }
+}
+
+impl Inner {
+    /// What moves folios together.
+    pub(super) fn compactor(&self) -> Compactor<'_> {
+        Compactor {
+            custodian: self.custodian(),
+            state: &self.compact,
+        }
+    }
+}
+
+impl Compact for Inner {
+    fn compact(
+        &self,
+        request: &Request,
+        flags: AllocFlags,
+        priority: CompactPriority,
+        deadline: Option<Instant>,
+    ) -> DirectRun {
+        self.compactor()
+            .compact_direct(&request.walk, flags, priority, deadline)
+    }
+
+    fn note_success(&self, request: &Request, zone: &Zone) {
+        let hints = self.compact.zone(zone.node(), zone.zone_type());
+        hints.note_allocated(request.order());
+    }
+
+    fn would_help(&self, request: &Request) -> bool {
+        let reclaimer = self.reclaimer();
+        let reclaimable = |zone: &Zone| reclaimer.reclaimable_pages(zone);
+        self.compactor().would_help(&request.walk, &reclaimable)
+    }
+}

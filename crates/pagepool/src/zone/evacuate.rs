@@ -1,0 +1,119 @@
+//! A zone whose pageblocks are being emptied: units set aside, targets for what is in them, frames that
+//! come back.
+//!
+//! *Kernel counterpart:* `isolate_freepages_block`, `release_freepages`, `compaction_capture` (v5.0,
+//! spec 9.11). What differs: the pageblocks that are emptied are isolated, so that nothing is put into
+//! them meanwhile; and the block that was made is taken under the same hold of the lock under which it is
+//! released, so that nobody can come between.
+
+use super::watermark::Mark;
+use super::{Freed, Taken, Zone, ZoneRequest};
+use crate::memmap::FrameState;
+use crate::types::{Migratetype, Order, Pfn, ZoneType};
+
+/// Pageblocks that are to become one free block: `2^order` pages, a pageblock at least.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Unit {
+    /// The first frame.
+    pub(crate) pfn: Pfn,
+    /// Its size.
+    pub(crate) order: Order,
+}
+
+/// How a unit was released.
+#[derive(Debug)]
+#[must_use = "somebody may be waiting, and the block is lost unless it is put back"]
+pub(crate) struct Release {
+    /// The block that was wanted, if there was one.
+    pub(crate) captured: Option<Taken>,
+    /// What the caller has to see to.
+    pub(crate) freed: Freed,
+}
+
+impl Zone {
+    /// Sets a unit aside: what is free of it is withheld, and so is what is freed into it from now on.
+    /// Returns whether it did: not if somebody else has, if it is reserved, or if what remains could not
+    /// take what is in it without going below the minimum (INV-13).
+    pub(crate) fn set_aside(&self, unit: Unit) -> bool {
+        let Unit { pfn, order } = unit;
+        let mut core = self.core.lock();
+        let withheld = core.buddy.free_pages_of(pfn, order);
+        let moved = order.pages().saturating_sub(withheld);
+        let left = core.buddy.free_pages().saturating_sub(withheld);
+        let is_set = left >= self.mark(Mark::Min) + moved && core.buddy.set_aside(pfn, order);
+        self.publish(&core);
+        is_set
+    }
+
+    /// Free pages that the contents of other pageblocks could be moved to without breaking a whole one.
+    pub(crate) fn target_pages(&self) -> usize {
+        self.core.lock().buddy.target_pages()
+    }
+
+    /// Takes up to `count` blocks for contents that are about to be moved, as long as the minimum holds.
+    /// Returns how many.
+    pub(crate) fn take_targets(
+        &self,
+        order: Order,
+        count: usize,
+        sink: &mut dyn FnMut(Taken),
+    ) -> usize {
+        let mut core = self.core.lock();
+        let floor = self.mark(Mark::Min) + order.pages() + core.buddy.free_highatomic_pages();
+        for taken in 0..count {
+            let may_take = core.buddy.free_pages() >= floor;
+            let Some(grant) = may_take.then(|| core.buddy.take_target(order)).flatten() else {
+                self.publish(&core);
+                return taken;
+            };
+            debug_assert!(self.map.state(grant.pfn).is_free(), "N3: {}", grant.pfn);
+            let state = FrameState::allocated(order, Migratetype::Movable);
+            self.map.set_state(grant.pfn, state);
+            sink(Taken {
+                pfn: grant.pfn,
+                order,
+                vacant: grant.vacant,
+            });
+        }
+        self.publish(&core);
+        count
+    }
+
+    /// Takes back blocks whose contents were moved elsewhere, and targets that were not needed, under one
+    /// hold of the lock and past the caches.
+    pub(crate) fn put_vacated(&self, blocks: impl Iterator<Item = (Pfn, Order)>) -> Freed {
+        let mut core = self.core.lock();
+        for (pfn, order) in blocks {
+            self.map.set_state(pfn, FrameState::FREE);
+            core.buddy.free(pfn, order);
+        }
+        self.settle(&mut core, 0)
+    }
+
+    /// Releases a unit. What is free of it merges, and can be had again.
+    pub(crate) fn release(&self, unit: Unit) -> Freed {
+        let mut core = self.core.lock();
+        core.buddy.release(unit.pfn, unit.order);
+        self.settle(&mut core, 0)
+    }
+
+    /// Releases a unit, and takes a block for `request` before anybody else can, if the marks permit it.
+    pub(crate) fn release_and_take(
+        &self,
+        unit: Unit,
+        request: ZoneRequest,
+        class: ZoneType,
+    ) -> Release {
+        let mut core = self.core.lock();
+        core.buddy.release(unit.pfn, unit.order);
+        self.publish(&core);
+        let may_take = self.check(request.order, class, request.flags).passes();
+        let captured = may_take
+            .then(|| self.take_locked(&mut core, request))
+            .flatten();
+        Release {
+            captured,
+            freed: self.settle(&mut core, 0),
+        }
+    }
+}

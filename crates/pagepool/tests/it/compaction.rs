@@ -1,0 +1,265 @@
+//! Large blocks from memory in pieces: folios are moved while their owners go on.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use pagepool::{Advice, AllocError, Folio, FolioPin, Gfp, Order, PAGE_SIZE, PagePool};
+
+const HUGE: usize = 2 << 20;
+const PAGES_PER_HUGE: usize = HUGE / PAGE_SIZE;
+
+fn huge() -> Order {
+    Order::new(9).unwrap()
+}
+
+/// A pool in which nobody moves anything unless somebody asks.
+fn quiet(bytes: usize) -> PagePool {
+    PagePool::builder()
+        .managed(bytes)
+        .daemons(false)
+        .deadline(Duration::from_secs(5))
+        .build()
+        .unwrap()
+}
+
+/// Fills a folio with its number, so that a moved one can be told.
+fn numbered(pool: &PagePool, n: u64, bytes: usize) -> Result<Folio, AllocError> {
+    let mut folio = pool.alloc_folio(bytes, Gfp::USER_MOVABLE | Gfp::NORETRY)?;
+    for (at, word) in folio.write().unwrap().chunks_exact_mut(8).enumerate() {
+        word.copy_from_slice(&(n << 20 | at as u64).to_ne_bytes());
+    }
+    Ok(folio)
+}
+
+#[track_caller]
+fn assert_number(folio: &Folio, n: u64) {
+    for (at, word) in folio.read().unwrap().chunks_exact(8).enumerate() {
+        let word = u64::from_ne_bytes(word.try_into().unwrap());
+        assert_eq!(word, n << 20 | at as u64, "folio {n} at word {at}");
+    }
+}
+
+/// Fills the pool with pages, and keeps one in `one_in`.
+fn checkerboard(pool: &PagePool, one_in: usize) -> Vec<(u64, Folio)> {
+    let mut all = Vec::new();
+    while let Ok(folio) = numbered(pool, all.len() as u64, PAGE_SIZE) {
+        all.push((all.len() as u64, folio));
+    }
+    let mut rng = fastrand::Rng::with_seed(7);
+    all.retain(|_| rng.usize(..one_in) == 0);
+    all
+}
+
+/// Takes blocks of 2 MiB until there are no more.
+fn take_huge(pool: &PagePool) -> Vec<pagepool::Pages> {
+    let mut taken = Vec::new();
+    while let Ok(pages) = pool.alloc_pages(huge(), Gfp::USER_MOVABLE | Gfp::NORETRY) {
+        taken.push(pages);
+    }
+    taken
+}
+
+fn counter(pool: &PagePool, name: &str) -> u64 {
+    pool.stats().vmstat.get(name).unwrap()
+}
+
+fn free_pages(pool: &PagePool) -> usize {
+    counter(pool, "nr_free_pages") as usize
+}
+
+#[test]
+fn a_request_for_a_large_block_moves_what_is_in_its_way() {
+    let pool = quiet(64 << 20);
+    let folios = checkerboard(&pool, 4);
+    let free = free_pages(&pool);
+    let taken = take_huge(&pool);
+    let share = (taken.len() * PAGES_PER_HUGE) as f64 / free as f64;
+    assert!(share > 0.9, "{} blocks of {free} free pages", taken.len());
+    assert!(counter(&pool, "compact_success") > 0);
+    assert!(counter(&pool, "pgmigrate_success") > 0);
+    for (n, folio) in &folios {
+        assert_number(folio, *n);
+    }
+    drop(taken);
+    pool.verify().unwrap();
+}
+
+#[test]
+fn whoever_asks_has_everything_compacted() {
+    let pool = quiet(32 << 20);
+    let folios = checkerboard(&pool, 4);
+    pool.compact(Duration::from_secs(10));
+    let whole: u64 = pool.stats().nodes[0]
+        .zones
+        .iter()
+        .map(|zone| zone.nr_free[9] + 2 * zone.nr_free[10])
+        .sum();
+    let ideal = free_pages(&pool) / PAGES_PER_HUGE;
+    assert!(whole as usize + 1 >= ideal, "{whole} of {ideal}");
+    assert_eq!(counter(&pool, "compact_stall"), 0, "nobody waited");
+    for (n, folio) in &folios {
+        assert_number(folio, *n);
+    }
+    pool.verify().unwrap();
+}
+
+#[test]
+fn folios_of_every_size_are_moved_whole() {
+    let pool = quiet(32 << 20);
+    let mut rng = fastrand::Rng::with_seed(3);
+    let mut all = Vec::new();
+    while let Ok(folio) = numbered(&pool, all.len() as u64, PAGE_SIZE << rng.usize(..5)) {
+        all.push((all.len() as u64, folio));
+    }
+    all.retain(|_| rng.usize(..4) == 0);
+    pool.compact(Duration::from_secs(10));
+    assert!(counter(&pool, "pgmigrate_success") > 0);
+    for (n, folio) in &all {
+        assert_number(folio, *n);
+    }
+    pool.verify().unwrap();
+}
+
+#[test]
+fn what_is_pinned_stays_and_the_rest_goes_around_it() {
+    let pool = quiet(32 << 20);
+    let folios = checkerboard(&pool, 8);
+    let pins: Vec<_> = folios
+        .iter()
+        .step_by(400)
+        .map(|(_, folio)| folio.pin().unwrap())
+        .collect();
+    let places: Vec<_> = pins.iter().map(FolioPin::as_ptr).collect();
+    pool.compact(Duration::from_secs(10));
+    assert!(counter(&pool, "pgmigrate_success") > 0);
+    let stayed: Vec<_> = pins.iter().map(FolioPin::as_ptr).collect();
+    assert_eq!(places, stayed);
+    drop(pins);
+    for (n, folio) in &folios {
+        assert_number(folio, *n);
+    }
+    pool.verify().unwrap();
+}
+
+#[test]
+fn raw_blocks_stay_where_they_are() {
+    let pool = quiet(16 << 20);
+    let raw = pool.alloc_pages(Order::ZERO, Gfp::KERNEL).unwrap();
+    let address = raw.as_ptr();
+    let folios = checkerboard(&pool, 4);
+    pool.compact(Duration::from_secs(10));
+    assert_eq!(raw.as_ptr(), address);
+    drop(folios);
+    drop(raw);
+    pool.verify().unwrap();
+}
+
+#[test]
+fn hardened_pools_poison_what_a_folio_has_left() {
+    let pool = PagePool::builder()
+        .managed(16 << 20)
+        .daemons(false)
+        .hardened(true)
+        .build()
+        .unwrap();
+    let folios = checkerboard(&pool, 4);
+    pool.compact(Duration::from_secs(10));
+    assert!(counter(&pool, "pgmigrate_success") > 0);
+    // Every free block is looked at as it is handed out.
+    let taken = take_huge(&pool);
+    assert!(!taken.is_empty());
+    for (n, folio) in &folios {
+        assert_number(folio, *n);
+    }
+}
+
+/// Readers, writers and droppers go on while everything is moved about, again and again.
+#[test]
+fn owners_go_on_while_their_folios_are_moved() {
+    let pool = quiet(32 << 20);
+    let mut folios = checkerboard(&pool, 4);
+    let is_over = AtomicBool::new(false);
+    let middle = folios.len() / 2;
+    let (left, right) = folios.split_at_mut(middle);
+    let versions = thread::scope(|scope| {
+        let mover = scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                pool.compact(Duration::from_secs(1));
+                // Something to move again.
+                let holes: Vec<_> = (0..64)
+                    .filter_map(|_| {
+                        pool.alloc_pages(Order::new(3).unwrap(), Gfp::USER_MOVABLE)
+                            .ok()
+                    })
+                    .collect();
+                drop(holes);
+            }
+        });
+        let reader = scope.spawn(|| {
+            let mut rng = fastrand::Rng::with_seed(1);
+            while !is_over.load(Ordering::Relaxed) {
+                let (n, folio) = &left[rng.usize(..left.len())];
+                let at = rng.usize(..PAGE_SIZE / 8);
+                let mut word = [0; 8];
+                folio.read_at(at * 8, &mut word).unwrap();
+                assert_eq!(u64::from_ne_bytes(word), n << 20 | at as u64);
+                if rng.usize(..8) == 0 {
+                    assert_number(folio, *n);
+                }
+            }
+        });
+        let writer = scope.spawn(|| {
+            let mut rng = fastrand::Rng::with_seed(2);
+            let mut versions = vec![0; right.len()];
+            let end = Instant::now() + Duration::from_secs(2);
+            while Instant::now() < end {
+                let at = rng.usize(..right.len());
+                let (n, folio) = &mut right[at];
+                if rng.usize(..16) == 0 {
+                    // Another folio takes its place.
+                    if let Ok(other) = numbered(&pool, *n, PAGE_SIZE) {
+                        *folio = other;
+                        versions[at] = 0;
+                    }
+                    continue;
+                }
+                let mut bytes = folio.write().unwrap();
+                let last = &mut bytes[PAGE_SIZE - 4..];
+                assert_eq!(
+                    u32::from_ne_bytes(last.try_into().unwrap()) >> 8,
+                    versions[at]
+                );
+                versions[at] += 1;
+                last.copy_from_slice(&(versions[at] << 8).to_ne_bytes());
+            }
+            is_over.store(true, Ordering::Relaxed);
+            versions
+        });
+        let versions = writer.join().unwrap();
+        reader.join().unwrap();
+        mover.join().unwrap();
+        versions
+    });
+    for ((_, folio), version) in right.iter().zip(versions) {
+        let bytes = folio.read().unwrap();
+        let last = u32::from_ne_bytes(bytes[PAGE_SIZE - 4..].try_into().unwrap());
+        assert_eq!(last >> 8, version, "a write is lost");
+    }
+    assert!(counter(&pool, "pgmigrate_success") > 0);
+    pool.verify().unwrap();
+}
+
+#[test]
+fn a_cold_folio_is_moved_like_any_other() {
+    let pool = quiet(16 << 20);
+    let folios = checkerboard(&pool, 4);
+    for (_, folio) in &folios {
+        folio.advise(Advice::Cold).unwrap();
+    }
+    pool.compact(Duration::from_secs(10));
+    for (n, folio) in &folios {
+        assert_number(folio, *n);
+    }
+    pool.verify().unwrap();
+}
