@@ -200,7 +200,7 @@ impl Mover<'_> {
             pfn: chunk.pfn,
             order: chunk.order,
         };
-        if self.is_free(node, part) {
+        if self.is_free(node, zone, part) {
             Left::Done
         } else {
             Left::Busy
@@ -228,7 +228,12 @@ impl Mover<'_> {
     }
 
     /// Whether nothing stands in a part of a unit.
-    fn is_free(&self, node: &Node, part: Unit) -> bool {
+    fn is_free(&self, node: &Node, zone: &Zone, part: Unit) -> bool {
+        let size = zone.block_order();
+        if part.order >= size {
+            let mut offsets = (0..part.order.pages()).step_by(size.pages());
+            return offsets.all(|at| zone.blocks().free_pages(part.pfn.add(at)) == size.pages());
+        }
         let found = survey::survey(node, self.custodian.folios, part, part.order);
         found.chunk.is_some_and(|chunk| chunk.occupied == 0)
     }

@@ -58,7 +58,7 @@ pub(super) fn survey(node: &Node, folios: &FolioTable, unit: Unit, order: Order)
         return found;
     }
     let mut part = Part::at(unit.pfn, order);
-    for (pfn, occupant, pages) in walk(node, folios, unit) {
+    for (pfn, occupant, pages) in walk(node, folios, unit.pfn, unit.order.pages()) {
         found.scanned += 1;
         part.advance_to(pfn, &mut found);
         match occupant {
@@ -93,16 +93,10 @@ pub(super) fn folios_in(
     from: Pfn,
     mut sink: impl FnMut(Pfn) -> bool,
 ) -> Option<Pfn> {
-    let range = Unit {
-        pfn: chunk.pfn,
-        order: chunk.order,
-    };
-    for (pfn, occupant, _) in walk(node, folios, range) {
-        if pfn >= from && occupant == Occupant::Folio && !sink(pfn) {
-            return Some(pfn);
-        }
-    }
-    None
+    let end = chunk.pfn.index() + chunk.order.pages();
+    let mut left = walk(node, folios, from, end - from.index());
+    left.find(|(pfn, occupant, _)| *occupant == Occupant::Folio && !sink(*pfn))
+        .map(|(pfn, ..)| pfn)
 }
 
 /// Whether a block that begins before the unit reaches into it.
@@ -117,18 +111,19 @@ fn is_inside_a_block(node: &Node, unit: Unit) -> bool {
     })
 }
 
-/// The blocks of a unit in turn, each with its length; free pages one by one.
+/// The blocks of a range that begins with one, each with its length; free pages one by one.
 fn walk<'a>(
     node: &'a Node,
     folios: &'a FolioTable,
-    unit: Unit,
+    start: Pfn,
+    pages: usize,
 ) -> impl Iterator<Item = (Pfn, Occupant, usize)> + 'a {
     let mut offset = 0;
     std::iter::from_fn(move || {
-        if offset >= unit.order.pages() {
+        if offset >= pages {
             return None;
         }
-        let pfn = unit.pfn.add(offset);
+        let pfn = start.add(offset);
         let (occupant, pages) = occupant(node, folios, pfn);
         offset += pages;
         Some((pfn, occupant, pages))

@@ -7,7 +7,7 @@
 //! released, so that nobody can come between.
 
 use super::watermark::Mark;
-use super::{Freed, Taken, Zone, ZoneRequest};
+use super::{Core, Freed, Taken, Zone, ZoneRequest};
 use crate::memmap::FrameState;
 use crate::types::{Migratetype, Order, Pfn, ZoneType};
 
@@ -87,14 +87,25 @@ impl Zone {
             self.map.set_state(pfn, FrameState::FREE);
             core.buddy.free(pfn, order);
         }
-        self.settle(&mut core, 0)
+        self.settle_kept(&core)
+    }
+
+    /// Publishes the counts after blocks were made. Their memory is kept, whatever there is of it already:
+    /// somebody is about to use them.
+    fn settle_kept(&self, core: &Core) -> Freed {
+        self.lapse_boost(core);
+        self.publish(core);
+        Freed {
+            waiters: self.waiters("freed.look_at_zone"),
+            ..Freed::default()
+        }
     }
 
     /// Releases a unit. What is free of it merges, and can be had again.
     pub(crate) fn release(&self, unit: Unit) -> Freed {
         let mut core = self.core.lock();
         core.buddy.release(unit.pfn, unit.order);
-        self.settle(&mut core, 0)
+        self.settle_kept(&core)
     }
 
     /// Releases a unit, and takes a block for `request` before anybody else can, if the marks permit it.
@@ -113,7 +124,7 @@ impl Zone {
             .flatten();
         Release {
             captured,
-            freed: self.settle(&mut core, 0),
+            freed: self.settle_kept(&core),
         }
     }
 }

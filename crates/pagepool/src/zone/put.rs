@@ -101,7 +101,7 @@ impl Zone {
 
     /// Ends a boost that has got what it asked for: the marks that it raised are met. Only where there
     /// is no background reclaimer to lower it by what it frees: there nobody else would ever end it.
-    fn lapse_boost(&self, core: &Core) {
+    pub(super) fn lapse_boost(&self, core: &Core) {
         // Relaxed: the boost is written under the lock, which the caller holds.
         let boost = self.boost.load(Ordering::Relaxed);
         // Relaxed: a setting.
@@ -118,7 +118,7 @@ impl Zone {
     }
 
     /// The queue of those who wait for memory, if somebody does. Asked under the zone's lock.
-    fn waiters(&self, look: &'static str) -> Option<Arc<WaitQueue>> {
+    pub(super) fn waiters(&self, look: &'static str) -> Option<Arc<WaitQueue>> {
         self.somebody_waits(look).then(|| Arc::clone(&self.freed))
     }
 
