@@ -15,16 +15,20 @@
 //! | `defer` | whether to try at all after failures |
 //! | `units` | what emptying a unit costs, and whether it can be worth it |
 //! | `positions` | where in the zone a run begins |
-//! | `score` | when to compact although nobody asked |
 //! | `choose` | which unit is emptied next |
+//! | `finish` | when a run ends |
+//! | `score` | when to compact although nobody asked |
 //!
 //! Whether a zone is worth compacting at all is decided in
 //! [`zone::fragmentation`](crate::zone::fragmentation).
 
-#![expect(dead_code, reason = "the compactor asks")]
+#![cfg_attr(not(test), expect(dead_code, reason = "the compactor asks"))]
 
 pub(crate) mod choose;
 pub(crate) mod defer;
+pub(crate) mod finish;
+#[cfg(test)]
+mod fixture;
 pub(crate) mod positions;
 pub(crate) mod score;
 pub(crate) mod terms;
