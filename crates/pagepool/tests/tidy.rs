@@ -24,7 +24,8 @@ const UNSAFE_FILES: &[&str] = &[
     "pool/pages.rs",
     "pool/folio/handle.rs",
     "pool/folio/guard.rs",
-    "pool/tests.rs",
+    "pool/tests/raw.rs",
+    "pool/tests/trim.rs",
 ];
 
 /// A file of the crate.
@@ -47,8 +48,8 @@ impl Source {
 
     /// Test code may use std's threads: it is not modelled.
     fn is_test(&self) -> bool {
-        let name = self.path.rsplit('/').next();
-        name.is_some_and(|name| ["tests.rs", "fixture.rs"].contains(&name))
+        let mut parts = self.path.split('/');
+        parts.any(|part| ["tests", "tests.rs", "fixture.rs"].contains(&part))
     }
 
     /// How many modules deep the file's own items are, below the crate's root.
@@ -270,7 +271,9 @@ fn unmodelled_steps(source: &Source, mutants: &str) -> Vec<String> {
 
 /// A file begins by saying what it is for.
 fn missing_head(source: &Source) -> Vec<String> {
-    if source.text.starts_with("//! ") || source.is_root() || source.is_test() {
+    // The tests of a module are for what it is for, unless there are several files of them.
+    let is_named_for_it = source.is_test() && !source.path.contains("tests/");
+    if source.text.starts_with("//! ") || source.is_root() || is_named_for_it {
         return vec![];
     }
     vec![source.complain(1, "the file does not say what it is for (//!)")]
@@ -470,6 +473,7 @@ fn a_way_past_the_facade_is_found() {
     assert!(check("zone/mod.rs", fine).is_empty());
     assert!(check("sync/lock.rs", "use std::sync::Mutex;").is_empty());
     assert!(check("zone/tests.rs", "use std::thread;").is_empty());
+    assert!(check("zone/tests/marks.rs", "use std::thread;").is_empty());
     assert!(check("zone/pcp.rs", "mod tests {\n    use std::thread;\n}").is_empty());
 }
 
@@ -485,10 +489,9 @@ fn a_step_without_a_mutant_is_found() {
 
 #[test]
 fn a_file_without_a_head_is_found() {
-    assert_one(
-        &missing_head(&source("zone/take.rs", "use x;")),
-        "what it is for",
-    );
+    for path in ["zone/take.rs", "zone/tests/marks.rs"] {
+        assert_one(&missing_head(&source(path, "use x;")), "what it is for");
+    }
     assert!(missing_head(&source("zone/take.rs", "//! Taking.\n")).is_empty());
     assert!(missing_head(&source("zone/tests.rs", "use x;")).is_empty());
 }

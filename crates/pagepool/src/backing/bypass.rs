@@ -27,7 +27,8 @@ use std::sync::Arc;
 
 use super::buffer::Buffer;
 use super::counters::Counter;
-use super::store::{Completed, IoBuf, Outcome, Request, Shared, Store, StoreError, StoreSpec};
+use super::outcome::{Outcome, StoreError};
+use super::store::{Completed, IoBuf, Request, Shared, Store, StoreSpec};
 use super::uring::{Flight, Landed, Ring};
 use crate::sync::clock::Instant;
 

@@ -39,6 +39,7 @@ pub(crate) mod callback;
 mod counters;
 mod entry;
 mod file;
+mod outcome;
 mod store;
 mod transfer;
 #[cfg_attr(
@@ -69,9 +70,10 @@ pub(crate) use callback::PoolTag;
 pub(crate) use counters::Counter;
 pub(crate) use entry::{Entry, StoreId};
 #[cfg(any(test, loom))]
-pub(crate) use store::Outcome;
+pub(crate) use outcome::Outcome;
+pub(crate) use outcome::StoreError;
 pub(crate) use store::{
-    Completed, Direction, InFlight, IoBuf, Store, StoreError, StoreSpec, Stores, WriteWatch,
+    Completed, Direction, InFlight, IoBuf, Store, StoreSpec, Stores, WriteWatch,
 };
 pub(crate) use workers::Spawn;
 

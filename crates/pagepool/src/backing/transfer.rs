@@ -7,7 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::counters::{Counter, Counters};
-use super::store::{Direction, Outcome, StoreError};
+use super::outcome::{Outcome, StoreError};
+use super::store::Direction;
 use super::{Backing, BackingError, WriteOut};
 use crate::sync::thread;
 use crate::types::PAGE_SIZE;

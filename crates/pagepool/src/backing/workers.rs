@@ -24,7 +24,8 @@ use std::time::Duration;
 
 use super::callback;
 use super::counters::Counter;
-use super::store::{Job, Orphan, Outcome, Shared, StillBusy, Work};
+use super::outcome::Outcome;
+use super::store::{Job, Orphan, Shared, StillBusy, Work};
 use super::transfer::Transfer;
 use super::uring::Landed;
 use crate::sync::clock::{self, Instant};

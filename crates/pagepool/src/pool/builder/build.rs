@@ -1,0 +1,191 @@
+//! From settings to a pool: they are checked, the memory is mapped, and everything is put together.
+
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+
+use super::Builder;
+use super::plan::LOCAL_DISTANCE;
+use crate::arena::Topology;
+use crate::backing::{PoolTag, StoreId, StoreSpec, Stores};
+use crate::daemon::Daemons;
+use crate::error::{BuildError, RangeError};
+use crate::folio::FolioTable;
+use crate::node::{MarkSettings, NodePlan, Nodes};
+use crate::pool::folio::mapping::Mapped;
+use crate::pool::tunables::{check, check_fraction, check_min_free, check_scale_factor};
+use crate::pool::{Inner, PagePool, spawn};
+use crate::reclaim::ReclaimState;
+use crate::swap::{ReadAhead, SwapSpace, SwapSpec, default_page_cluster};
+use crate::sync::{Mutex, cpu};
+use crate::types::{MAX_NODES, PAGE_SIZE};
+
+/// Memory that whole free blocks of a zone keep by default: an eighth of the largest node, at least
+/// 32 MiB.
+const KEEP_RESIDENT_DIVISOR: usize = 8;
+const KEEP_RESIDENT_MIN: usize = (32 << 20) / PAGE_SIZE;
+
+/// The distance between the marks that the kernel has, in ten-thousandths of a zone.
+const DEFAULT_SCALE_FACTOR: u32 = 10;
+
+/// The same in pools with swap. In a pool of 64 MiB the kernel's distance is 16 pages: less than one
+/// write to swap makes room for, so that threads would find the minimum reached while the first page
+/// is on its way out. With a hundredth, one allocation in 200 enters the slow path there, instead of one
+/// in 100.
+const DEFAULT_SCALE_FACTOR_WITH_SWAP: u32 = 100;
+
+impl Builder {
+    /// Checks the settings, maps the memory and builds the pool. Hardly any of the memory is touched.
+    ///
+    /// # Errors
+    /// [`BuildError::OutOfRange`] names the setting, its value and the accepted range; the other
+    /// variants carry what the system said. Nothing stays mapped after an error.
+    pub fn build(self) -> Result<PagePool, BuildError> {
+        let nr_cpus = cpu::possible();
+        self.check()?;
+        let plans = self.plan(&Topology::of_host(), nr_cpus)?;
+        let nodes = Nodes::build(&plans, nr_cpus)?;
+        if let Some(kbytes) = self.min_free_kbytes {
+            check_min_free(kbytes, nodes.lowmem_pages())?;
+        }
+        let settings = self.settings(&plans);
+        nodes.apply(&settings);
+        let config = self.config(&plans, &nodes);
+        let pages = plans.iter().map(|plan| plan.zones.total()).sum();
+        let stores = Arc::new(Stores::new());
+        let swap = SwapSpace::new(SwapSpec {
+            pool: PoolTag::of(&*stores),
+            stores: Arc::clone(&stores),
+            spawn,
+            limit_bytes: self.swap_bytes(),
+            stuck_after: StoreSpec::STUCK_AFTER,
+        });
+        for area in &self.swap {
+            swap.swap_on(Arc::clone(&area.device), area.priority)?;
+        }
+        let pool = PagePool::new(Inner {
+            folios: FolioTable::new(self.folio_limit(pages))?,
+            stores,
+            max_stores: self.store_limit(),
+            store_turn: Mutex::new(()),
+            swap,
+            read_ahead: ReadAhead::new(default_page_cluster(pages * PAGE_SIZE)),
+            reclaim: ReclaimState::new(nodes.len(), pages),
+            mapped: Mapped::default(),
+            daemons: Daemons::new(nodes.len()),
+            bases: nodes.bases(),
+            nodes,
+            config,
+            settings: Mutex::new(settings),
+            offline: Mutex::new(Vec::new()),
+            patience: self.patience,
+            hardened: self.hardened,
+        });
+        if self.daemons {
+            pool.start_daemons()?;
+        } else {
+            pool.inner.renew_boost_rule();
+        }
+        Ok(pool)
+    }
+
+    fn check(&self) -> Result<(), RangeError> {
+        check(
+            (1..=MAX_NODES).contains(&self.nodes),
+            "nodes",
+            self.nodes,
+            || format!("1 to {MAX_NODES}"),
+        )?;
+        if let Some(percent) = self.movable_percent {
+            check(percent <= 100, "movable_share", percent, || {
+                "0 to 100 percent".into()
+            })?;
+        }
+        let most = StoreId::MAX;
+        check(
+            (self.swap.len()..=most).contains(&self.store_limit()),
+            "max_stores",
+            self.store_limit(),
+            || format!("{} (the swap areas given) to {most}", self.swap.len()),
+        )?;
+        check_scale_factor(self.scale_factor())?;
+        check_fraction(self.percpu_pagelist_fraction)?;
+        self.check_cpus()?;
+        self.check_distances()
+    }
+
+    fn check_cpus(&self) -> Result<(), RangeError> {
+        let Some(cpus) = &self.cpus else {
+            return Ok(());
+        };
+        let nr_cpus = cpu::possible();
+        let mut named = vec![0; nr_cpus];
+        let known = cpus
+            .iter()
+            .flatten()
+            .all(|cpu| named.get_mut(*cpu).map(|times| *times += 1).is_some());
+        let fits = cpus.len() == self.nodes && known && named.iter().all(|times| *times <= 1);
+        check(fits, "cpus", format_args!("{cpus:?}"), || {
+            format!(
+                "one set for each of the {} nodes, of CPUs 0 to {}, each in one set at most",
+                self.nodes,
+                nr_cpus - 1
+            )
+        })
+    }
+
+    fn check_distances(&self) -> Result<(), RangeError> {
+        let Some(table) = &self.distances else {
+            return Ok(());
+        };
+        let square = table.len() == self.nodes && table.iter().all(|row| row.len() == self.nodes);
+        let diagonal = square && (0..self.nodes).all(|node| table[node][node] == LOCAL_DISTANCE);
+        let others = table
+            .iter()
+            .flatten()
+            .all(|distance| *distance >= LOCAL_DISTANCE);
+        check(
+            diagonal && others,
+            "distances",
+            format_args!("{table:?}"),
+            || {
+                format!(
+                    "{0} rows of {0}: 10 from a node to itself, 10 to 255 to others",
+                    self.nodes
+                )
+            },
+        )
+    }
+
+    fn settings(&self, plans: &[NodePlan]) -> MarkSettings {
+        let node_pages = plans
+            .iter()
+            .map(|plan| plan.zones.total())
+            .max()
+            .unwrap_or(0);
+        let default_keep = (node_pages / KEEP_RESIDENT_DIVISOR).max(KEEP_RESIDENT_MIN);
+        let keep_resident = match self.trim_threshold {
+            None => Some(default_keep),
+            Some(usize::MAX) => None,
+            Some(bytes) => Some(bytes / PAGE_SIZE),
+        };
+        MarkSettings {
+            min_free_kbytes: self.min_free_kbytes,
+            watermark_scale_factor: self.scale_factor(),
+            watermark_boost_factor: self.watermark_boost_factor,
+            lowmem_reserve_ratio: self.lowmem_reserve_ratio,
+            percpu_pagelist_fraction: self.percpu_pagelist_fraction,
+            keep_resident,
+        }
+    }
+
+    /// The distance between the marks, in ten-thousandths of a zone.
+    fn scale_factor(&self) -> u32 {
+        let default = if self.swap.is_empty() {
+            DEFAULT_SCALE_FACTOR
+        } else {
+            DEFAULT_SCALE_FACTOR_WITH_SWAP
+        };
+        self.watermark_scale_factor.unwrap_or(default)
+    }
+}

@@ -1,0 +1,128 @@
+//! What a pool was built with.
+
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::time::Duration;
+
+use super::{Builder, Size};
+use crate::node::{NodePlan, Nodes};
+use crate::types::{NR_ZONES, PAGE_SIZE};
+
+/// The settings of a pool, defaults filled in.
+#[derive(Clone, Debug)]
+pub struct Config {
+    budget: usize,
+    managed: usize,
+    metadata: usize,
+    zones: Vec<[usize; NR_ZONES]>,
+    host_nodes: Vec<Option<usize>>,
+    cpus: Vec<Vec<usize>>,
+    patience: Duration,
+    hardened: bool,
+}
+
+impl Config {
+    /// What the pool may take from the system, in bytes.
+    #[must_use]
+    pub fn budget_bytes(&self) -> usize {
+        self.budget
+    }
+
+    /// What can be handed out, in bytes.
+    #[must_use]
+    pub fn managed_bytes(&self) -> usize {
+        self.managed
+    }
+
+    /// What the pool's tables take, in bytes.
+    #[must_use]
+    pub fn metadata_bytes(&self) -> usize {
+        self.metadata
+    }
+
+    /// The number of nodes.
+    #[must_use]
+    pub fn nodes(&self) -> usize {
+        self.zones.len()
+    }
+
+    /// How long a request waits that does not say otherwise.
+    #[must_use]
+    pub fn deadline(&self) -> Duration {
+        self.patience
+    }
+
+    /// Whether every node is placed on a NUMA node of the host.
+    pub(in crate::pool) fn is_on_host_nodes(&self) -> bool {
+        self.host_nodes.iter().all(Option::is_some)
+    }
+
+    /// Whether freed memory is poisoned and checked.
+    #[must_use]
+    pub fn is_hardened(&self) -> bool {
+        self.hardened
+    }
+}
+
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kib = |bytes: usize| bytes >> 10;
+        writeln!(
+            f,
+            "budget {} KiB: {} KiB to hand out, {} KiB of tables; deadline {:?}{}",
+            kib(self.budget),
+            kib(self.managed),
+            kib(self.metadata),
+            self.patience,
+            if self.hardened { "; hardened" } else { "" },
+        )?;
+        for (node, [dma, normal, movable]) in self.zones.iter().enumerate() {
+            write!(
+                f,
+                "node {node}: DMA {} KiB, Normal {} KiB, Movable {} KiB, CPUs {:?}",
+                kib(*dma),
+                kib(*normal),
+                kib(*movable),
+                self.cpus[node]
+            )?;
+            match self.host_nodes[node] {
+                Some(host) => writeln!(f, ", on host node {host}")?,
+                None => writeln!(f)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Builder {
+    pub(super) fn config(&self, plans: &[NodePlan], nodes: &Nodes) -> Config {
+        let managed: usize = plans
+            .iter()
+            .map(|plan| plan.zones.total() * PAGE_SIZE)
+            .sum();
+        let pages = managed / PAGE_SIZE;
+        let metadata = nodes.metadata_bytes() + self.folio_bytes(pages);
+        let budget = match self.size {
+            Size::Budget(bytes) => bytes,
+            Size::Managed(_) => managed + metadata,
+        };
+        debug_assert!(
+            managed + metadata <= budget,
+            "K2: {managed} + {metadata} > {budget}"
+        );
+        Config {
+            budget,
+            managed,
+            metadata,
+            zones: plans
+                .iter()
+                .map(|plan| plan.zones.pages.map(|pages| pages * PAGE_SIZE))
+                .collect(),
+            host_nodes: plans.iter().map(|plan| plan.arena.host_node).collect(),
+            cpus: plans.iter().map(|plan| plan.cpus.clone()).collect(),
+            patience: self.patience,
+            hardened: self.hardened,
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! What a pool counts.
+
+#![forbid(unsafe_code)]
+
+use super::*;
+
+#[test]
+fn statistics_count_pages_by_their_kernel_names() {
+    let pool = PagePool::builder().memory(128 << 20).build().unwrap();
+    let count = |name: &str| pool.stats().vmstat.get(name).unwrap();
+    let block = pool.alloc_pages(order(3), Gfp::KERNEL).unwrap();
+    let page = pool.alloc_pages(order(0), Gfp::KERNEL).unwrap();
+    assert_eq!(count("pgalloc_normal"), 9);
+    assert_eq!(count("numa_hit"), 2);
+    drop((block, page));
+    assert_eq!(count("pgfree"), 9);
+    assert_eq!(count("pagepool_slowpath_entries"), 0);
+}
+
+#[test]
+fn reclaimable_raw_pages_are_counted_while_they_are_out() {
+    let pool = PagePool::builder().memory(64 << 20).build().unwrap();
+    let count = || {
+        pool.stats()
+            .vmstat
+            .get("nr_kernel_misc_reclaimable")
+            .unwrap()
+    };
+    let other = pool.alloc_pages(order(3), Gfp::KERNEL).unwrap();
+    let block = pool
+        .alloc_pages(order(4), Gfp::KERNEL | Gfp::RECLAIMABLE)
+        .unwrap();
+    assert_eq!(count(), 16);
+    let mut parts = block.split(order(0));
+    drop(parts.next());
+    assert_eq!(count(), 15);
+    drop((parts, other));
+    assert_eq!(count(), 0);
+}
