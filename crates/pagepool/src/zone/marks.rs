@@ -4,7 +4,7 @@
 //! arithmetic is in [`watermark`] and [`fragmentation`].
 
 use super::Zone;
-use super::fragmentation::{self, Suitability, SuitabilityMarks};
+use super::fragmentation::{self, Prospect, Suitability, SuitabilityMarks};
 use super::watermark::{self, AllocFlags, FreeView, Mark, Marks, Verdict};
 use crate::buddy::Availability;
 use crate::sync::atomic::Ordering;
@@ -171,14 +171,46 @@ impl Zone {
         self.free.load(Ordering::Relaxed)
     }
 
-    /// Whether compacting this zone for `order` on behalf of `class` makes sense.
+    /// Whether compacting this zone for `order` on behalf of `class` makes sense, for who does so in the
+    /// background or asks beforehand: at the minimum, without privileges.
     pub(crate) fn compaction_suitable(&self, order: Order, class: ZoneType) -> Suitability {
-        let marks = SuitabilityMarks {
-            min: self.mark(Mark::Min),
-            low: self.mark(Mark::Low),
-            reserve: self.reserve(class),
-        };
+        self.compaction_suitable_for(order, class, AllocFlags::empty())
+    }
+
+    /// As [`compaction_suitable`](Self::compaction_suitable), for a request of these `flags`.
+    pub(crate) fn compaction_suitable_for(
+        &self,
+        order: Order,
+        class: ZoneType,
+        flags: AllocFlags,
+    ) -> Suitability {
+        let marks = self.suitability_marks(class, flags);
         let counts = self.free_areas().by_order();
-        fragmentation::compaction_suitable(self.free_view(), &counts, order, marks)
+        fragmentation::compaction_suitable(self.free_view(), &counts, order, marks, flags)
+    }
+
+    /// The zone as a request of `class` and `flags` sees it that wonders whether to reclaim from it for
+    /// the sake of compaction.
+    #[expect(dead_code, reason = "the compactor asks")]
+    pub(crate) fn prospect(
+        &self,
+        reclaimable: usize,
+        class: ZoneType,
+        flags: AllocFlags,
+    ) -> Prospect {
+        Prospect {
+            view: self.free_view(),
+            reclaimable,
+            marks: self.suitability_marks(class, flags),
+        }
+    }
+
+    fn suitability_marks(&self, class: ZoneType, flags: AllocFlags) -> SuitabilityMarks {
+        let marks = self.marks();
+        SuitabilityMarks {
+            mark: self.mark(flags.mark()),
+            gap: marks.get(Mark::Low) - marks.get(Mark::Min),
+            reserve: self.reserve(class),
+        }
     }
 }
