@@ -151,7 +151,8 @@ impl Chooser {
         self.coverage
     }
 
-    /// The first pageblock that is not passed: where the next run may begin.
+    /// The first pageblock of the window: before it nothing is left to gain, and a run like this one need
+    /// not look there again.
     pub(crate) fn passed(&self) -> usize {
         self.units.blocks(self.window.start).start
     }
@@ -291,6 +292,23 @@ mod tests {
             3,
             "what became free is none any more"
         );
+    }
+
+    #[test]
+    fn the_last_candidate_is_not_offered_if_what_was_not_kept_may_be_cheaper() {
+        // 64 are kept, the last of them with 100 pages in use; of two with 110 nothing is known.
+        let free = |unit| match unit {
+            0..63 => SIZE - 10,
+            63 => SIZE - 100,
+            _ => SIZE - 110,
+        };
+        let zone = FakeZone::new((0..66).map(|unit| movable(free(unit))));
+        let mut chooser = begin(&zone, &terms(CompactPriority::SyncLight, 9));
+        for unit in 0..63 {
+            assert_eq!(chooser.next(&zone, ENDLESS).unwrap().unit, unit);
+        }
+        zone.set_free(63, SIZE - 120);
+        assert_eq!(offered(&mut chooser, &zone), [64, 65, 63]);
     }
 
     #[test]

@@ -18,6 +18,9 @@
 
 use std::time::Duration;
 
+use crate::types::Order;
+use crate::zone::fragmentation::FreeCounts;
+
 /// `compaction_proactiveness`, 0 to 100, unless it is set (kernel's default).
 pub(crate) const DEFAULT_PROACTIVENESS: u8 = 20;
 
@@ -39,6 +42,17 @@ pub(crate) struct FreeShape {
 }
 
 impl FreeShape {
+    /// From the free blocks of each order, in a zone with pageblocks of `block_order`.
+    pub(crate) fn of(counts: &FreeCounts, block_order: Order) -> FreeShape {
+        let pages = |(order, nr): (usize, &u64)| (*nr as usize) << order;
+        let blocks = counts.iter().enumerate();
+        FreeShape {
+            free: blocks.clone().map(pages).sum(),
+            whole: blocks.skip(block_order.idx()).map(pages).sum(),
+            block_pages: block_order.pages(),
+        }
+    }
+
     /// The percentage of what is free that is in pieces; 0 if nothing is free, since then there is
     /// nothing to gain.
     pub(crate) fn score(self) -> usize {
@@ -210,6 +224,15 @@ mod tests {
         assert_eq!(shape(1024, 1).score(), 50);
         assert_eq!(shape(1024, 2).score(), 0);
         assert_eq!(shape(0, 0).score(), 0);
+    }
+
+    #[test]
+    fn what_is_free_at_the_order_of_a_pageblock_or_above_is_whole() {
+        let counts = [7, 0, 3, 0, 0, 0, 0, 0, 1, 2, 4];
+        let free = FreeShape::of(&counts, Order::at(9));
+        assert_eq!(free, shape(7 + 12 + 256 + 2 * 512 + 4 * 1024, 10));
+        let small = FreeShape::of(&counts, Order::at(2));
+        assert_eq!((small.free - small.whole, small.block_pages), (7, 4));
     }
 
     #[test]
