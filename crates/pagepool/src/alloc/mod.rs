@@ -77,7 +77,7 @@ pub(crate) trait Compact: Sync {
     fn note_success(&self, request: &Request, zone: &crate::zone::Zone);
 
     /// Whether reclaiming more would let compaction succeed.
-    fn would_help(&self, request: &Request) -> bool;
+    fn would_help(&self, request: &Request, flags: AllocFlags) -> bool;
 }
 
 /// Allocates from the nodes of a pool.

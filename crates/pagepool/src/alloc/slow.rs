@@ -251,7 +251,8 @@ impl<'a> SlowPath<'a> {
         let (request, order) = (self.request, self.request.order());
         match self.allocator.compactor.filter(|_| request.has(Gfp::IO)) {
             Some(compactor) => {
-                let would_help = || compactor.would_help(&request);
+                let flags = self.flags;
+                let would_help = || compactor.would_help(&request, flags);
                 self.rounds
                     .after_compaction(order, self.compact_result, would_help)
             }

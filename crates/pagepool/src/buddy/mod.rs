@@ -235,7 +235,7 @@ impl Buddy {
             trees: ZeroedTable::new(nr_blocks, "pageblock trees")?,
             shelves: Shelves::new(nr_blocks)?,
             fresh: 0..nr_fresh,
-            tally: Tally::default(),
+            tally: Tally::new(block_order),
             resident_free: 0,
             nr_reserved_highatomic: 0,
             nr_isolated_blocks: 0,
@@ -394,6 +394,11 @@ impl Buddy {
     /// Pages free for requests: exact.
     pub(crate) fn free_pages(&self) -> usize {
         self.tally.open_pages()
+    }
+
+    /// Pages of whole free pageblocks, alone or joined to larger blocks.
+    pub(crate) fn whole_free_pages(&self) -> usize {
+        self.tally.whole_pages()
     }
 
     /// Free pages in HighAtomic pageblocks, which ordinary requests cannot use.

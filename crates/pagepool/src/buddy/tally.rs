@@ -30,20 +30,41 @@ impl Row {
 pub(super) struct Tally {
     blocks: [[u32; NR_ORDERS]; NR_ROWS],
     pages: [usize; NR_ROWS],
+    /// Pages free for requests in blocks of `whole_from` and up.
+    whole: usize,
+    whole_from: Order,
     available: Availability,
 }
 
 impl Tally {
+    /// Of a zone with pageblocks of this order.
+    pub(super) fn new(block_order: Order) -> Tally {
+        Tally {
+            whole_from: block_order,
+            ..Tally::default()
+        }
+    }
+
     pub(super) fn add(&mut self, row: Row, order: Order, nr: usize) {
         self.blocks[row.idx()][order.idx()] += nr as u32;
         self.pages[row.idx()] += nr << order.idx();
+        if self.is_whole(row, order) {
+            self.whole += nr << order.idx();
+        }
         self.note(row, order);
     }
 
     pub(super) fn sub(&mut self, row: Row, order: Order, nr: usize) {
         self.blocks[row.idx()][order.idx()] -= nr as u32;
         self.pages[row.idx()] -= nr << order.idx();
+        if self.is_whole(row, order) {
+            self.whole -= nr << order.idx();
+        }
         self.note(row, order);
+    }
+
+    fn is_whole(&self, row: Row, order: Order) -> bool {
+        row != Row::Isolated && order >= self.whole_from
     }
 
     fn note(&mut self, row: Row, order: Order) {
@@ -64,6 +85,11 @@ impl Tally {
     /// Pages free for requests.
     pub(super) fn open_pages(&self) -> usize {
         self.pages[..NR_MIGRATETYPES].iter().sum()
+    }
+
+    /// Pages free for requests in whole pageblocks.
+    pub(super) fn whole_pages(&self) -> usize {
+        self.whole
     }
 
     pub(super) fn available(&self) -> Availability {

@@ -9,7 +9,7 @@ use crate::types::{Migratetype, Order};
 impl Buddy {
     /// Checks B1 to B9 by walking every pageblock.
     pub(crate) fn verify(&self) -> Result<(), Violation> {
-        let mut tally = Tally::default();
+        let mut tally = Tally::new(self.block_order);
         let mut resident = 0;
         let mut expected_on_shelves = 0;
         for block in 0..self.nr_blocks() {

@@ -6,11 +6,11 @@
 use super::empty::Wanted;
 use super::mode::{CompactPriority, CompactResult};
 use super::policy::terms::Terms;
-use super::run::{Compactor, Stops};
+use super::run::{Compactor, RunTerms};
 use crate::node::Walk;
 use crate::sync::clock::{self, Instant};
 use crate::types::NodeId;
-use crate::zone::fragmentation::Suitability;
+use crate::zone::fragmentation::compaction_zonelist_suitable;
 use crate::zone::watermark::AllocFlags;
 use crate::zone::{Taken, Zone, ZoneRequest};
 
@@ -41,9 +41,11 @@ impl Compactor<'_> {
             class,
         };
         let is_late = || deadline.is_some_and(|deadline| clock::now() >= deadline);
-        let stops = Stops {
+        let errand = RunTerms {
+            terms: &terms,
+            wanted: Some(&wanted),
+            kept_between: None,
             is_interrupted: &is_late,
-            is_enough: &|| false,
         };
         let nodes = self.custodian.nodes;
         let mut result = CompactResult::Skipped;
@@ -54,7 +56,7 @@ impl Compactor<'_> {
                 continue;
             }
             let node = nodes.node(zone.node());
-            let run = self.compact_zone(node, zone, &terms, Some(&wanted), stops);
+            let run = self.compact_zone(node, zone, errand);
             hints.learn(&terms, run.result);
             result = result.max(run.result);
             if run.captured.is_some() || run.result == CompactResult::Success {
@@ -73,29 +75,35 @@ impl Compactor<'_> {
         }
     }
 
-    /// Whether reclaiming more would let compaction succeed for a request: whether it would be tried in some
-    /// zone if as much were free as `reclaimable` says could be, divided by the order, since not all of that
-    /// should go for one uncertain block.
-    pub(crate) fn would_help(&self, walk: &Walk, reclaimable: &dyn Fn(&Zone) -> usize) -> bool {
+    /// Whether reclaiming more would let compaction succeed for a request, given what could be reclaimed of
+    /// each zone.
+    pub(crate) fn would_help(
+        &self,
+        walk: &Walk,
+        flags: AllocFlags,
+        reclaimable: &dyn Fn(&Zone) -> usize,
+    ) -> bool {
         let order = walk.order;
-        self.custodian.nodes.eligible(walk).any(|zone| {
-            let more = reclaimable(zone) / order.idx().max(1);
-            zone.compaction_suitable_with(more, order, walk.class) != Suitability::Skipped
-        })
+        let zones = self.custodian.nodes.eligible(walk);
+        let prospects = zones.map(|zone| zone.prospect(reclaimable(zone), walk.class, flags));
+        compaction_zonelist_suitable(prospects, order, flags)
     }
 
     /// Compacts a node, or all, as far as there is anything to gain, until the deadline.
     pub(crate) fn compact_everything(&self, only: Option<NodeId>, deadline: Option<Instant>) {
         let is_late = || deadline.is_some_and(|deadline| clock::now() >= deadline);
-        let stops = Stops {
+        let terms = Terms::manual();
+        let errand = RunTerms {
+            terms: &terms,
+            wanted: None,
+            kept_between: None,
             is_interrupted: &is_late,
-            is_enough: &|| false,
         };
         let nodes = self.custodian.nodes.iter();
         for node in nodes.filter(|node| only.is_none_or(|only| only == node.id())) {
             for zone in node.zones().iter().filter(|zone| zone.is_managed()) {
                 zone.drain();
-                self.compact_zone(node, zone, &Terms::manual(), None, stops);
+                self.compact_zone(node, zone, errand);
             }
         }
     }

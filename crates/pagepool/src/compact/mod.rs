@@ -12,6 +12,7 @@ pub(crate) mod policy;
 pub(crate) mod run;
 pub(crate) mod state;
 mod survey;
+mod trace;
 
 pub(crate) use direct::DirectRun;
 pub(crate) use mode::{CompactPriority, CompactResult};

@@ -2,21 +2,23 @@
 //!
 //! *Kernel counterpart:* `compact_zone`, `compact_finished` (v5.0; spec 6.8).
 
-use super::CompactResult;
 use super::empty::{Emptied, Errand, Left, Wanted};
 use super::migrate::Mover;
 use super::policy::choose::Chooser;
+use super::policy::finish::{Aim, Moment, Next, compact_finished};
 use super::policy::positions::Coverage;
-use super::policy::terms::Terms;
+use super::policy::terms::{MigrateMode, Terms};
 use super::policy::units::{BlockView, Blocks, Room};
 use super::state::{CompactState, ZoneHints};
+use super::{CompactResult, trace};
 use crate::buddy::{BlockTable, Geometry};
 use crate::node::{Custodian, Node};
 use crate::types::{Migratetype, Order, Pfn};
 use crate::zone::evacuate::Unit;
 use crate::zone::fragmentation::Suitability;
+use crate::zone::score::ProactiveMarks;
 use crate::zone::vmstat::VmEvent;
-use crate::zone::watermark::Mark;
+use crate::zone::watermark::{AllocFlags, Mark};
 use crate::zone::{Taken, Zone};
 
 /// Makes large free blocks of a pool's memory.
@@ -28,13 +30,17 @@ pub(crate) struct Compactor<'a> {
     pub(crate) state: &'a CompactState,
 }
 
-/// What ends a run before its time.
+/// What a run is for.
 #[derive(Clone, Copy)]
-pub(crate) struct Stops<'a> {
-    /// The thread is wanted elsewhere, or out of time.
+pub(crate) struct RunTerms<'a> {
+    /// How hard it tries, and on whose behalf.
+    pub(crate) terms: &'a Terms,
+    /// The block that somebody waits for.
+    pub(crate) wanted: Option<&'a Wanted>,
+    /// Between which scores the zone is to be kept, if nothing else ends the run.
+    pub(crate) kept_between: Option<ProactiveMarks>,
+    /// Whether the thread is wanted elsewhere, or out of time.
     pub(crate) is_interrupted: &'a dyn Fn() -> bool,
-    /// There is no need for more.
-    pub(crate) is_enough: &'a dyn Fn() -> bool,
 }
 
 /// What came of a run.
@@ -92,17 +98,12 @@ impl Compactor<'_> {
         self.state.zone(zone.node(), zone.zone_type())
     }
 
-    /// Compacts a zone. `wanted` is the block that somebody waits for, if the caller is one who does.
-    pub(crate) fn compact_zone(
-        &self,
-        node: &Node,
-        zone: &Zone,
-        terms: &Terms,
-        wanted: Option<&Wanted>,
-        stops: Stops<'_>,
-    ) -> ZoneRun {
+    /// Compacts a zone.
+    pub(crate) fn compact_zone(&self, node: &Node, zone: &Zone, errand: RunTerms<'_>) -> ZoneRun {
+        let RunTerms { terms, wanted, .. } = errand;
         if let Some(order) = terms.order {
-            match zone.compaction_suitable(order, terms.class) {
+            let flags = wanted.map_or(AllocFlags::empty(), |wanted| wanted.request.flags);
+            match zone.compaction_suitable_for(order, terms.class, flags) {
                 Suitability::Success => return ZoneRun::ending_in(CompactResult::Success),
                 Suitability::Skipped => return ZoneRun::ending_in(CompactResult::Skipped),
                 Suitability::Continue => {}
@@ -114,6 +115,7 @@ impl Compactor<'_> {
         }
         let geometry = zone.geometry();
         let chooser = Chooser::begin(terms, geometry, hints.positions());
+        trace::begin(zone, terms, chooser.passed());
         node.drain_lru_all(self.custodian.folios);
         let mut run = Run {
             mover: Mover {
@@ -121,18 +123,18 @@ impl Compactor<'_> {
             },
             node,
             zone,
-            terms,
-            wanted,
+            errand,
             hints,
             geometry,
             chooser,
             outcome: ZoneRun::ending_in(CompactResult::Contended),
         };
-        run.outcome.result = run.go(stops);
+        run.outcome.result = run.go();
         let ZoneRun { scanned, moved, .. } = run.outcome;
         let events = self.custodian.nodes.events();
         events.add(VmEvent::CompactMigrateScanned, scanned as u64);
         events.add(VmEvent::CompactFreeScanned, moved as u64);
+        trace::end(zone, terms, &run.outcome);
         run.outcome
     }
 
@@ -161,8 +163,7 @@ struct Run<'a> {
     mover: Mover<'a>,
     node: &'a Node,
     zone: &'a Zone,
-    terms: &'a Terms,
-    wanted: Option<&'a Wanted>,
+    errand: RunTerms<'a>,
     hints: &'a ZoneHints,
     geometry: Geometry,
     chooser: Chooser,
@@ -170,27 +171,53 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn go(&mut self, stops: Stops<'_>) -> CompactResult {
+    fn go(&mut self) -> CompactResult {
+        let mut interrupted = false;
         loop {
-            if (stops.is_interrupted)() {
-                return CompactResult::Contended;
-            }
-            if (stops.is_enough)() {
-                return CompactResult::Success;
+            if let Next::End(result) = self.is_over(interrupted, None) {
+                self.note_passed();
+                return result;
             }
             let Some(unit) = self.next_unit() else {
-                return self.meet();
+                let met = Some(self.chooser.coverage());
+                self.hints.note_met(self.errand.terms);
+                let Next::End(result) = self.is_over(false, met) else {
+                    unreachable!("a run that has met the zone's end is over");
+                };
+                return result;
             };
-            let emptied = self.empty(unit, stops);
-            if self.is_over(&emptied) {
+            let emptied = self.empty(unit);
+            interrupted = emptied.left == Left::Interrupted;
+            if emptied.captured.is_some() {
                 self.outcome.captured = emptied.captured;
                 self.note_passed();
                 return CompactResult::Success;
             }
-            if emptied.left == Left::Interrupted {
-                self.note_passed();
-                return CompactResult::Contended;
-            }
+        }
+    }
+
+    /// Whether the run is over, between two units.
+    fn is_over(&self, interrupted: bool, met: Option<Coverage>) -> Next {
+        let moment = Moment {
+            interrupted: interrupted || (self.errand.is_interrupted)(),
+            met,
+            at_boundary: true,
+            finishing: false,
+            aim: self.aim(),
+        };
+        compact_finished(&moment)
+    }
+
+    fn aim(&self) -> Aim {
+        let Some(marks) = self.errand.kept_between else {
+            let available = self.zone.free_view().available;
+            let block_order = self.geometry.block_order();
+            return Aim::of(self.errand.terms, available, block_order);
+        };
+        Aim::Score {
+            marks,
+            shape: self.zone.free_shape(),
+            kswapd_runs: !self.node.kswapd.asked().is_empty(),
         }
     }
 
@@ -215,19 +242,20 @@ impl Run<'_> {
         })
     }
 
-    fn empty(&mut self, unit: Unit, stops: Stops<'_>) -> Emptied {
-        let order = self.terms.order.unwrap_or(unit.order).min(unit.order);
+    fn empty(&mut self, unit: Unit) -> Emptied {
+        let RunTerms { terms, wanted, .. } = self.errand;
         let errand = Errand {
             unit,
-            order,
-            mode: self.terms.mode,
-            finish: self.terms.want != Migratetype::Movable,
+            order: terms.order.unwrap_or(unit.order).min(unit.order),
+            mode: terms.mode,
+            finish: finishes_units(terms),
             unevictable: true,
-            wanted: self.wanted,
+            wanted,
         };
+        let is_interrupted = self.errand.is_interrupted;
         let emptied = self
             .mover
-            .empty(self.node, self.zone, errand, stops.is_interrupted);
+            .empty(self.node, self.zone, errand, is_interrupted);
         self.outcome.scanned += emptied.scanned;
         self.outcome.moved += emptied.moved;
         self.outcome.emptied += usize::from(emptied.left == Left::Done);
@@ -245,27 +273,14 @@ impl Run<'_> {
         (first..first + nr).for_each(|block| self.hints.skip(block));
     }
 
-    /// Whether there is what was wanted.
-    fn is_over(&self, emptied: &Emptied) -> bool {
-        emptied.captured.is_some()
-            || self.terms.order.is_some_and(|order| {
-                let available = self.zone.free_view().available;
-                let mut types = [Migratetype::Movable, self.terms.want].into_iter();
-                types.any(|mt| available.at_least(mt, order))
-            })
-    }
-
-    /// There is nothing more to gain.
-    fn meet(&self) -> CompactResult {
-        self.hints.note_met(self.terms);
-        match self.chooser.coverage() {
-            Coverage::WholeZone => CompactResult::Complete,
-            Coverage::Rest => CompactResult::PartialSkipped,
-        }
-    }
-
     fn note_passed(&self) {
         let passed = self.chooser.passed();
-        self.hints.note_passed(self.terms.mode, passed);
+        self.hints.note_passed(self.errand.terms.mode, passed);
     }
+}
+
+/// Whether a unit is emptied to its end although the block that is wanted is smaller and there already: one
+/// who cannot be moved will stay in its pageblock, and others like him should find room there.
+fn finishes_units(terms: &Terms) -> bool {
+    terms.want != Migratetype::Movable && terms.mode != MigrateMode::Async
 }

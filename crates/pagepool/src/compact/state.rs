@@ -9,12 +9,9 @@
 //! too few. So every access is Relaxed: a hint publishes nothing but itself. What belongs together is one
 //! word, so that nobody sees half of it.
 
-#![expect(dead_code, reason = "the background compactor asks")]
-
 use super::CompactResult;
 use super::policy::defer::{Deferral, Evidence};
 use super::policy::positions::Positions;
-use super::policy::score::Backoff;
 use super::policy::terms::{Lesson, MigrateMode, Terms};
 use crate::arena::ZeroedTable;
 use crate::buddy::Geometry;
@@ -22,6 +19,7 @@ use crate::error::BuildError;
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
 use crate::types::{NR_ZONES, NodeId, Order, Pfn, ZoneType};
+use crate::zone::score::Backoff;
 
 /// Compaction's memory of a pool.
 #[derive(Debug)]
@@ -253,4 +251,149 @@ fn nr_blocks(pages: usize) -> usize {
         pages,
     };
     pages.div_ceil(geometry.block_order().pages())
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::super::CompactPriority;
+    use super::super::policy::choose::Chooser;
+    use super::super::policy::positions::Coverage;
+    use super::*;
+    use crate::types::Migratetype;
+
+    /// Two nodes: a Normal zone of 100 pageblocks; a Normal one of 70, a Movable one of 40,000.
+    fn state() -> CompactState {
+        CompactState::new(NODES).unwrap()
+    }
+
+    const NODES: [[usize; NR_ZONES]; 2] = [[0, 100 << 9, 0], [0, 70 << 9, 40_000 << 9]];
+
+    fn normal(state: &CompactState) -> &ZoneHints {
+        state.zone(NodeId::at(0), ZoneType::Normal)
+    }
+
+    fn direct(priority: CompactPriority) -> Terms {
+        let order = Order::at(9);
+        Terms::direct(priority, order, ZoneType::Normal, Migratetype::Movable)
+    }
+
+    const LIGHT: CompactPriority = CompactPriority::SyncLight;
+    const NINE: Order = Order::at(9);
+
+    fn starts_at_zone_start(hints: &ZoneHints) -> bool {
+        let geometry = Geometry {
+            start: Pfn::from_raw(0),
+            pages: 100 << 9,
+        };
+        let chooser = Chooser::begin(&direct(LIGHT), geometry, hints.positions());
+        chooser.coverage() == Coverage::WholeZone
+    }
+
+    #[test]
+    fn a_failure_puts_attempts_off_and_a_served_request_ends_that() {
+        let state = state();
+        let hints = normal(&state);
+        assert!(!hints.is_deferred(NINE));
+        hints.learn(&direct(CompactPriority::Async), CompactResult::Complete);
+        assert!(!hints.is_deferred(NINE), "weak evidence");
+        for _ in 0..2 {
+            hints.learn(&direct(LIGHT), CompactResult::PartialSkipped);
+        }
+        let put_off = (0..10).take_while(|_| hints.is_deferred(NINE)).count();
+        assert_eq!(put_off, 3);
+
+        hints.learn(&direct(LIGHT), CompactResult::Complete);
+        hints.note_allocated(NINE);
+        assert!(!hints.is_deferred(NINE) && !hints.is_deferred(Order::MAX));
+        hints.learn(&direct(LIGHT), CompactResult::Complete);
+        hints.learn(&direct(LIGHT), CompactResult::Success);
+        assert!(!hints.is_deferred(NINE) && hints.is_deferred(Order::MAX));
+    }
+
+    #[test]
+    fn a_zone_put_off_as_long_as_can_be_starts_anew() {
+        let state = state();
+        let hints = normal(&state);
+        for _ in 0..6 {
+            hints.learn(&direct(LIGHT), CompactResult::Complete);
+        }
+        assert!(!hints.is_restarting(NINE));
+        while hints.is_deferred(NINE) {}
+        assert!(hints.is_restarting(NINE));
+        hints.learn(&direct(LIGHT), CompactResult::Complete);
+        assert!(!hints.is_restarting(NINE));
+    }
+
+    #[test]
+    fn runs_begin_where_the_last_got_to_until_one_has_met_the_end() {
+        let state = state();
+        let hints = normal(&state);
+        assert!(starts_at_zone_start(hints));
+        hints.note_passed(MigrateMode::SyncLight, 50);
+        assert!(!starts_at_zone_start(hints));
+        hints.note_met(&Terms::kcompactd(NINE, ZoneType::Normal));
+        assert!(starts_at_zone_start(hints));
+    }
+
+    #[test]
+    fn only_who_needs_a_block_has_marks_cleared_and_only_until_he_is_served() {
+        let state = state();
+        let hints = normal(&state);
+        hints.note_met(&Terms::kcompactd(NINE, ZoneType::Normal));
+        assert!(!hints.wants_flush());
+        hints.note_met(&direct(LIGHT));
+        assert!(hints.wants_flush());
+        hints.note_allocated(NINE);
+        assert!(!hints.wants_flush());
+    }
+
+    #[test]
+    fn marks_are_one_bit_each_and_are_forgotten_but_where_nothing_can_change() {
+        let state = state();
+        let hints = normal(&state);
+        let marked = [0, 31, 32, 63, 99];
+        for block in marked {
+            hints.skip(block);
+        }
+        for block in 0..100 {
+            assert_eq!(hints.is_skipped(block), marked.contains(&block));
+        }
+        hints.note_passed(MigrateMode::Async, 50);
+        hints.forget(|block| block == 32 || block == 7);
+        for block in 0..100 {
+            assert_eq!(hints.is_skipped(block), block == 32, "{block}");
+        }
+        assert_eq!(hints.positions(), Positions::default());
+    }
+
+    #[test]
+    fn a_flush_forgets_the_hints_of_zones_that_want_it() {
+        let state = state();
+        let node = state.node(NodeId::at(1));
+        let (normal, movable) = (node.zone(ZoneType::Normal), node.zone(ZoneType::Movable));
+        normal.skip(69);
+        movable.skip(39_999);
+        movable.note_met(&direct(LIGHT));
+        node.flush(|_, _| false);
+        assert!(normal.is_skipped(69) && !movable.is_skipped(39_999));
+        assert!(!movable.wants_flush());
+    }
+
+    #[test]
+    fn proactive_compaction_backs_off_node_by_node() {
+        let state = state();
+        let [first, second] = [0, 1].map(|id| state.node(NodeId::at(id)));
+        first.set_backoff(Backoff::after(95, 95));
+        assert_eq!(first.backoff(), Backoff::after(95, 95));
+        assert_eq!(second.backoff(), Backoff::default());
+    }
+
+    #[test]
+    fn the_estimate_is_exact() {
+        let state = state();
+        assert_eq!(state.bytes(), CompactState::estimate(NODES));
+        // A bit a pageblock: 16, 12 and 5000 bytes, of which the last are whole pages if mapped.
+        let tables = state.bytes() - 2 * size_of::<NodeHints>();
+        assert!((5028..=8220).contains(&tables), "{tables}");
+    }
 }

@@ -61,9 +61,10 @@ impl Compact for Inner {
         hints.note_allocated(request.order());
     }
 
-    fn would_help(&self, request: &Request) -> bool {
+    fn would_help(&self, request: &Request, flags: AllocFlags) -> bool {
         let reclaimer = self.reclaimer();
         let reclaimable = |zone: &Zone| reclaimer.reclaimable_pages(zone);
-        self.compactor().would_help(&request.walk, &reclaimable)
+        self.compactor()
+            .would_help(&request.walk, flags, &reclaimable)
     }
 }

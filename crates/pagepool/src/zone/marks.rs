@@ -3,9 +3,10 @@
 //! *Kernel counterpart:* `zone_watermark_ok`, `zone_watermark_fast`, `boost_watermark` (v5.0). The
 //! arithmetic is in [`watermark`] and [`fragmentation`].
 
-use super::Zone;
-use super::fragmentation::{self, Suitability, SuitabilityMarks};
+use super::fragmentation::{self, Prospect, Suitability, SuitabilityMarks};
+use super::score::{FreeShape, ProactiveMarks};
 use super::watermark::{self, AllocFlags, FreeView, Mark, Marks, Verdict};
+use super::{Core, Zone};
 use crate::buddy::Availability;
 use crate::sync::atomic::Ordering;
 use crate::types::{NR_ZONES, Order, ZoneType};
@@ -172,29 +173,104 @@ impl Zone {
         self.free.load(Ordering::Relaxed)
     }
 
-    /// Whether compacting this zone for `order` on behalf of `class` makes sense.
-    pub(crate) fn compaction_suitable(&self, order: Order, class: ZoneType) -> Suitability {
-        self.compaction_suitable_with(0, order, class)
+    /// How much of what is free is in whole pageblocks, exactly.
+    pub(crate) fn free_shape(&self) -> FreeShape {
+        self.shape_locked(&self.core.lock())
     }
 
-    /// The same, if `more` pages were free besides.
-    pub(crate) fn compaction_suitable_with(
+    fn shape_locked(&self, core: &Core) -> FreeShape {
+        FreeShape {
+            free: core.buddy.free_pages(),
+            whole: core.buddy.whole_free_pages(),
+            block_pages: self.block_order().pages(),
+        }
+    }
+
+    /// Notes whether the zone needs compaction although nobody asks. Under the lock.
+    pub(super) fn note_fragmentation(&self, core: &Core) {
+        // Relaxed: a setting.
+        let proactiveness = self.proactiveness.load(Ordering::Relaxed);
+        if proactiveness == 0 {
+            return;
+        }
+        let marks = ProactiveMarks::of(proactiveness);
+        let is = marks.is_fragmented(self.shape_locked(core));
+        // Relaxed: written under the lock.
+        if is != self.fragmented.load(Ordering::Relaxed) {
+            self.fragmented.store(is, Ordering::Relaxed);
+            self.fragmented_news.store(is, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the background compactor is to be told that the zone has become fragmented; telling is then
+    /// the caller's.
+    pub(crate) fn consume_fragmented(&self) -> bool {
+        // Relaxed: as in `consume_boosted`.
+        if !self.fragmented_news.load(Ordering::Relaxed) {
+            return false;
+        }
+        self.fragmented_news.store(false, Ordering::Relaxed);
+        true
+    }
+
+    /// Between which scores the zone is to be kept; none if that is nobody's business.
+    pub(crate) fn proactive_marks(&self) -> Option<ProactiveMarks> {
+        // Relaxed: a setting.
+        match self.proactiveness.load(Ordering::Relaxed) {
+            0 => None,
+            proactiveness => Some(ProactiveMarks::of(proactiveness)),
+        }
+    }
+
+    /// Sets how much of what is free is to be kept in whole pageblocks, 0 to 100; judged anew at once.
+    pub(crate) fn set_proactiveness(&self, proactiveness: u8) {
+        let core = self.core.lock();
+        // Relaxed: a setting. The state is written under the lock.
+        self.proactiveness.store(proactiveness, Ordering::Relaxed);
+        self.fragmented.store(false, Ordering::Relaxed);
+        self.fragmented_news.store(false, Ordering::Relaxed);
+        self.note_fragmentation(&core);
+    }
+
+    /// Whether compacting this zone for `order` on behalf of `class` makes sense, for who does so in the
+    /// background or asks beforehand: at the minimum, without privileges.
+    pub(crate) fn compaction_suitable(&self, order: Order, class: ZoneType) -> Suitability {
+        self.compaction_suitable_for(order, class, AllocFlags::empty())
+    }
+
+    /// As [`compaction_suitable`](Self::compaction_suitable), for a request of these `flags`.
+    pub(crate) fn compaction_suitable_for(
         &self,
-        more: usize,
         order: Order,
         class: ZoneType,
+        flags: AllocFlags,
     ) -> Suitability {
-        let marks = SuitabilityMarks {
-            min: self.mark(Mark::Min),
-            low: self.mark(Mark::Low),
-            reserve: self.reserve(class),
-        };
+        let marks = self.suitability_marks(class, flags);
         let counts = self.free_areas().by_order();
-        let view = self.free_view();
-        let view = FreeView {
-            free: view.free.saturating_add(more),
-            ..view
-        };
-        fragmentation::compaction_suitable(view, &counts, order, marks)
+        fragmentation::compaction_suitable(self.free_view(), &counts, order, marks, flags)
+    }
+
+    /// The zone as a request of `class` and `flags` sees it that wonders whether to reclaim from it for
+    /// the sake of compaction.
+    pub(crate) fn prospect(
+        &self,
+        reclaimable: usize,
+        class: ZoneType,
+        flags: AllocFlags,
+    ) -> Prospect {
+        Prospect {
+            view: self.free_view(),
+            reclaimable,
+            marks: self.suitability_marks(class, flags),
+        }
+    }
+
+    fn suitability_marks(&self, class: ZoneType, flags: AllocFlags) -> SuitabilityMarks {
+        let marks = self.marks();
+        SuitabilityMarks {
+            mark: self.mark(flags.mark()),
+            gap: marks.get(Mark::Low) - marks.get(Mark::Min),
+            reserve: self.reserve(class),
+        }
     }
 }

@@ -42,6 +42,7 @@ pub(crate) mod pcp;
 mod put;
 mod recovery;
 mod report;
+pub(crate) mod score;
 pub(crate) mod sizing;
 mod take;
 pub(crate) mod vmstat;
@@ -211,6 +212,12 @@ pub(crate) struct Zone {
     boost_lapses: AtomicBool,
     /// A boost was added for a request that may wake the background reclaimer.
     boosted: AtomicBool,
+    /// Between which scores the zone is to be kept, and whether it has risen above; the latter written
+    /// under the lock.
+    proactiveness: AtomicU8,
+    fragmented: AtomicBool,
+    /// It has, and nobody was told yet.
+    fragmented_news: AtomicBool,
     /// Whether reclaim has given up on the node, and what came after; written under the lock.
     recovery: AtomicU8,
     reserve: [AtomicUsize; NR_ZONES],
@@ -258,6 +265,9 @@ impl Zone {
             boost_factor: AtomicU32::new(0),
             boost_lapses: AtomicBool::new(false),
             boosted: AtomicBool::new(false),
+            proactiveness: AtomicU8::new(0),
+            fragmented: AtomicBool::new(false),
+            fragmented_news: AtomicBool::new(false),
             recovery: AtomicU8::new(Recovery::Unwatched as u8),
             reserve: std::array::from_fn(|_| AtomicUsize::new(0)),
             keep_resident: AtomicUsize::new(usize::MAX),
@@ -367,5 +377,6 @@ impl Zone {
             .store(core.buddy.resident_free_pages(), Ordering::Relaxed);
         self.withdrawn.store(core.withdrawn, Ordering::Relaxed);
         self.note_recovery(core);
+        self.note_fragmentation(core);
     }
 }

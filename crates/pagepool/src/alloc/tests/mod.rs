@@ -95,7 +95,7 @@ impl Compact for FakeCompact {
 
     fn note_success(&self, _request: &Request, _zone: &Zone) {}
 
-    fn would_help(&self, _request: &Request) -> bool {
+    fn would_help(&self, _request: &Request, _flags: AllocFlags) -> bool {
         false
     }
 }

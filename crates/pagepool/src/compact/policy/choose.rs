@@ -151,7 +151,8 @@ impl Chooser {
         self.coverage
     }
 
-    /// The first pageblock that is not passed: where the next run may begin.
+    /// The first pageblock of the window: before it nothing is left to gain, and a run like this one need
+    /// not look there again.
     pub(crate) fn passed(&self) -> usize {
         self.units.blocks(self.window.start).start
     }
@@ -212,4 +213,208 @@ impl Chooser {
 fn window_from(units: &Units, unit: usize) -> Range<usize> {
     let length = (WINDOW_BLOCKS / units.blocks_per_unit()).max(1);
     unit..(unit + length).min(units.nr())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::super::fixture::{FakeZone, SIZE, isolated, movable, of_type};
+    use super::super::terms::MigrateMode;
+    use super::super::units::BlockView;
+    use super::*;
+    use crate::compact::CompactPriority;
+    use crate::types::{Migratetype, Order, ZoneType};
+
+    fn terms(priority: CompactPriority, order: usize) -> Terms {
+        let order = Order::at(order);
+        Terms::direct(priority, order, ZoneType::Normal, Migratetype::Movable)
+    }
+
+    fn begin(zone: &FakeZone, terms: &Terms) -> Chooser {
+        Chooser::begin(terms, zone.geometry(), Positions::default())
+    }
+
+    /// Room for whatever is to be moved.
+    const ENDLESS: Room = Room {
+        targets: usize::MAX,
+        spare: usize::MAX,
+    };
+
+    /// The units that are offered if none of them can be emptied.
+    fn offered(chooser: &mut Chooser, zone: &FakeZone) -> Vec<usize> {
+        std::iter::from_fn(|| chooser.next(zone, ENDLESS))
+            .map(|view| view.unit)
+            .collect()
+    }
+
+    /// What sorts all units anew before each step.
+    fn oracle(zone: &FakeZone, chooser: &Chooser) -> Option<UnitView> {
+        let (units, room) = (chooser.units(), zone.room());
+        (0..units.nr())
+            .map(|unit| units.view(unit, zone, chooser.rules()))
+            .filter(|view| view.is_source && room.admits(view))
+            .min_by_key(Candidate::of)
+    }
+
+    #[test]
+    fn the_cheapest_comes_first_and_among_equals_the_lowest() {
+        let zone = FakeZone::new([100, 500, 0, 500, SIZE, 501].map(movable));
+        let terms = terms(CompactPriority::SyncLight, 9);
+        let mut chooser = begin(&zone, &terms);
+        assert_eq!(offered(&mut chooser, &zone), [5, 1, 3, 0, 2]);
+        assert_eq!(chooser.coverage(), Coverage::WholeZone);
+        assert_eq!(chooser.next(&zone, ENDLESS), None, "met");
+    }
+
+    #[test]
+    fn a_zone_with_more_units_than_can_be_kept_is_looked_at_again() {
+        let free = |block: usize| 1 + block * 37 % (SIZE - 1);
+        let zone = FakeZone::new((0..300).map(|block| movable(free(block))));
+        let terms = terms(CompactPriority::SyncLight, 9);
+        let mut sorted: Vec<usize> = (0..300).collect();
+        sorted.sort_by_key(|block| (SIZE - free(*block), *block));
+        assert_eq!(offered(&mut begin(&zone, &terms), &zone), sorted);
+    }
+
+    #[test]
+    fn a_candidate_that_became_dearer_waits_for_its_new_turn() {
+        let zone = FakeZone::new([510, 500, 400, 300].map(movable));
+        let mut chooser = begin(&zone, &terms(CompactPriority::SyncLight, 9));
+        assert_eq!(chooser.next(&zone, ENDLESS).unwrap().unit, 0);
+        zone.set_free(1, 350);
+        let next = chooser.next(&zone, ENDLESS).unwrap();
+        assert_eq!((next.unit, next.occupied), (2, 112));
+        zone.set_free(1, SIZE);
+        assert_eq!(
+            chooser.next(&zone, ENDLESS).unwrap().unit,
+            3,
+            "what became free is none any more"
+        );
+    }
+
+    #[test]
+    fn the_last_candidate_is_not_offered_if_what_was_not_kept_may_be_cheaper() {
+        // 64 are kept, the last of them with 100 pages in use; of two with 110 nothing is known.
+        let free = |unit| match unit {
+            0..63 => SIZE - 10,
+            63 => SIZE - 100,
+            _ => SIZE - 110,
+        };
+        let zone = FakeZone::new((0..66).map(|unit| movable(free(unit))));
+        let mut chooser = begin(&zone, &terms(CompactPriority::SyncLight, 9));
+        for unit in 0..63 {
+            assert_eq!(chooser.next(&zone, ENDLESS).unwrap().unit, unit);
+        }
+        zone.set_free(63, SIZE - 120);
+        assert_eq!(offered(&mut chooser, &zone), [64, 65, 63]);
+    }
+
+    #[test]
+    fn without_room_nothing_is_chosen() {
+        let zone = FakeZone::new([300, 100, 0, 0].map(movable));
+        let mut chooser = begin(&zone, &terms(CompactPriority::SyncLight, 9));
+        assert_eq!(chooser.next(&zone, zone.room()), None, "212 into 100");
+        assert_eq!(chooser.coverage(), Coverage::WholeZone);
+    }
+
+    #[test]
+    fn windows_follow_each_other_from_where_the_last_run_got_to() {
+        let nr = 2 * WINDOW_BLOCKS + 100;
+        let sparse = [0, WINDOW_BLOCKS - 1, WINDOW_BLOCKS, nr - 1];
+        let free = |block| {
+            let wholly = if sparse.contains(&block) { 500 } else { SIZE };
+            movable(wholly)
+        };
+        let zone = FakeZone::new((0..nr).map(free));
+        let terms = terms(CompactPriority::SyncLight, 9);
+        let mut chooser = begin(&zone, &terms);
+        for (unit, passed) in [
+            (0, 0),
+            (WINDOW_BLOCKS - 1, 0),
+            (WINDOW_BLOCKS, WINDOW_BLOCKS),
+            (nr - 1, 2 * WINDOW_BLOCKS),
+        ] {
+            assert_eq!(chooser.next(&zone, ENDLESS).unwrap().unit, unit);
+            assert_eq!(chooser.passed(), passed);
+        }
+        assert_eq!(chooser.next(&zone, ENDLESS), None);
+        assert_eq!(chooser.passed(), nr);
+
+        let positions = Positions::default().advanced(MigrateMode::SyncLight, WINDOW_BLOCKS);
+        let mut chooser = Chooser::begin(&terms, zone.geometry(), positions);
+        assert_eq!(offered(&mut chooser, &zone), [WINDOW_BLOCKS, nr - 1]);
+        assert_eq!(chooser.coverage(), Coverage::Rest);
+    }
+
+    #[test]
+    fn a_zone_without_units_is_met_at_once() {
+        let zone = FakeZone::new([movable(100)]);
+        let mut chooser = begin(&zone, &terms(CompactPriority::SyncLight, 10));
+        assert_eq!(chooser.next(&zone, ENDLESS), None);
+        assert_eq!(chooser.coverage(), Coverage::WholeZone);
+    }
+
+    /// Pageblocks as they come: most of them Movable.
+    fn any_block() -> impl Strategy<Value = BlockView> {
+        let free = prop_oneof![Just(0), Just(SIZE), 0..=SIZE, 480..SIZE];
+        prop_oneof![
+            6 => free.prop_map(movable),
+            1 => (0..=SIZE).prop_map(|free| of_type(Migratetype::Unmovable, free)),
+            1 => (0..=SIZE).prop_map(|free| of_type(Migratetype::HighAtomic, free)),
+            1 => (0..=SIZE).prop_map(isolated),
+        ]
+    }
+
+    fn any_terms() -> impl Strategy<Value = Terms> {
+        let priority = prop_oneof![
+            Just(CompactPriority::Async),
+            Just(CompactPriority::SyncLight)
+        ];
+        (priority, 8..=10_usize).prop_map(|(priority, order)| terms(priority, order))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+        /// Each block costs what it costs if all units are sorted before each step: no more pages are
+        /// moved for as many blocks.
+        #[test]
+        fn no_block_costs_more_than_if_all_units_were_sorted_at_each_step(
+            blocks in vec(any_block(), 8..260),
+            terms in any_terms(),
+        ) {
+            let zone = FakeZone::new(blocks.clone());
+            let sorted = FakeZone::new(blocks);
+            let mut chooser = begin(&zone, &terms);
+            loop {
+                let expected = oracle(&sorted, &chooser);
+                let chosen = chooser.next(&zone, zone.room());
+                prop_assert_eq!(&chosen, &expected);
+                let Some(view) = chosen else { break };
+                prop_assert_eq!(zone.empty(&view), sorted.empty(&view));
+            }
+        }
+
+        /// The end is met although nothing can be emptied, and while others take and free.
+        #[test]
+        fn every_run_meets_its_end(
+            blocks in vec(any_block(), 8..260),
+            terms in any_terms(),
+            changes in vec((0..260_usize, 0..=SIZE), 1..50),
+        ) {
+            let zone = FakeZone::new(blocks);
+            let nr = zone.geometry().pages / SIZE;
+            let mut chooser = begin(&zone, &terms);
+            let mut changes = changes.iter().cycle();
+            let mut steps = 0;
+            while chooser.next(&zone, ENDLESS).is_some() {
+                let (block, free) = changes.next().unwrap();
+                zone.set_free(block % nr, *free);
+                steps += 1;
+                prop_assert!(steps <= 2 * nr, "{steps} steps for {nr} pageblocks");
+            }
+        }
+    }
 }

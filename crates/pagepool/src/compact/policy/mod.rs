@@ -15,17 +15,18 @@
 //! | `defer` | whether to try at all after failures |
 //! | `units` | what emptying a unit costs, and whether it can be worth it |
 //! | `positions` | where in the zone a run begins |
-//! | `score` | when to compact although nobody asked |
 //! | `choose` | which unit is emptied next |
+//! | `finish` | when a run ends |
 //!
 //! Whether a zone is worth compacting at all is decided in
-//! [`zone::fragmentation`](crate::zone::fragmentation).
-
-#![expect(dead_code, reason = "the background compactor asks")]
+//! [`zone::fragmentation`](crate::zone::fragmentation), and whether without being asked in
+//! [`zone::score`](crate::zone::score).
 
 pub(crate) mod choose;
 pub(crate) mod defer;
+pub(crate) mod finish;
+#[cfg(test)]
+mod fixture;
 pub(crate) mod positions;
-pub(crate) mod score;
 pub(crate) mod terms;
 pub(crate) mod units;

@@ -201,3 +201,164 @@ impl Room {
         outside >= view.occupied && self.spare >= view.occupied + view.free
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{FakeZone, SIZE, isolated, movable, of_type};
+    use super::*;
+    use crate::buddy::Availability;
+    use crate::compact::CompactPriority;
+    use crate::types::{Pfn, ZoneType};
+
+    const UNMOVABLE: Migratetype = Migratetype::Unmovable;
+    const HIGHATOMIC: Migratetype = Migratetype::HighAtomic;
+
+    fn rules(priority: CompactPriority) -> UnitRules {
+        UnitRules::of(&Terms::direct(
+            priority,
+            Order::at(9),
+            ZoneType::Normal,
+            Migratetype::Movable,
+        ))
+    }
+
+    fn light() -> UnitRules {
+        rules(CompactPriority::SyncLight)
+    }
+
+    /// The first unit of `order` of a zone that begins with these pageblocks.
+    fn first(order: usize, zone: &FakeZone, rules: UnitRules) -> UnitView {
+        Units::of(zone.geometry(), Some(Order::at(order))).view(0, zone, rules)
+    }
+
+    /// A zone that begins with these pageblocks.
+    fn zone(blocks: &[BlockView]) -> FakeZone {
+        FakeZone::new(blocks.iter().copied().chain([movable(SIZE); 6]))
+    }
+
+    fn is_source(block: BlockView, rules: UnitRules) -> bool {
+        first(9, &zone(&[block]), rules).is_source
+    }
+
+    #[test]
+    fn a_unit_is_a_pageblock_or_a_group_of_them() {
+        let geometry = Geometry {
+            start: Pfn::from_raw(0),
+            pages: 9 * SIZE + 100,
+        };
+        for (order, of_order, nr, per_unit) in [
+            (None, 9, 9, 1),
+            (Some(0), 9, 9, 1),
+            (Some(9), 9, 9, 1),
+            (Some(10), 10, 4, 2),
+        ] {
+            let units = Units::of(geometry, order.map(Order::at));
+            assert_eq!(units.order(), Order::at(of_order));
+            assert_eq!((units.nr(), units.blocks_per_unit()), (nr, per_unit));
+        }
+        let pairs = Units::of(geometry, Some(Order::MAX));
+        assert_eq!(pairs.blocks(3), 6..8);
+        assert_eq!((pairs.holding(7), pairs.holding(8)), (3, 4));
+    }
+
+    #[test]
+    fn a_zone_too_small_for_the_order_has_no_units() {
+        let geometry = Geometry {
+            start: Pfn::from_raw(0),
+            pages: 700,
+        };
+        assert_eq!(Units::of(geometry, Some(Order::MAX)).nr(), 0);
+        assert_eq!(Units::of(geometry, None).order(), Order::at(7));
+    }
+
+    #[test]
+    fn a_unit_counts_what_is_in_use_free_and_lost_as_targets() {
+        let zone = zone(&[movable(100), of_type(UNMOVABLE, 50)]);
+        let view = first(10, &zone, light());
+        assert_eq!((view.occupied, view.free), (2 * SIZE - 150, 150));
+        assert_eq!(view.targets, 100, "only Movable ones hold targets");
+        let full = first(10, &zone, rules(CompactPriority::SyncFull));
+        assert_eq!(full.targets, 150, "or all, for those who try hardest");
+    }
+
+    #[test]
+    fn what_is_wholly_free_in_a_group_costs_nothing() {
+        let view = first(10, &zone(&[movable(SIZE), movable(500)]), light());
+        assert!(view.is_source);
+        assert_eq!((view.occupied, view.free, view.targets), (12, 1012, 500));
+    }
+
+    #[test]
+    fn what_is_wholly_free_isolated_or_reserved_is_never_emptied() {
+        for rules in [light(), rules(CompactPriority::SyncFull)] {
+            assert!(is_source(movable(100), rules) && is_source(movable(0), rules));
+            assert!(!is_source(movable(SIZE), rules));
+            assert!(!is_source(isolated(100), rules));
+            assert!(!is_source(of_type(HIGHATOMIC, 100), rules));
+            let group = zone(&[movable(100), isolated(SIZE)]);
+            assert!(!first(10, &group, rules).is_source);
+        }
+    }
+
+    #[test]
+    fn who_must_not_wait_empties_pageblocks_of_his_own_type_only() {
+        let hasty = rules(CompactPriority::Async);
+        assert!(is_source(movable(100), hasty));
+        assert!(!is_source(of_type(UNMOVABLE, 100), hasty));
+        assert!(is_source(of_type(UNMOVABLE, 100), light()));
+        let group = zone(&[movable(100), of_type(UNMOVABLE, SIZE)]);
+        assert!(
+            first(10, &group, hasty).is_source,
+            "what is wholly free has nothing of any type in it"
+        );
+    }
+
+    #[test]
+    fn marks_of_vain_attempts_count_unless_they_are_to_be_ignored() {
+        let zone = zone(&[movable(100)]).skipping([0]);
+        assert!(!first(9, &zone, light()).is_source);
+        assert!(first(9, &zone, rules(CompactPriority::SyncFull)).is_source);
+        let group = FakeZone::new([movable(SIZE), movable(100), movable(9), movable(9)]);
+        assert!(first(10, &group.skipping([0]), light()).is_source);
+    }
+
+    #[test]
+    fn a_unit_is_worth_it_if_what_is_in_it_fits_into_what_is_partly_free_elsewhere() {
+        let zone = zone(&[movable(500), movable(5), movable(6)]);
+        let admits = |room: Room| room.admits(&first(9, &zone, light()));
+        assert!(!admits(zone.room()), "12 pages in use, 11 free elsewhere");
+        let more = Room {
+            targets: zone.room().targets + 1,
+            ..zone.room()
+        };
+        assert!(admits(more));
+        let short = Room {
+            spare: SIZE - 1,
+            ..more
+        };
+        assert!(!admits(short) && !short.holds(Order::at(9)));
+        let enough = Room {
+            spare: SIZE,
+            ..more
+        };
+        assert!(admits(enough) && enough.holds(Order::at(9)));
+    }
+
+    #[test]
+    fn room_is_what_the_order_0_check_at_the_minimum_leaves() {
+        use crate::zone::watermark::{self, AllocFlags};
+        for free in 0..40 {
+            let view = FreeView {
+                free,
+                highatomic: 7,
+                available: Availability::default(),
+            };
+            let room = Room::above(view, 10, 0);
+            for pages in 1..40 {
+                let verdict =
+                    watermark::check(view, Order::ZERO, 10 + pages, 0, AllocFlags::empty());
+                assert_eq!(verdict.passes(), pages <= room.spare, "{free} {pages}");
+            }
+        }
+    }
+}

@@ -18,6 +18,9 @@
 
 use std::time::Duration;
 
+use crate::types::Order;
+use crate::zone::fragmentation::FreeCounts;
+
 /// `compaction_proactiveness`, 0 to 100, unless it is set (kernel's default).
 pub(crate) const DEFAULT_PROACTIVENESS: u8 = 20;
 
@@ -39,6 +42,17 @@ pub(crate) struct FreeShape {
 }
 
 impl FreeShape {
+    /// From the free blocks of each order, in a zone with pageblocks of `block_order`.
+    pub(crate) fn of(counts: &FreeCounts, block_order: Order) -> FreeShape {
+        let pages = |(order, nr): (usize, &u64)| (*nr as usize) << order;
+        let blocks = counts.iter().enumerate();
+        FreeShape {
+            free: blocks.clone().map(pages).sum(),
+            whole: blocks.skip(block_order.idx()).map(pages).sum(),
+            block_pages: block_order.pages(),
+        }
+    }
+
     /// The percentage of what is free that is in pieces; 0 if nothing is free, since then there is
     /// nothing to gain.
     pub(crate) fn score(self) -> usize {
@@ -141,5 +155,137 @@ impl Backoff {
     /// The time to the next look.
     pub(crate) fn pause(self) -> Duration {
         INTERVAL * (1 << self.shift)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn shape(free: usize, whole_blocks: usize) -> FreeShape {
+        FreeShape {
+            free,
+            whole: whole_blocks * 512,
+            block_pages: 512,
+        }
+    }
+
+    mod tv {
+        use super::*;
+
+        #[test]
+        fn s9_13_marks() {
+            let table = [
+                (0, 100, 100),
+                (10, 90, 100),
+                (20, 80, 90),
+                (50, 50, 60),
+                (90, 10, 15),
+                (100, 0, 0),
+            ];
+            for (proactiveness, low, high) in table {
+                let marks = ProactiveMarks { low, high };
+                assert_eq!(ProactiveMarks::of(proactiveness), marks);
+            }
+            assert_eq!(
+                ProactiveMarks::of(DEFAULT_PROACTIVENESS),
+                ProactiveMarks::of(20)
+            );
+        }
+
+        #[test]
+        fn s9_13_small_zones_hardly_count() {
+            let node = |zones: &[(usize, usize)]| node_score(zones.iter().copied());
+            assert_eq!(node(&[(100, 1 << 20)]), 99);
+            assert_eq!(node(&[(100, 4096), (0, 1 << 20)]), 0);
+            assert_eq!(node(&[(50, 1000), (80, 999)]), 64);
+            assert_eq!(node(&[(100, 0)]), 0);
+            assert_eq!(node(&[]), 0);
+        }
+
+        #[test]
+        fn s9_13_after_a_run_in_vain_the_next_look_waits_32_s() {
+            let half = Duration::from_millis(500);
+            assert_eq!(Backoff::default().pause(), half);
+            assert_eq!(Backoff::after(95, 90).pause(), half);
+            for after in [95, 96] {
+                let backoff = Backoff::after(95, after);
+                assert_eq!(backoff.pause(), Duration::from_secs(32));
+                assert_eq!(Backoff::from_raw(backoff.raw()), backoff);
+            }
+        }
+    }
+
+    #[test]
+    fn the_score_is_the_percentage_in_pieces() {
+        assert_eq!(shape(1024, 0).score(), 100);
+        assert_eq!(shape(1024, 1).score(), 50);
+        assert_eq!(shape(1024, 2).score(), 0);
+        assert_eq!(shape(0, 0).score(), 0);
+    }
+
+    #[test]
+    fn what_is_free_at_the_order_of_a_pageblock_or_above_is_whole() {
+        let counts = [7, 0, 3, 0, 0, 0, 0, 0, 1, 2, 4];
+        let free = FreeShape::of(&counts, Order::at(9));
+        assert_eq!(free, shape(7 + 12 + 256 + 2 * 512 + 4 * 1024, 10));
+        let small = FreeShape::of(&counts, Order::at(2));
+        assert_eq!((small.free - small.whole, small.block_pages), (7, 4));
+    }
+
+    #[test]
+    fn a_zone_in_which_no_block_can_be_gained_is_full_and_not_fragmented() {
+        let marks = ProactiveMarks::of(20);
+        assert!(marks.is_fragmented(shape(512, 0)));
+        assert!(!marks.is_fragmented(shape(511, 0)));
+        assert!(marks.is_settled(shape(511, 0)));
+        assert!(!marks.is_fragmented(shape(0, 0)));
+    }
+
+    #[test]
+    fn at_proactiveness_0_nothing_is_ever_fragmented() {
+        let marks = ProactiveMarks::of(0);
+        assert!(!marks.is_fragmented(shape(1 << 20, 0)) && !marks.begins_at(100));
+        assert!(marks.is_settled(shape(1 << 20, 0)));
+        assert_eq!(marks.target_blocks(shape(1 << 20, 0)), 0);
+    }
+
+    #[test]
+    fn by_default_a_fifth_of_what_is_free_is_to_be_in_whole_blocks() {
+        let marks = ProactiveMarks::of(DEFAULT_PROACTIVENESS);
+        assert_eq!(marks.target_blocks(shape(512_000, 0)), 191);
+        assert_eq!(marks.target_blocks(shape(512, 0)), 1);
+        assert_eq!(marks.target_blocks(shape(0, 0)), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn the_cheap_question_has_the_answer_of_the_score(
+            free in 0..20_000_usize,
+            blocks in 0..40_usize,
+            proactiveness in 0..=100_u8,
+        ) {
+            let shape = shape(free, blocks.min(free / 512));
+            let marks = ProactiveMarks::of(proactiveness);
+            prop_assert_eq!(
+                marks.is_fragmented(shape),
+                shape.could_gain() && marks.begins_at(shape.score())
+            );
+            prop_assert!(!(marks.is_fragmented(shape) && marks.is_settled(shape)));
+        }
+
+        #[test]
+        fn the_target_is_the_fewest_blocks_with_which_the_score_is_low(
+            free in 1..1_000_000_usize,
+            proactiveness in 0..=100_u8,
+        ) {
+            let marks = ProactiveMarks::of(proactiveness);
+            let target = marks.target_blocks(shape(free, 0));
+            let score = |blocks| shape(free, blocks).score();
+            prop_assert!(score(target) <= marks.low);
+            prop_assert!(target == 0 || score(target - 1) > marks.low);
+        }
     }
 }
