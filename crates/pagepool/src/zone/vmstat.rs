@@ -109,6 +109,22 @@ events! {
     NumaLocal = "numa_local",
     /// Blocks from another node than the CPU's.
     NumaOther = "numa_other",
+    /// Folios moved to another place.
+    PgmigrateSuccess = "pgmigrate_success",
+    /// Folios that could not be moved.
+    PgmigrateFail = "pgmigrate_fail",
+    /// Pages looked at by compactions for folios to move.
+    CompactMigrateScanned = "compact_migrate_scanned",
+    /// Pages looked at by compactions for places to move them to.
+    CompactFreeScanned = "compact_free_scanned",
+    /// Pages that compactions took off lists, to move or to move to.
+    CompactIsolated = "compact_isolated",
+    /// Times that kcompactd set out to make a block that was asked for.
+    KcompactdWake = "compact_daemon_wake",
+    /// Pages looked at by kcompactd for folios to move.
+    KcompactdMigrateScanned = "compact_daemon_migrate_scanned",
+    /// Pages looked at by kcompactd for places to move them to.
+    KcompactdFreeScanned = "compact_daemon_free_scanned",
     /// Direct compactions that ran.
     CompactStall = "compact_stall",
     /// Direct compactions after which the block could not be had.
