@@ -194,7 +194,7 @@ impl Builder {
     }
 
     /// Whether the pool runs background threads: a `kswapd` a node, which keeps memory free before
-    /// anybody has to wait for it. Default true. A pool without them is a supported configuration: requests
+    /// anybody has to wait for it, and a `kcompactd`, which makes large blocks of it. Default true. A pool without them is a supported configuration: requests
     /// that find memory short then reclaim for themselves.
     pub fn daemons(mut self, wanted: bool) -> Self {
         self.daemons = wanted;

@@ -2,16 +2,18 @@
 
 #![forbid(unsafe_code)]
 
+use std::io;
 use std::time::Duration;
 
 use super::lifetime::DaemonRef;
 use super::{Inner, PagePool};
+use crate::compact::{CompactNode, Compacted, Proactive};
 use crate::daemon::{Daemons, Machine, StartError, StillRunning, Stopped};
 use crate::error::BuildError;
-use crate::node::{DaemonState, Node, Nodes};
+use crate::node::{DaemonPost, DaemonState, Node, Nodes};
 use crate::reclaim::Shrink;
 use crate::reclaim::balance::Circumstances;
-use crate::sync::clock;
+use crate::sync::{Requests, clock};
 use crate::types::NodeId;
 
 impl PagePool {
@@ -35,7 +37,7 @@ impl PagePool {
             return Ok(());
         }
         let machine = self.inner.for_daemons();
-        let started = self.inner.daemons.run(machine, node);
+        let started = self.inner.daemons.run(&machine, node);
         self.inner.renew_boost_rule();
         started.map_err(BuildError::from)
     }
@@ -82,10 +84,11 @@ impl Drop for Frozen<'_> {
 
 impl From<StartError> for BuildError {
     fn from(error: StartError) -> BuildError {
-        BuildError::Thread {
-            name: format!("kswapd{}", error.node.get()),
-            source: error.source,
-        }
+        let (name, source) = match error {
+            StartError::Kind { kind, source } => (kind.to_string(), io::Error::other(source)),
+            StartError::Thread { name, source } => (name.to_string(), source),
+        };
+        BuildError::Thread { name, source }
     }
 }
 
@@ -101,7 +104,10 @@ impl Inner {
     /// Has the daemons stand still until the result is dropped; none if somebody has done so already, or if
     /// they do not within `patience`.
     pub(super) fn freeze_for(&self, patience: Duration) -> Option<Frozen<'_>> {
-        let is_frozen = |node: &Node| node.kswapd.state() == DaemonState::Frozen;
+        let is_frozen = |node: &Node| {
+            let states = [&node.kswapd, &node.kcompactd].map(DaemonPost::state);
+            states.contains(&DaemonState::Frozen)
+        };
         if self.nodes.iter().any(is_frozen) {
             return None;
         }
@@ -141,6 +147,10 @@ impl Machine for DaemonRef {
         f(&self.pool().reclaimer());
     }
 
+    fn with_compactor(&self, f: &mut dyn FnMut(&dyn CompactNode)) {
+        f(&NoCompactor);
+    }
+
     fn circumstances(&self) -> Circumstances {
         let pool = self.pool();
         Circumstances {
@@ -155,5 +165,20 @@ impl Machine for DaemonRef {
 
     fn reset_isolation_hints(&self, _node: &Node) {
         // Compaction leaves none yet.
+    }
+}
+
+/// Does nothing, and says so.
+///
+/// TODO(`compact` can move folios): give kcompactd that instead.
+struct NoCompactor;
+
+impl CompactNode for NoCompactor {
+    fn compact_node(&self, _: &Node, _: Requests, _: &dyn Fn() -> bool) -> Compacted {
+        Compacted::Done
+    }
+
+    fn compact_proactively(&self, _: &Node, _: &dyn Fn() -> bool) -> Proactive {
+        Proactive::Satisfied
     }
 }
