@@ -2,14 +2,16 @@
 //!
 //! *Threads:* a daemon's thread, started and stopped through its real life cycle; one or two who stop
 //! it, in its nap, in its long sleep, in a run that goes on until it is interrupted, or before its first
-//! step. *Property:* every stop returns, and then the thread has ended (INV-6). *The bug it would catch:*
-//! a thread that looks at the stop flag before it is on its queue. *The edit that makes it fail:* mutant
-//! `stop.recheck`.
+//! step. Once as kswapd and once as kcompactd, which sleeps in a way of its own, also while it backs off.
+//! *Property:* every stop returns, and then the thread has ended (INV-6). *The bug it would catch:*
+//! a thread that looks at the stop flag before it is on its queue. *The edits that make it fail:* mutants
+//! `stop.recheck`, `kcompactd.stop_recheck`.
 
 #![cfg(loom)]
 
 use loom_tests::{actor, check, join_all};
-use pagepool::model::{self, Daemon, DaemonState, Requests, thread};
+use pagepool::ZoneType;
+use pagepool::model::{self, Daemon, DaemonState, Kcompactd, Look, Requests, Site, thread};
 
 /// A node on which runs go on until they are interrupted, if it is not balanced.
 struct Node {
@@ -83,5 +85,69 @@ fn a_stopped_daemon_can_be_started_and_stopped_again() {
         assert_eq!(daemon.state(), DaemonState::Running);
         daemon.stop();
         assert_eq!(daemon.state(), DaemonState::Stopped);
+    });
+}
+
+/// A node on which compaction goes on until it is interrupted, and looks are in vain.
+struct Pieces;
+
+impl Site for Pieces {
+    fn compact(
+        &self,
+        _daemon: &Kcompactd<Pieces>,
+        asked: Requests,
+        is_interrupted: &dyn Fn() -> bool,
+    ) -> Result<(), Requests> {
+        while !is_interrupted() {
+            thread::yield_now();
+        }
+        Err(asked)
+    }
+
+    fn look(&self, _daemon: &Kcompactd<Pieces>, _is_interrupted: &dyn Fn() -> bool) -> Look {
+        Look::NoBetter
+    }
+}
+
+fn stop_kcompactd_by<const N: usize>(before: impl Fn(&Kcompactd<Pieces>)) {
+    let daemon = Kcompactd::new(Pieces);
+    before(&daemon);
+    daemon.start();
+    let stoppers = [(); N].map(|()| {
+        let daemon = daemon.clone();
+        actor(move || {
+            daemon.stop();
+            assert_eq!(daemon.state(), DaemonState::Stopped);
+        })
+    });
+    join_all(stoppers);
+    assert!(!daemon.is_asleep());
+}
+
+#[test]
+fn a_stop_ends_kcompactds_sleep() {
+    check("r10_kcompactd_in_sleep", 90, || {
+        stop_kcompactd_by::<1>(|_| ());
+    });
+}
+
+#[test]
+fn a_stop_ends_kcompactds_run() {
+    check("r10_kcompactd_in_run", 560, || {
+        stop_kcompactd_by::<1>(|daemon| daemon.ask(ZoneType::Normal, 3));
+    });
+}
+
+#[test]
+fn a_stop_ends_kcompactds_back_off() {
+    check("r10_kcompactd_in_back_off", 370, || {
+        stop_kcompactd_by::<1>(Kcompactd::ring);
+    });
+}
+
+#[test]
+fn two_stops_of_kcompactd_both_return_after_the_end() {
+    check("r10_kcompactd_twice", 740, || {
+        stop_kcompactd_by::<2>(|_| ());
     });
 }

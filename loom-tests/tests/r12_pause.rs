@@ -1,18 +1,20 @@
 //! R12: a freeze returns when the daemon stands still, and a thaw loses nothing.
 //!
 //! *Threads:* a daemon; a controller that freezes it, asks it for something, and thaws it; in the second
-//! model one that does so twice, in the third one that stops it while it stands. *Property:* between
+//! model one that does so twice, in the third one that stops it while it stands. The last models are of
+//! kcompactd, whose safe point is the same and whose sleep and put-back are its own. *Property:* between
 //! freeze and thaw the daemon is in no run (INV-7); what was asked before and meanwhile is served after;
 //! a stop ends a freeze. *The bug it would catch:* a thaw that the standing daemon misses; a daemon that
 //! is seen standing after it has left; a run that is interrupted and forgets what it was for. *The edits
-//! that make it fail:* mutants `control.waker`, `control.sleeper`, `pause.put_back`, `pause.again`.
+//! that make it fail:* mutants `control.waker`, `control.sleeper`, `pause.put_back`, `pause.again`,
+//! `kcompactd.put_back`, `kcompactd.stop_recheck`.
 
 #![cfg(loom)]
 
 use loom_tests::{actor, check, join, join_all};
 use pagepool::ZoneType;
 use pagepool::model::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use pagepool::model::{self, Daemon, DaemonState, Requests};
+use pagepool::model::{self, Daemon, DaemonState, Kcompactd, Requests, Site};
 
 /// A balanced node; the daemon ends once it has served two classes.
 #[derive(Default)]
@@ -110,6 +112,67 @@ fn a_stop_ends_a_freeze() {
         let s = daemon.clone();
         let stopper = actor(move || s.stop());
         join(stopper);
+        assert_eq!(daemon.state(), DaemonState::Stopped);
+    });
+}
+
+/// The same node in pieces: the daemon ends once it has served two classes.
+#[derive(Default)]
+struct Pieces(Node);
+
+impl Site for Pieces {
+    fn compact(
+        &self,
+        daemon: &Kcompactd<Pieces>,
+        asked: Requests,
+        is_interrupted: &dyn Fn() -> bool,
+    ) -> Result<(), Requests> {
+        let node = &self.0;
+        let interrupted = is_interrupted();
+        node.work(|| {
+            if !interrupted {
+                let classes = asked.iter().map(|(class_idx, _)| 1 << class_idx).sum();
+                node.served.fetch_or(classes, Relaxed);
+            }
+            if node.served.load(Relaxed) == 0b110 {
+                daemon.ask_to_stop();
+            }
+        });
+        if interrupted { Err(asked) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn what_is_asked_of_kcompactd_before_and_during_a_freeze_is_served_after() {
+    check("r12_kcompactd_pause", 3200, || {
+        let daemon = Kcompactd::new(Pieces::default());
+        daemon.ask(ZoneType::Movable, 1);
+        daemon.begin();
+        let (k, c) = (daemon.clone(), daemon.clone());
+        let kcompactd = actor(move || k.run_here());
+        let controller = actor(move || {
+            c.freeze();
+            let still = c.state() != DaemonState::Running;
+            assert!(still && !c.site().0.is_running.load(Relaxed));
+            c.ask(ZoneType::Normal, 3);
+            c.thaw();
+        });
+        join_all([controller, kcompactd]);
+        assert!(daemon.asked().is_empty(), "it was served");
+    });
+}
+
+#[test]
+fn a_freeze_finds_kcompactd_asleep_and_a_stop_ends_it() {
+    check("r12_kcompactd_stop_while_paused", 940, || {
+        let daemon = Kcompactd::new(Pieces::default());
+        daemon.start();
+        let s = daemon.clone();
+        let controller = actor(move || {
+            s.freeze();
+            s.stop();
+        });
+        join(controller);
         assert_eq!(daemon.state(), DaemonState::Stopped);
     });
 }

@@ -52,13 +52,13 @@ impl Compactor<'_> {
         for zone in nodes.eligible(walk) {
             let hints = self.hints(zone);
             if terms.heeds_deferral() && hints.is_deferred(order) {
-                result = result.max(CompactResult::Deferred);
+                result = result.and(CompactResult::Deferred);
                 continue;
             }
             let node = nodes.node(zone.node());
             let run = self.compact_zone(node, zone, errand);
             hints.learn(&terms, run.result);
-            result = result.max(run.result);
+            result = result.and(run.result);
             if run.captured.is_some() || run.result == CompactResult::Success {
                 return DirectRun {
                     result: CompactResult::Success,

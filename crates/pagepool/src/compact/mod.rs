@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod background;
 mod direct;
 mod empty;
 mod migrate;
@@ -14,6 +15,47 @@ pub(crate) mod state;
 mod survey;
 mod trace;
 
+use crate::node::Node;
+use crate::sync::Requests;
+
 pub(crate) use direct::DirectRun;
 pub(crate) use mode::{CompactPriority, CompactResult};
 pub(crate) use run::Compactor;
+
+/// Makes large blocks on a node, in the background.
+pub(crate) trait CompactNode {
+    /// Works for what was asked, until done or interrupted: for each class in `asked`, its zones from the
+    /// lowest up, those that are put off or unsuitable left out (spec 4.14, D1 to D3).
+    fn compact_node(
+        &self,
+        node: &Node,
+        asked: Requests,
+        is_interrupted: &dyn Fn() -> bool,
+    ) -> Compacted;
+
+    /// Looks whether the node should be compacted though nobody asked, and does so (spec 9.13).
+    fn compact_proactively(&self, node: &Node, is_interrupted: &dyn Fn() -> bool) -> Proactive;
+}
+
+/// How background compaction for requests ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Compacted {
+    /// All that can be done now was done.
+    Done,
+    /// It was interrupted, and this is left to do.
+    Interrupted {
+        /// What it has not come to, or not finished.
+        left: Requests,
+    },
+}
+
+/// What came of a look at a node that nobody asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Proactive {
+    /// There is nothing to do until something changes.
+    Satisfied,
+    /// It was compacted and is no better for it: to try again soon is useless.
+    NoBetter,
+    /// It is better and may become better still, or the work was interrupted: look again.
+    Progress,
+}

@@ -42,17 +42,6 @@ pub(crate) enum CompactResult {
     Success,
 }
 
-/// What a result says about trying harder.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Feedback {
-    /// It works.
-    Progress,
-    /// It was tried in earnest, and does not.
-    Failed,
-    /// It was not tried in earnest.
-    Withdrawn,
-}
-
 impl CompactResult {
     /// Whether anything was tried at all.
     pub(crate) fn ran(self) -> bool {
@@ -62,18 +51,6 @@ impl CompactResult {
     /// The result of two zones together.
     pub(crate) fn and(self, other: CompactResult) -> CompactResult {
         self.max(other)
-    }
-
-    /// What it says about trying harder.
-    pub(crate) fn feedback(self) -> Feedback {
-        match self {
-            CompactResult::Success => Feedback::Progress,
-            CompactResult::Complete => Feedback::Failed,
-            CompactResult::Skipped
-            | CompactResult::Deferred
-            | CompactResult::PartialSkipped
-            | CompactResult::Contended => Feedback::Withdrawn,
-        }
     }
 }
 
@@ -85,21 +62,19 @@ mod tests {
         use super::CompactResult::{
             Complete, Contended, Deferred, PartialSkipped, Skipped, Success,
         };
-        use super::*;
 
         #[test]
-        fn s6_3_results_in_rising_rank_and_what_each_says() {
+        fn s6_3_results_in_rising_rank() {
             let ranks = [
-                (Skipped, Feedback::Withdrawn),
-                (Deferred, Feedback::Withdrawn),
-                (Complete, Feedback::Failed),
-                (PartialSkipped, Feedback::Withdrawn),
-                (Contended, Feedback::Withdrawn),
-                (Success, Feedback::Progress),
+                Skipped,
+                Deferred,
+                Complete,
+                PartialSkipped,
+                Contended,
+                Success,
             ];
-            assert!(ranks.is_sorted_by_key(|(result, _)| *result));
-            for (result, feedback) in ranks {
-                assert_eq!(result.feedback(), feedback, "{result:?}");
+            assert!(ranks.is_sorted());
+            for result in ranks {
                 assert_eq!(result.ran(), result != Skipped && result != Deferred);
             }
             assert_eq!(Complete.and(Contended), Contended);

@@ -17,9 +17,8 @@ use crate::arena::ZeroedTable;
 use crate::buddy::Geometry;
 use crate::error::BuildError;
 use crate::sync::atomic::Ordering::Relaxed;
-use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use crate::types::{NR_ZONES, NodeId, Order, Pfn, ZoneType};
-use crate::zone::score::Backoff;
 
 /// Compaction's memory of a pool.
 #[derive(Debug)]
@@ -74,7 +73,6 @@ impl CompactState {
 #[derive(Debug)]
 pub(crate) struct NodeHints {
     zones: [ZoneHints; NR_ZONES],
-    backoff: AtomicU8,
 }
 
 impl NodeHints {
@@ -85,23 +83,12 @@ impl NodeHints {
                 ZoneHints::new(normal)?,
                 ZoneHints::new(movable)?,
             ],
-            backoff: AtomicU8::new(0),
         })
     }
 
     /// What is remembered of one of its zones.
     pub(crate) fn zone(&self, zone: ZoneType) -> &ZoneHints {
         &self.zones[zone.idx()]
-    }
-
-    /// How long proactive compaction waits.
-    pub(crate) fn backoff(&self) -> Backoff {
-        Backoff::from_raw(self.backoff.load(Relaxed))
-    }
-
-    /// Sets it: after a run, or to the default when somebody asks for compaction.
-    pub(crate) fn set_backoff(&self, backoff: Backoff) {
-        self.backoff.store(backoff.raw(), Relaxed);
     }
 
     /// Before the background reclaimer sleeps: forgets the hints of the zones in which somebody who
@@ -196,6 +183,7 @@ impl ZoneHints {
     }
 
     /// Whether the marks are to be cleared before the background reclaimer sleeps.
+    #[cfg(test)]
     pub(crate) fn wants_flush(&self) -> bool {
         self.flush.load(Relaxed)
     }
@@ -377,15 +365,6 @@ mod tests {
         node.flush(|_, _| false);
         assert!(normal.is_skipped(69) && !movable.is_skipped(39_999));
         assert!(!movable.wants_flush());
-    }
-
-    #[test]
-    fn proactive_compaction_backs_off_node_by_node() {
-        let state = state();
-        let [first, second] = [0, 1].map(|id| state.node(NodeId::at(id)));
-        first.set_backoff(Backoff::after(95, 95));
-        assert_eq!(first.backoff(), Backoff::after(95, 95));
-        assert_eq!(second.backoff(), Backoff::default());
     }
 
     #[test]

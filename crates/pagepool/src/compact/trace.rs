@@ -2,6 +2,7 @@
 
 use super::policy::terms::Terms;
 use super::run::ZoneRun;
+use crate::types::Order;
 use crate::zone::Zone;
 
 /// A run begins (kernel: `mm_compaction_begin`). There is no scanner for targets, so there is no
@@ -14,7 +15,7 @@ pub(super) fn begin(zone: &Zone, terms: &Terms, first_block: usize) {
         tracing::Level::TRACE,
         node = zone.node().get(),
         zone = zone.zone_type().idx(),
-        order = terms.order.map(|order| order.get()),
+        order = terms.order.map(Order::get),
         zone_start = zone.start().get(),
         migrate_pfn = zone.start().add(first_block << size).get(),
         zone_end = zone.start().add(zone.present()).get(),
@@ -30,7 +31,7 @@ pub(super) fn end(zone: &Zone, terms: &Terms, run: &ZoneRun) {
         tracing::Level::TRACE,
         node = zone.node().get(),
         zone = zone.zone_type().idx(),
-        order = terms.order.map(|order| order.get()),
+        order = terms.order.map(Order::get),
         mode = ?terms.mode,
         status = ?run.result,
         scanned = run.scanned,

@@ -4,8 +4,9 @@
 //! *Kernel counterpart:* `freeze_kernel_threads`, `thaw_kernel_threads` (v5.0). There the freezer gives
 //! up after 20 seconds, thaws everybody and says who would not stand still; here the caller says when.
 
-use super::Daemons;
-use crate::node::{DaemonPost, Node, Nodes, identity};
+use super::crew::{self, Daemons};
+use super::name::Name;
+use crate::node::{DaemonPost, Nodes, identity};
 use crate::sync::clock::Instant;
 
 /// Daemons did not come to a safe point in time. None is frozen now.
@@ -34,7 +35,7 @@ impl Daemons {
         posts(nodes).for_each(|(_, post)| post.ask_to_freeze());
         let still_running: Vec<_> = posts(nodes)
             .filter(|(_, post)| !stands_still(post, deadline))
-            .map(|(name, _)| name)
+            .map(|(name, _)| name.to_string())
             .collect();
         if still_running.is_empty() {
             return Ok(());
@@ -56,12 +57,6 @@ fn stands_still(post: &DaemonPost, deadline: Option<Instant>) -> bool {
 }
 
 /// Every daemon's name and post.
-fn posts(nodes: &Nodes) -> impl Iterator<Item = (String, &DaemonPost)> {
-    nodes.iter().flat_map(|node: &Node| {
-        let named = |name: &str, post| (format!("{name}{}", node.id().get()), post);
-        [
-            named("kswapd", &node.kswapd),
-            named("kcompactd", &node.kcompactd),
-        ]
-    })
+fn posts(nodes: &Nodes) -> impl Iterator<Item = (Name, &DaemonPost)> {
+    crew::names(nodes).map(|name| (name, name.kind.post(nodes.node(name.node))))
 }

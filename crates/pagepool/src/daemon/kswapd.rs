@@ -23,8 +23,10 @@
 
 use std::time::Duration;
 
+use super::lifecycle::Duty;
+use super::name::{Kind, Name};
 use crate::alloc::scope::{self, ScopeKind};
-use crate::node::daemon_control::{Ending, SafePoint};
+use crate::node::daemon_control::SafePoint;
 use crate::node::{DaemonPost, Pressure, identity};
 use crate::reclaim::balance::{Balanced, End};
 use crate::sync::fence::mutated;
@@ -71,6 +73,33 @@ pub(crate) trait Ward {
     fn count(&self, event: VmEvent);
 }
 
+/// The duty of a kswapd.
+#[derive(Debug)]
+pub(crate) struct Kswapd<W>(pub(crate) W);
+
+impl<W: Ward + Send + 'static> Duty for Kswapd<W> {
+    fn name(&self) -> Name {
+        Name {
+            kind: Kind::Kswapd,
+            node: self.0.nid(),
+        }
+    }
+
+    fn post(&self) -> &DaemonPost {
+        self.0.post()
+    }
+
+    fn work(&mut self) {
+        run(&mut self.0);
+    }
+
+    fn release(&self) {
+        if !mutated("leave.release") {
+            self.0.throttled().wake_all();
+        }
+    }
+}
+
 /// The thread's life, from its first step to the order to stop.
 pub(crate) fn run<W: Ward>(ward: &mut W) {
     let _duty = identity::OnDuty::begin(ward.post());
@@ -85,14 +114,6 @@ pub(crate) fn run<W: Ward>(ward: &mut W) {
         last = served;
     }
     ward.set_pressure(Pressure::Calm);
-}
-
-/// Says that the thread has ended, and lets go whoever waits for it.
-pub(crate) fn leave<W: Ward>(ward: &W, ending: Ending) {
-    ward.post().control().end(ending);
-    if !mutated("leave.release") {
-        ward.throttled().wake_all();
-    }
 }
 
 /// L2 to L7: sleeps, then balances, until what was asked for last was not cut down. Returns what that

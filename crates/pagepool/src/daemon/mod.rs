@@ -1,12 +1,17 @@
-//! The pool's own threads: one `kswapd` a node, which keeps memory free before anybody needs it.
+//! The pool's own threads: a `kswapd` a node, which keeps memory free before anybody needs it, and a
+//! `kcompactd`, which makes large blocks of it.
 //!
-//! *Kernel counterpart:* `kswapd` in `mm/vmscan.c`, `kernel/kthread.c`, `kernel/freezer.c` (v5.0).
+//! *Kernel counterpart:* `kswapd` in `mm/vmscan.c`, `kcompactd` in `mm/compaction.c`, `kernel/kthread.c`,
+//! `kernel/freezer.c` (v5.0).
 //!
 //! | Here | For what |
 //! |---|---|
-//! | [`kswapd`] | what the thread does, on whatever [`Ward`] it is given |
-//! | [`ward`] | a node of a pool as a ward |
+//! | [`kswapd`] | what that thread does, on whatever [`Ward`] it is given |
+//! | [`kcompactd`] | what the other does, on whatever [`Site`] it is given |
+//! | [`ward`] | a node of a pool as a ward, and as a site |
 //! | [`lifecycle`] | threads that start, stop and are started again |
+//! | [`crew`] | all threads of a pool, in their order |
+//! | [`name`] | what they are called |
 //! | [`freezer`] | all daemons at a safe point |
 //! | [`affinity`] | where they run |
 //!
@@ -26,15 +31,20 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod affinity;
+pub(crate) mod crew;
 pub(crate) mod freezer;
+pub(crate) mod kcompactd;
 pub(crate) mod kswapd;
 pub(crate) mod lifecycle;
+pub(crate) mod name;
 pub(crate) mod ward;
 
 #[cfg(all(test, not(loom)))]
 mod tests;
 
+pub(crate) use crew::{Daemons, StartError};
 pub use freezer::StillRunning;
+pub(crate) use kcompactd::Site;
 pub(crate) use kswapd::Ward;
-pub(crate) use lifecycle::{Daemons, StartError, Stopped};
+pub(crate) use lifecycle::Stopped;
 pub(crate) use ward::Machine;

@@ -1,6 +1,9 @@
 //! The thread's steps on a ward that does what a test says, and whole threads on small nodes.
 
+mod crew;
+mod kcompactd;
 mod nodes;
+mod rig;
 mod steps;
 mod trace;
 

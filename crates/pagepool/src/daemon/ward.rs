@@ -1,7 +1,10 @@
-//! A node of a pool, as what a [`kswapd`](super::kswapd) looks after.
+//! A node of a pool, as what a [`kswapd`](super::kswapd) or a [`kcompactd`](super::kcompactd) looks after.
 
-use super::Ward;
-use super::affinity::{Affinity, CpuNews};
+use std::sync::Arc;
+
+use super::affinity::{Affinity, Subscription};
+use super::{Site, Ward};
+use crate::compact::{CompactNode, Compacted, Proactive};
 use crate::node::{DaemonPost, Node, Nodes, Pressure};
 use crate::reclaim::Shrink;
 use crate::reclaim::balance::{Balance, Balanced, Circumstances};
@@ -16,6 +19,9 @@ pub(crate) trait Machine: Send + 'static {
 
     /// Calls `f` with who takes folios out of memory.
     fn with_shrinker(&self, f: &mut dyn FnMut(&dyn Shrink));
+
+    /// Calls `f` with who moves folios together.
+    fn with_compactor(&self, f: &mut dyn FnMut(&dyn CompactNode));
 
     /// What reclaim depends on just now.
     fn circumstances(&self) -> Circumstances;
@@ -39,7 +45,7 @@ pub(crate) struct NodeWard<M> {
 
 impl<M: Machine> NodeWard<M> {
     /// Returns a node as a ward.
-    pub(crate) fn new(machine: M, node: NodeId, news: CpuNews) -> NodeWard<M> {
+    pub(crate) fn new(machine: M, node: NodeId, news: Option<Arc<Subscription>>) -> NodeWard<M> {
         NodeWard {
             machine,
             node,
@@ -49,6 +55,47 @@ impl<M: Machine> NodeWard<M> {
 
     fn node(&self) -> &Node {
         self.machine.nodes().node(self.node)
+    }
+
+    fn settle(&mut self) {
+        if self.machine.binds_to_cpus() {
+            let node = self.machine.nodes().node(self.node);
+            self.affinity.refresh(node.cpus());
+        }
+    }
+
+    /// Has the machine's compactor do something with the node.
+    fn with_compactor<T>(&self, f: impl Fn(&dyn CompactNode, &Node) -> T) -> T {
+        let mut outcome = None;
+        self.machine
+            .with_compactor(&mut |compactor| outcome = Some(f(compactor, self.node())));
+        outcome.expect("a machine has a compactor")
+    }
+}
+
+impl<M: Machine> Site for NodeWard<M> {
+    fn nid(&self) -> NodeId {
+        self.node
+    }
+
+    fn post(&self) -> &DaemonPost {
+        &self.node().kcompactd
+    }
+
+    fn compact(&self, asked: Requests, is_interrupted: &dyn Fn() -> bool) -> Compacted {
+        self.with_compactor(|compactor, node| compactor.compact_node(node, asked, is_interrupted))
+    }
+
+    fn compact_proactively(&self, is_interrupted: &dyn Fn() -> bool) -> Proactive {
+        self.with_compactor(|compactor, node| compactor.compact_proactively(node, is_interrupted))
+    }
+
+    fn settle_on_cpus(&mut self) {
+        self.settle();
+    }
+
+    fn count(&self, event: VmEvent) {
+        self.machine.nodes().events().count(event);
     }
 }
 
@@ -103,10 +150,7 @@ impl<M: Machine> Ward for NodeWard<M> {
     }
 
     fn settle_on_cpus(&mut self) {
-        if self.machine.binds_to_cpus() {
-            let node = self.machine.nodes().node(self.node);
-            self.affinity.refresh(node.cpus());
-        }
+        self.settle();
     }
 
     fn count(&self, event: VmEvent) {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::Zone;
-use crate::daemon::kswapd::{self, Ward};
-use crate::daemon::lifecycle::Thread;
+use crate::daemon::kswapd::{self, Kswapd, Ward};
+use crate::daemon::lifecycle::{self, Thread};
 use crate::node::daemon_control::Ending;
 use crate::node::{DaemonPost, DaemonState, Pressure, throttle};
 use crate::reclaim::balance::{Balanced, End};
@@ -86,7 +86,7 @@ impl<N: Node> Daemon<N> {
     pub fn start(&self) {
         self.0
             .thread
-            .run("kswapd0", self.clone())
+            .run(Kswapd(self.clone()))
             .expect("models have threads");
     }
 
@@ -112,7 +112,7 @@ impl<N: Node> Daemon<N> {
 
     /// Says that the thread has ended.
     pub fn leave(&self) {
-        kswapd::leave(self, Ending::Stopped);
+        lifecycle::leave(&Kswapd(self.clone()), Ending::Stopped);
     }
 
     /// Asks the thread to stand still, and waits until it does.

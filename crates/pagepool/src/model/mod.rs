@@ -9,11 +9,13 @@
 
 mod folio;
 mod io;
+mod kcompactd;
 mod kswapd;
 mod zone;
 
 pub use folio::Folio;
 pub use io::Io;
+pub use kcompactd::{Kcompactd, Look, Site};
 pub use kswapd::{Daemon, Node};
 pub use zone::{Page, Zone, Zonelists};
 

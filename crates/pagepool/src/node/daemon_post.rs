@@ -47,6 +47,18 @@ impl DaemonPost {
         }
     }
 
+    /// Records a request if it is worth it, and wakes the daemon if it sleeps. What is not worth it now
+    /// leaves no trace: recorded, it would spoil the judgement of later ones, and be worked for at the
+    /// next wake for any reason (R9).
+    pub(crate) fn ask(
+        &self,
+        class: ZoneType,
+        order: Order,
+        is_worth_it: impl FnOnce() -> bool,
+    ) -> Option<Posted> {
+        (is_worth_it() || mutated("ask.judge_first")).then(|| self.post(class, order))
+    }
+
     /// Records a request and wakes the daemon if it sleeps. The caller has judged that the request
     /// is worth it.
     pub(crate) fn post(&self, class: ZoneType, order: Order) -> Posted {
@@ -54,6 +66,15 @@ impl DaemonPost {
         // The queue puts its barrier between the request and the look for a sleeper.
         let woke = self.queue.wake_all() > 0;
         Posted { is_news, woke }
+    }
+
+    /// Has the daemon look for itself whether there is anything to do, though nobody asks; wakes it if it
+    /// sleeps. However often that is done before it looks, it is woken once.
+    pub(crate) fn ring(&self) {
+        if self.request.ring() {
+            // As in `post`, the queue puts its barrier between.
+            self.queue.wake_all();
+        }
     }
 
     /// What is asked of the daemon, without taking it.

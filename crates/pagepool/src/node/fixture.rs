@@ -23,6 +23,7 @@ pub(crate) fn settings(pages_min: u64) -> MarkSettings {
         watermark_boost_factor: 15_000,
         lowmem_reserve_ratio: [0; NR_ZONES],
         percpu_pagelist_fraction: 0,
+        compaction_proactiveness: 0,
         keep_resident: None,
     }
 }

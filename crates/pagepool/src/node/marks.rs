@@ -26,6 +26,8 @@ pub(crate) struct MarkSettings {
     pub(crate) lowmem_reserve_ratio: Ratios,
     /// `percpu_pagelist_fraction`.
     pub(crate) percpu_pagelist_fraction: u32,
+    /// `compaction_proactiveness`, in percent.
+    pub(crate) compaction_proactiveness: u8,
     /// Pages of whole free blocks of each zone that keep their memory.
     pub(crate) keep_resident: Option<usize>,
 }
@@ -67,10 +69,13 @@ impl Nodes {
                 zone.set_reserves(reserves);
                 let fraction = settings.percpu_pagelist_fraction;
                 zone.set_pcp_sizes(PcpSizes::new(zone.managed(), fraction, nr_cpus));
+                zone.set_proactiveness(settings.compaction_proactiveness);
                 zone.set_keep_resident(keep_resident(zone.zone_type(), settings));
             }
         }
         self.set_grouping();
+        self.zones()
+            .for_each(|zone| self.tell_of_fragmentation(zone));
     }
 
     /// Stops telling types apart where fewer pageblocks are in service than there are types: grouping

@@ -55,9 +55,23 @@ impl Node {
 
     /// Asks the background compactor for a block of `order` in a zone up to `class`.
     pub(crate) fn wake_kcompactd(&self, order: Order, class: ZoneType, events: &VmEvents) {
-        if order > Order::ZERO && self.can_compact(order, class) {
-            events.count(VmEvent::KcompactdPosts);
-            self.kcompactd.post(class, order);
+        if order == Order::ZERO {
+            return;
+        }
+        let can_compact = || self.can_compact(order, class);
+        let Some(posted) = self.kcompactd.ask(class, order, can_compact) else {
+            return;
+        };
+        events.count(VmEvent::KcompactdPosts);
+        if posted.woke {
+            tracing::event!(
+                name: "mm_compaction_wakeup_kcompactd",
+                target: "pagepool::compaction",
+                tracing::Level::TRACE,
+                nid = self.id().get(),
+                order = order.get(),
+                classzone_idx = class.idx(),
+            );
         }
     }
 

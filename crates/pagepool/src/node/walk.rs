@@ -111,7 +111,15 @@ impl Nodes {
         }
     }
 
+    /// If a zone's free memory has come to be in pieces, the background compactor is told to look.
+    pub(crate) fn tell_of_fragmentation(&self, zone: &Zone) {
+        if zone.consume_fragmented() {
+            self.node(zone.node()).kcompactd.ring();
+        }
+    }
+
     fn after_take(&self, zone: &Zone, walk: &Walk, pfn: Pfn, flags: AllocFlags) {
+        self.tell_of_fragmentation(zone);
         if walk.order > Order::ZERO && flags.contains(AllocFlags::HARDER) {
             zone.reserve_highatomic(pfn);
         }

@@ -17,6 +17,7 @@ use crate::arena::HugePages;
 use crate::swap::SwapDevice;
 use crate::types::NR_ZONES;
 use crate::zone::lowmem::DEFAULT_RATIOS;
+use crate::zone::score::DEFAULT_PROACTIVENESS;
 
 pub use config::Config;
 
@@ -61,6 +62,7 @@ pub struct Builder {
     watermark_boost_factor: u32,
     lowmem_reserve_ratio: [u32; NR_ZONES],
     percpu_pagelist_fraction: u32,
+    compaction_proactiveness: u8,
     trim_threshold: Option<usize>,
     max_folios: Option<usize>,
     swap: Vec<PlannedArea>,
@@ -99,6 +101,7 @@ impl Builder {
             watermark_boost_factor: 15_000,
             lowmem_reserve_ratio: DEFAULT_RATIOS,
             percpu_pagelist_fraction: 0,
+            compaction_proactiveness: DEFAULT_PROACTIVENESS,
             trim_threshold: None,
             max_folios: None,
             swap: Vec::new(),
@@ -167,7 +170,7 @@ impl Builder {
     }
 
     /// Whether the pool runs background threads: a `kswapd` a node, which keeps memory free before
-    /// anybody has to wait for it. Default true. A pool without them is a supported configuration: requests
+    /// anybody has to wait for it, and a `kcompactd`, which makes large blocks of it. Default true. A pool without them is a supported configuration: requests
     /// that find memory short then reclaim for themselves.
     pub fn daemons(mut self, wanted: bool) -> Self {
         self.daemons = wanted;
@@ -222,6 +225,13 @@ impl Builder {
     /// [`Tunables`](super::Tunables::set_percpu_pagelist_fraction).
     pub fn percpu_pagelist_fraction(mut self, fraction: u32) -> Self {
         self.percpu_pagelist_fraction = fraction;
+        self
+    }
+
+    /// Initial `compaction_proactiveness`; see
+    /// [`Tunables`](super::Tunables::set_compaction_proactiveness).
+    pub fn compaction_proactiveness(mut self, percent: u8) -> Self {
+        self.compaction_proactiveness = percent;
         self
     }
 

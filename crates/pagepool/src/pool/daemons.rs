@@ -2,13 +2,15 @@
 
 #![forbid(unsafe_code)]
 
+use std::io;
 use std::time::Duration;
 
 use super::lifetime::DaemonRef;
 use super::{Inner, PagePool};
+use crate::compact::CompactNode;
 use crate::daemon::{Daemons, Machine, StartError, StillRunning, Stopped};
 use crate::error::BuildError;
-use crate::node::{DaemonState, Node, Nodes};
+use crate::node::{DaemonPost, DaemonState, Node, Nodes};
 use crate::reclaim::Shrink;
 use crate::reclaim::balance::Circumstances;
 use crate::sync::clock;
@@ -35,7 +37,7 @@ impl PagePool {
             return Ok(());
         }
         let machine = self.inner.for_daemons();
-        let started = self.inner.daemons.run(machine, node);
+        let started = self.inner.daemons.run(&machine, node);
         self.inner.renew_boost_rule();
         started.map_err(BuildError::from)
     }
@@ -82,10 +84,11 @@ impl Drop for Frozen<'_> {
 
 impl From<StartError> for BuildError {
     fn from(error: StartError) -> BuildError {
-        BuildError::Thread {
-            name: format!("kswapd{}", error.node.get()),
-            source: error.source,
-        }
+        let (name, source) = match error {
+            StartError::Kind { kind, source } => (kind.to_string(), io::Error::other(source)),
+            StartError::Thread { name, source } => (name.to_string(), source),
+        };
+        BuildError::Thread { name, source }
     }
 }
 
@@ -101,7 +104,10 @@ impl Inner {
     /// Has the daemons stand still until the result is dropped; none if somebody has done so already, or if
     /// they do not within `patience`.
     pub(super) fn freeze_for(&self, patience: Duration) -> Option<Frozen<'_>> {
-        let is_frozen = |node: &Node| node.kswapd.state() == DaemonState::Frozen;
+        let is_frozen = |node: &Node| {
+            let states = [&node.kswapd, &node.kcompactd].map(DaemonPost::state);
+            states.contains(&DaemonState::Frozen)
+        };
         if self.nodes.iter().any(is_frozen) {
             return None;
         }
@@ -140,6 +146,10 @@ impl Machine for DaemonRef {
 
     fn with_shrinker(&self, f: &mut dyn FnMut(&dyn Shrink)) {
         f(&self.pool().reclaimer());
+    }
+
+    fn with_compactor(&self, f: &mut dyn FnMut(&dyn CompactNode)) {
+        f(&self.pool().compactor());
     }
 
     fn circumstances(&self) -> Circumstances {

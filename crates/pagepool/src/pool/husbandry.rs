@@ -190,6 +190,7 @@ impl FrameSink for Inner {
             closing_pages,
         } = freed;
         debug_assert_eq!(closing_pages, 0, "L5: folios have a handle");
+        self.nodes.tell_of_fragmentation(zone);
         if let Some(idle) = idle {
             waiters = waiters.or(self.give_back(zone, idle).waiters);
         }

@@ -125,6 +125,13 @@ pub struct ZoneStats {
     pub pageblocks_by_type: [u64; NR_MIGRATETYPES],
     /// The order of the zone's pageblocks.
     pub pageblock_order: Order,
+    /// Pages free in whole pageblocks.
+    pub whole_free_pages: usize,
+    /// Whole pageblocks that proactive compaction keeps free of what is free now; 0 if it is off.
+    pub whole_blocks_target: usize,
+    /// Percentage of what is free that is in smaller pieces than a pageblock (kernel: the fragmentation
+    /// score).
+    pub fragmentation_score: usize,
     /// Pages of free blocks of a pageblock and more that have memory behind them.
     pub resident_free_pages: usize,
     /// The cache of each CPU.
@@ -170,6 +177,7 @@ impl Vmstat {
 impl ZoneStats {
     fn of(zone: &Zone) -> ZoneStats {
         let areas = zone.free_areas();
+        let shape = zone.free_shape();
         let sizes = zone.pcp_sizes();
         let cached = zone.cached_by_cpu();
         let pageset = |(cpu, count): (usize, &usize)| PagesetStats {
@@ -196,6 +204,11 @@ impl ZoneStats {
             nr_free_by_type: areas.nr_free,
             pageblocks_by_type: zone.pageblocks_by_type(),
             pageblock_order: zone.block_order(),
+            whole_free_pages: shape.whole,
+            whole_blocks_target: zone
+                .proactive_marks()
+                .map_or(0, |marks| marks.target_blocks(shape)),
+            fragmentation_score: shape.score(),
             resident_free_pages: zone.resident_free_pages(),
             pagesets: cached.iter().enumerate().map(pageset).collect(),
         }

@@ -99,6 +99,27 @@ impl<'a> Tunables<'a> {
         })
     }
 
+    /// How much of what is free the pool keeps in whole pageblocks without being asked, in percent.
+    #[must_use]
+    pub fn compaction_proactiveness(&self) -> u8 {
+        self.get().compaction_proactiveness
+    }
+
+    /// Sets `compaction_proactiveness`. `kcompactd` begins when less of a zone's free memory is in whole
+    /// pageblocks than this, by a tenth of the whole, and goes on until it is as much; a pageblock is only
+    /// emptied for it if that moves no more pages than it gains. 0 leaves it to those who need a block.
+    /// Default 60. Takes effect at once.
+    ///
+    /// # Errors
+    /// Above 100.
+    pub fn set_compaction_proactiveness(&self, percent: u8) -> Result<(), RangeError> {
+        check_proactiveness(percent)?;
+        self.change(|settings, _| {
+            settings.compaction_proactiveness = percent;
+            Ok(())
+        })
+    }
+
     /// How far fragmentation may raise the marks, in ten-thousandths of the high mark.
     #[must_use]
     pub fn watermark_boost_factor(&self) -> u32 {
@@ -247,6 +268,12 @@ pub(super) fn check_scale_factor(factor: u32) -> Result<(), RangeError> {
         factor,
         || format!("{} to {}", SCALE_RANGE.start(), SCALE_RANGE.end()),
     )
+}
+
+pub(super) fn check_proactiveness(percent: u8) -> Result<(), RangeError> {
+    check(percent <= 100, "compaction_proactiveness", percent, || {
+        "0 to 100 percent".into()
+    })
 }
 
 pub(super) fn check_fraction(fraction: u32) -> Result<(), RangeError> {

@@ -10,25 +10,29 @@
 //! The class of a request is the index of the highest zone that the requester may use.
 //!
 //! ```text
-//! bit  63      24 23          16 15           8 7            0
-//!     ┌──────────┬──────────────┬──────────────┬──────────────┐      ┌───┬───────┬───────────┐
-//!     │    0     │   class 2    │   class 1    │   class 0    │ lane:│ 0 │ valid │ order (5) │
-//!     └──────────┴──────────────┴──────────────┴──────────────┘      └───┴───────┴───────────┘
+//! bit  63  25   24   23          16 15           8 7            0
+//!     ┌──────┬──────┬──────────────┬──────────────┬──────────────┐      ┌───┬───────┬───────────┐
+//!     │  0   │ look │   class 2    │   class 1    │   class 0    │ lane:│ 0 │ valid │ order (5) │
+//!     └──────┴──────┴──────────────┴──────────────┴──────────────┘      └───┴───────┴───────────┘
 //! ```
 //!
 //! | Lane | Meaning | `post(class, o)` makes it | `take` makes it |
 //! |---|---|---|---|
 //! | 0 | nobody asked for this class | valid, `o` | 0, and returns nothing for the class |
 //! | valid, `p` < `o` | somebody asked for up to `p` | valid, `o` | 0, and returns `p` |
-//! | valid, `p` ≥ `o` | somebody asked for as much or more | the same: no store | 0, and returns `p` |
+//! | valid, `p` ≥ `o` | somebody asked for as much or more | the same, stored anew | 0, and returns `p` |
 //!
 //! A lane with the valid bit above the order is greater than an empty one, and two valid lanes
 //! compare as their orders do: merging is the maximum of two numbers.
 //!
+//! `look` is nobody's request: something has happened, and the daemon is to see for itself whether it has
+//! anything to do ([`RequestWord::ring`]). It is in the same word, so that one look tells a daemon that
+//! goes to sleep of both, and one swap takes both.
+//!
 //! **Invariants**
 //! - R1: what `take` returns for a class is the greatest order posted for it since the last `take`,
 //!   or nothing.
-//! - R2: bits outside the lanes are 0.
+//! - R2: bits outside the lanes and `look` are 0.
 //!
 //! **Ordering.** To post is the waker's half of the sleep protocol: `post`, then
 //! [`WaitQueue::wake_all`](super::WaitQueue::wake_all), whose fence orders the two. The sleeper's
@@ -37,6 +41,7 @@
 use std::fmt;
 
 use super::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+use super::fence::mutated;
 
 /// Number of class zones, and so of lanes. The public layer asserts that it is its number of zone
 /// types.
@@ -48,19 +53,25 @@ const ORDER_BITS: u32 = 5;
 const ORDER_MASK: u64 = (1 << ORDER_BITS) - 1;
 const VALID: u64 = 1 << ORDER_BITS;
 
-const _: () = assert!(NR_CLASSES * LANE_BITS <= u64::BITS as usize);
+const _: () = assert!(NR_CLASSES * LANE_BITS < u64::BITS as usize);
 const _: () = assert!(
     VALID << 1 <= LANE_MASK + 1,
     "order and valid bit fit a lane"
 );
 
-/// A set of requests, at most one a class zone.
+/// Beside the lanes.
+const LOOK: u64 = 1 << (NR_CLASSES * LANE_BITS);
+
+/// A set of requests, at most one a class zone, and whether the daemon is to look for itself.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct Requests(u64);
 
 impl Requests {
     /// No request.
     pub const NONE: Requests = Requests(0);
+
+    /// No request, but the daemon is to look for itself.
+    pub const LOOK: Requests = Requests(LOOK);
 
     /// Returns the set with this request merged in, or `None` if it is covered already.
     ///
@@ -85,7 +96,25 @@ impl Requests {
         })
     }
 
-    /// Whether nothing is asked for.
+    /// Whether the daemon is to look for itself.
+    #[must_use]
+    pub fn has_look(self) -> bool {
+        self.0 & LOOK != 0
+    }
+
+    /// Returns only what somebody asked for.
+    #[must_use]
+    pub fn without_look(self) -> Requests {
+        Requests(self.0 & !LOOK)
+    }
+
+    /// Returns the set without what was asked for one class.
+    #[must_use]
+    pub fn without(self, class_idx: usize) -> Requests {
+        Requests(self.0 & !(LANE_MASK << (class_idx * LANE_BITS)))
+    }
+
+    /// Whether nothing is asked for, not even to look.
     #[must_use]
     pub fn is_empty(self) -> bool {
         self == Requests::NONE
@@ -103,10 +132,11 @@ impl Requests {
         (0..NR_CLASSES).filter_map(move |class_idx| Some((class_idx, self.order(class_idx)?)))
     }
 
-    /// Returns every lane's maximum over both sets.
+    /// Returns every lane's maximum over both sets, and a look if either has one.
     #[must_use]
     pub fn union(self, other: Requests) -> Requests {
-        other.iter().fold(self, |set, (class_idx, order)| {
+        let looks = Requests(self.0 | other.0 & LOOK);
+        other.iter().fold(looks, |set, (class_idx, order)| {
             set.with(class_idx, order).unwrap_or(set)
         })
     }
@@ -135,7 +165,6 @@ impl Requests {
     /// Returns the order and class that v5.0's kcompactd would work for: the greatest order, the
     /// lowest class, so that every requester can use the block it builds.
     #[must_use]
-    #[cfg_attr(not(any(test, loom)), expect(dead_code, reason = "kcompactd asks"))]
     pub fn for_compaction(self) -> Option<RequestPair> {
         let class_idx = self.iter().map(|(class_idx, _)| class_idx).min()?;
         Some(RequestPair {
@@ -155,7 +184,12 @@ impl Requests {
 
 impl fmt::Debug for Requests {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.iter()).finish()
+        let mut map = f.debug_map();
+        map.entries(self.iter());
+        if self.has_look() {
+            map.entry(&format_args!("look"), &true);
+        }
+        map.finish()
     }
 }
 
@@ -186,23 +220,33 @@ impl RequestWord {
     /// # Panics
     /// If `class_idx` is no class zone, or the order does not fit its lane.
     pub fn post(&self, class_idx: usize, order: u8) -> bool {
-        self.merge(|requests| requests.with(class_idx, order))
+        self.merge(|old| old.with(class_idx, order).unwrap_or(old))
     }
 
     /// Merges a set of requests in, as a daemon does with those that it took and could not serve.
     pub fn post_all(&self, requests: Requests) -> bool {
-        self.merge(|old| Some(old.union(requests)).filter(|&new| new != old))
+        !requests.is_empty() && self.merge(|old| old.union(requests))
     }
 
-    fn merge(&self, transition: impl Fn(Requests) -> Option<Requests>) -> bool {
-        // Release: publishes what made the caller ask. Pairs with the Acquire in `take`. Relaxed on
-        // failure and where nothing changes: only the number is used; the look for a sleeper that
-        // follows is ordered by the wait queue's fence.
+    /// Has the daemon look for itself; returns whether it was not about to. If it was, somebody else has
+    /// said so and wakes it, or it need not hurry: this caller has nothing more to do.
+    pub fn ring(&self) -> bool {
+        self.merge(|old| old.union(Requests::LOOK))
+    }
+
+    /// Returns whether anything changed.
+    fn merge(&self, transition: impl Fn(Requests) -> Requests) -> bool {
+        let stores_anew = !mutated("request.store_anew");
+        // Release: publishes what made the caller ask. Pairs with the Acquire in `take`. It stores also
+        // where nothing changes: a mere load may find requests that were taken already, and then the
+        // daemon, which works for them, may not see what made *this* caller ask. Relaxed on failure: only
+        // the number is used; the look for a sleeper that follows is ordered by the wait queue's fence.
         self.0
             .fetch_update(Release, Relaxed, |word| {
-                transition(Requests(word)).map(|new| new.0)
+                let new = transition(Requests(word)).0;
+                (new != word || stores_anew).then_some(new)
             })
-            .is_ok()
+            .is_ok_and(|old| transition(Requests(old)).0 != old)
     }
 
     /// Takes all requests. A request posted at the same time is in this set or in the next.
@@ -314,6 +358,35 @@ mod tests {
                 assert_eq!(set.0 >> (NR_CLASSES * LANE_BITS), 0); // R2
             }
         }
+    }
+
+    #[test]
+    fn a_ring_is_kept_beside_the_requests_and_taken_with_them() {
+        let word = posted(&[(1, 3)]);
+        assert!(word.ring());
+        assert!(!word.ring(), "it was to look already");
+        word.post(1, 4);
+        let taken = word.take();
+        assert!(taken.has_look() && !taken.without_look().has_look());
+        assert_eq!(taken.iter().collect::<Vec<_>>(), [(1, 4)]);
+        assert_eq!(format!("{taken:?}"), "{1: 4, look: true}");
+        assert!(word.take().is_empty());
+
+        assert!(!Requests::LOOK.is_empty());
+        assert!(Requests::LOOK.without_look().is_empty());
+        assert_eq!(Requests::LOOK.iter().count(), 0);
+        assert_eq!(Requests::LOOK.for_compaction(), None);
+    }
+
+    #[test]
+    fn a_look_is_put_back_as_requests_are() {
+        let word = posted(&[(0, 2)]);
+        assert!(word.post_all(Requests::LOOK) && !word.post_all(Requests::LOOK));
+        assert_eq!(word.take().order(0), Some(2));
+        let looks = Requests::LOOK.union(Requests::NONE);
+        assert_eq!(looks, Requests::NONE.union(Requests::LOOK));
+        assert_eq!(looks, Requests::LOOK);
+        assert!(looks.at_order_zero().is_empty());
     }
 
     #[test]

@@ -213,6 +213,13 @@ impl Zone {
         true
     }
 
+    /// Has it be news if the zone is fragmented at its next change, though it has been before.
+    pub(crate) fn forget_fragmentation(&self) {
+        let _core = self.core.lock();
+        // Relaxed: written under the lock.
+        self.fragmented.store(false, Ordering::Relaxed);
+    }
+
     /// Between which scores the zone is to be kept; none if that is nobody's business.
     pub(crate) fn proactive_marks(&self) -> Option<ProactiveMarks> {
         // Relaxed: a setting.

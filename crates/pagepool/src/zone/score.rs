@@ -16,19 +16,15 @@
 //! blocks for the score to be low. And a zone in which not even one block could be gained is not
 //! fragmented but full, whatever its score: of 300 free pages none are in a whole block.
 
-use std::time::Duration;
-
+#[cfg(test)]
 use crate::types::Order;
+#[cfg(test)]
 use crate::zone::fragmentation::FreeCounts;
 
-/// `compaction_proactiveness`, 0 to 100, unless it is set (kernel's default).
-pub(crate) const DEFAULT_PROACTIVENESS: u8 = 20;
-
-/// The time between two looks (kernel: `HPAGE_FRAG_CHECK_INTERVAL_MSEC`).
-const INTERVAL: Duration = Duration::from_millis(500);
-
-/// After a run in vain the next one waits 2^6 intervals, 32 s.
-const BACKOFF_SHIFT: u8 = 6;
+/// `compaction_proactiveness`, 0 to 100, unless it is set. The kernel's default is 20: there a move costs
+/// page tables and a shoot-down, and it is unknown beforehand how much it gains. Here a unit is emptied
+/// without being asked only if less is moved than gained.
+pub(crate) const DEFAULT_PROACTIVENESS: u8 = 60;
 
 /// A zone's free memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,6 +39,7 @@ pub(crate) struct FreeShape {
 
 impl FreeShape {
     /// From the free blocks of each order, in a zone with pageblocks of `block_order`.
+    #[cfg(test)]
     pub(crate) fn of(counts: &FreeCounts, block_order: Order) -> FreeShape {
         let pages = |(order, nr): (usize, &u64)| (*nr as usize) << order;
         let blocks = counts.iter().enumerate();
@@ -97,12 +94,7 @@ impl ProactiveMarks {
         }
     }
 
-    /// Whether a node of this score is to be compacted.
-    pub(crate) fn begins_at(self, score: usize) -> bool {
-        score > self.high
-    }
-
-    /// Whether a zone is to be compacted: as [`begins_at`](Self::begins_at), if anything can be gained.
+    /// Whether a zone is to be compacted: its score is above the high mark, and anything can be gained.
     /// Cheap enough to be asked whenever a whole free block comes or goes.
     pub(crate) fn is_fragmented(self, shape: FreeShape) -> bool {
         // The quotient of `score` is above `high`, without dividing.
@@ -125,36 +117,6 @@ impl ProactiveMarks {
             whole
         };
         whole.div_ceil(shape.block_pages)
-    }
-}
-
-/// How long the next look waits.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Backoff {
-    shift: u8,
-}
-
-impl Backoff {
-    /// Returns what is stored as `raw`.
-    pub(crate) const fn from_raw(raw: u8) -> Backoff {
-        Backoff { shift: raw }
-    }
-
-    /// As a byte, 0 unless the last run was in vain.
-    pub(crate) const fn raw(self) -> u8 {
-        self.shift
-    }
-
-    /// After a run that took the node's score from `before` to `after`.
-    pub(crate) fn after(before: usize, after: usize) -> Backoff {
-        Backoff {
-            shift: if after < before { 0 } else { BACKOFF_SHIFT },
-        }
-    }
-
-    /// The time to the next look.
-    pub(crate) fn pause(self) -> Duration {
-        INTERVAL * (1 << self.shift)
     }
 }
 
@@ -189,10 +151,6 @@ mod tests {
                 let marks = ProactiveMarks { low, high };
                 assert_eq!(ProactiveMarks::of(proactiveness), marks);
             }
-            assert_eq!(
-                ProactiveMarks::of(DEFAULT_PROACTIVENESS),
-                ProactiveMarks::of(20)
-            );
         }
 
         #[test]
@@ -203,18 +161,6 @@ mod tests {
             assert_eq!(node(&[(50, 1000), (80, 999)]), 64);
             assert_eq!(node(&[(100, 0)]), 0);
             assert_eq!(node(&[]), 0);
-        }
-
-        #[test]
-        fn s9_13_after_a_run_in_vain_the_next_look_waits_32_s() {
-            let half = Duration::from_millis(500);
-            assert_eq!(Backoff::default().pause(), half);
-            assert_eq!(Backoff::after(95, 90).pause(), half);
-            for after in [95, 96] {
-                let backoff = Backoff::after(95, after);
-                assert_eq!(backoff.pause(), Duration::from_secs(32));
-                assert_eq!(Backoff::from_raw(backoff.raw()), backoff);
-            }
         }
     }
 
@@ -247,14 +193,14 @@ mod tests {
     #[test]
     fn at_proactiveness_0_nothing_is_ever_fragmented() {
         let marks = ProactiveMarks::of(0);
-        assert!(!marks.is_fragmented(shape(1 << 20, 0)) && !marks.begins_at(100));
+        assert!(!marks.is_fragmented(shape(1 << 20, 0)));
         assert!(marks.is_settled(shape(1 << 20, 0)));
         assert_eq!(marks.target_blocks(shape(1 << 20, 0)), 0);
     }
 
     #[test]
-    fn by_default_a_fifth_of_what_is_free_is_to_be_in_whole_blocks() {
-        let marks = ProactiveMarks::of(DEFAULT_PROACTIVENESS);
+    fn at_proactiveness_20_a_fifth_of_what_is_free_is_to_be_in_whole_blocks() {
+        let marks = ProactiveMarks::of(20);
         assert_eq!(marks.target_blocks(shape(512_000, 0)), 191);
         assert_eq!(marks.target_blocks(shape(512, 0)), 1);
         assert_eq!(marks.target_blocks(shape(0, 0)), 0);
@@ -271,7 +217,7 @@ mod tests {
             let marks = ProactiveMarks::of(proactiveness);
             prop_assert_eq!(
                 marks.is_fragmented(shape),
-                shape.could_gain() && marks.begins_at(shape.score())
+                shape.could_gain() && shape.score() > marks.high
             );
             prop_assert!(!(marks.is_fragmented(shape) && marks.is_settled(shape)));
         }

@@ -24,6 +24,10 @@ fn pool() -> PagePool {
         .unwrap()
 }
 
+fn kcompactd(pool: &PagePool) -> DaemonState {
+    pool.stats().nodes[0].kcompactd
+}
+
 fn kswapd(pool: &PagePool) -> DaemonState {
     pool.stats().nodes[0].kswapd
 }
@@ -43,28 +47,33 @@ fn a_node_has_a_thread_of_its_name_as_long_as_its_pool_lives() {
     alone(
         "daemons::a_node_has_a_thread_of_its_name_as_long_as_its_pool_lives",
         || {
-            assert!(names("kswapd").is_empty());
+            let both = || (names("kswapd"), names("kcompactd"));
+            let is_nobody = || both() == (vec![], vec![]);
+            let are_all = || {
+                names("kswapd") == ["kswapd0", "kswapd1"]
+                    && names("kcompactd") == ["kcompactd0", "kcompactd1"]
+            };
+            assert!(is_nobody());
             let pool = PagePool::builder().memory(16 << 20).nodes(2);
             let without = pool.clone().daemons(false).build().unwrap();
             thread::sleep(Duration::from_millis(50));
-            assert!(names("kswapd").is_empty());
+            assert!(is_nobody());
             assert_eq!(kswapd(&without), DaemonState::Absent);
+            assert_eq!(kcompactd(&without), DaemonState::Absent);
             without.start_daemons().unwrap();
-            eventually("they start later", || {
-                names("kswapd") == ["kswapd0", "kswapd1"]
-            });
+            eventually("they start later", are_all);
             drop(without);
-            eventually("they ended", || names("kswapd").is_empty());
+            eventually("they ended", is_nobody);
 
             let pool = pool.build().unwrap();
-            eventually("they start", || names("kswapd") == ["kswapd0", "kswapd1"]);
+            eventually("they start", are_all);
             let other = pool.clone();
             let folio = pool.alloc_folio(PAGE_SIZE, Gfp::USER_MOVABLE).unwrap();
             drop(pool);
             drop(other);
-            assert_eq!(names("kswapd").len(), 2, "a folio keeps its pool");
+            assert!(are_all(), "a folio keeps its pool");
             drop(folio);
-            eventually("they ended", || names("kswapd").is_empty());
+            eventually("they ended", is_nobody);
         },
     );
 }
@@ -109,10 +118,11 @@ fn an_idle_pool_wakes_nobody() {
         let pool = pool();
         let folios = filled_folios(&pool, 2560, PAGE_SIZE);
         settle();
-        let kswapd = &tasks("kswapd0")[0];
-        let before = (kswapd.sleeps(), kswapd.ticks());
+        let daemons = [&tasks("kswapd0")[0], &tasks("kcompactd0")[0]];
+        let work = || daemons.map(|daemon| (daemon.sleeps(), daemon.ticks()));
+        let before = work();
         thread::sleep(Duration::from_secs(2));
-        assert_eq!((kswapd.sleeps(), kswapd.ticks()), before);
+        assert_eq!(work(), before);
         drop(folios);
     });
 }
@@ -122,6 +132,7 @@ fn while_daemons_stand_still_requests_reclaim_for_themselves() {
     let pool = pool();
     pool.freeze(PATIENCE).unwrap();
     assert_eq!(kswapd(&pool), DaemonState::Frozen);
+    assert_eq!(kcompactd(&pool), DaemonState::Frozen);
     let runs = vmstat(&pool, "pageoutrun");
     let asked = vmstat(&pool, "pagepool_kswapd_posts");
     let folios = filled_folios(&pool, 3072, PAGE_SIZE);

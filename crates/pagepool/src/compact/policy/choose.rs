@@ -142,6 +142,7 @@ impl Chooser {
     }
 
     /// Which units may be emptied, and where their contents may go.
+    #[cfg(test)]
     pub(crate) fn rules(&self) -> UnitRules {
         self.rules
     }

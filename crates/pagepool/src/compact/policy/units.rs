@@ -17,7 +17,7 @@
 
 use std::ops::Range;
 
-use super::terms::Terms;
+use super::terms::{Terms, User};
 use crate::buddy::Geometry;
 use crate::types::{Migratetype, Order};
 use crate::zone::watermark::FreeView;
@@ -51,6 +51,8 @@ pub(crate) struct UnitRules {
     pub(crate) only_from: Option<Migratetype>,
     /// Whether targets may lie in pageblocks of any type; else in Movable ones only.
     pub(crate) any_target: bool,
+    /// Whether a unit may be emptied only if no more is moved than gained.
+    pub(crate) only_cheap: bool,
 }
 
 impl UnitRules {
@@ -60,6 +62,7 @@ impl UnitRules {
             honour_skips: !terms.ignore_skip_hints,
             only_from: terms.only_from(),
             any_target: terms.ignore_block_type,
+            only_cheap: terms.user == User::Proactive,
         }
     }
 
@@ -146,6 +149,7 @@ impl Units {
             }
         }
         view.is_source &= view.occupied > 0;
+        view.is_source &= !rules.only_cheap || view.occupied <= view.free;
         view
     }
 }

@@ -3,152 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::rig::{Rig, finds_nothing, reclaims};
 use super::{eventually, patience};
-use crate::daemon::{Daemons, Machine, Stopped};
+use crate::daemon::{Daemons, Stopped};
 use crate::gfp::Gfp;
-use crate::node::fixture::{nodes, walk_at};
+use crate::node::DaemonState;
+use crate::node::fixture::walk_at;
 use crate::node::throttle::Throttled;
-use crate::node::{DaemonState, Node, Nodes};
-use crate::reclaim::balance::Circumstances;
-use crate::reclaim::{Reclaimed, ScanControl, Shrink};
-use crate::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use crate::sync::atomic::Ordering::Relaxed;
 use crate::sync::{CoreMutex, clock, thread};
-use crate::types::{Migratetype, NR_ZONES, NodeId, Order, Pfn, ZoneType};
+use crate::types::{NodeId, Order, ZoneType};
 use crate::zone::vmstat::VmEvent;
-use crate::zone::watermark::AllocFlags;
-use crate::zone::{Zone, ZoneRequest};
-
-/// What a pass does.
-type Script = Box<dyn Fn(&Rig, &Node) -> usize + Send + Sync>;
-
-/// Nodes with a reclaimer that does what a test says; pages that were taken can be reclaimed.
-struct Rig {
-    nodes: Nodes,
-    daemons: Daemons,
-    taken: CoreMutex<Vec<Pfn>>,
-    script: Script,
-    nr_passes: AtomicUsize,
-    nr_resets: AtomicUsize,
-}
-
-impl Rig {
-    fn new(
-        zones: &[[usize; NR_ZONES]],
-        script: impl Fn(&Rig, &Node) -> usize + Send + Sync + 'static,
-    ) -> Arc<Rig> {
-        let nodes = nodes(zones, 16);
-        Arc::new(Rig {
-            daemons: Daemons::new(nodes.len()),
-            nodes,
-            taken: CoreMutex::default(),
-            script: Box::new(script),
-            nr_passes: AtomicUsize::new(0),
-            nr_resets: AtomicUsize::new(0),
-        })
-    }
-
-    fn node(&self, node: usize) -> &Node {
-        self.nodes.node(NodeId::at(node))
-    }
-
-    fn state(&self, node: usize) -> DaemonState {
-        self.node(node).kswapd.state()
-    }
-
-    /// Takes all pages of a node but so many.
-    fn fill(&self, node: usize, left: usize) {
-        let zone = self.nodes.normal(node);
-        let request = ZoneRequest {
-            order: Order::ZERO,
-            want: Migratetype::Unmovable,
-            flags: AllocFlags::NO_WATERMARKS,
-        };
-        while zone.free_pages() > left {
-            let taken = zone.take(request).expect("there are more");
-            self.taken.lock().push(taken.pfn());
-        }
-    }
-
-    /// Gives back up to `nr` of the pages that were taken, those from the front.
-    fn reclaim(&self, nr: usize) -> usize {
-        let pages: Vec<_> = {
-            let mut taken = self.taken.lock();
-            let nr = nr.min(taken.len());
-            taken.drain(..nr).collect()
-        };
-        for pfn in &pages {
-            self.nodes.give(*pfn, 0);
-        }
-        pages.len()
-    }
-
-    fn is_asleep(&self, node: usize) -> bool {
-        self.node(node).kswapd.queue().has_sleeper()
-    }
-
-    fn stop(&self) {
-        assert_eq!(self.daemons.stop_all(&self.nodes), Stopped::Ended);
-    }
-}
-
-impl Shrink for Rig {
-    fn shrink_node(&self, node: &Node, sc: &mut ScanControl) -> Reclaimed {
-        self.nr_passes.fetch_add(1, Relaxed);
-        let reclaimed = (self.script)(self, node);
-        sc.nr_scanned += 32;
-        sc.nr_reclaimed += reclaimed;
-        Reclaimed {
-            scanned: 32,
-            reclaimed,
-        }
-    }
-
-    fn age_active_anon(&self, _node: &Node, _sc: &ScanControl) {}
-
-    fn snapshot_refaults(&self, _node: &Node) {}
-
-    fn reclaimable_pages(&self, _zone: &Zone) -> usize {
-        1
-    }
-
-    fn has_swap(&self) -> bool {
-        false
-    }
-}
-
-impl Machine for Arc<Rig> {
-    fn nodes(&self) -> &Nodes {
-        &self.nodes
-    }
-
-    fn with_shrinker(&self, f: &mut dyn FnMut(&dyn Shrink)) {
-        f(&**self);
-    }
-
-    fn circumstances(&self) -> Circumstances {
-        Circumstances {
-            laptop_mode: false,
-            metadata_over_limit: false,
-        }
-    }
-
-    fn binds_to_cpus(&self) -> bool {
-        true
-    }
-
-    fn reset_isolation_hints(&self, _node: &Node) {
-        self.nr_resets.fetch_add(1, Relaxed);
-    }
-}
-
-/// Reclaims eight pages a pass.
-fn reclaims(rig: &Rig, _node: &Node) -> usize {
-    rig.reclaim(8)
-}
-
-fn finds_nothing(_rig: &Rig, _node: &Node) -> usize {
-    0
-}
 
 #[test]
 fn s4_20_one_pressure_episode() {
@@ -184,7 +49,7 @@ fn each_node_has_a_thread_of_its_own_and_to_start_them_again_does_nothing() {
         [0, 1].map(|node| rig.state(node)),
         [DaemonState::Running; 2]
     );
-    assert_eq!(Arc::strong_count(&rig), 3, "one for each thread");
+    assert_eq!(Arc::strong_count(&rig), 5, "one for each thread");
     rig.stop();
     assert_eq!(
         [0, 1].map(|node| rig.state(node)),
@@ -198,12 +63,12 @@ fn each_node_has_a_thread_of_its_own_and_to_start_them_again_does_nothing() {
 fn a_node_can_be_given_its_thread_later_and_a_stopped_one_a_new() {
     let rig = Rig::new(&[[0, 64, 0], [0, 64, 0]], finds_nothing);
     let second = NodeId::at(1);
-    rig.daemons.run(Arc::clone(&rig), second).unwrap();
+    rig.daemons.run(&rig, second).unwrap();
     assert_eq!(rig.state(0), DaemonState::Absent);
     eventually("asleep", || rig.is_asleep(1));
     assert_eq!(rig.daemons.stop(&rig.nodes, second), Stopped::Ended);
     assert_eq!(rig.daemons.stop(&rig.nodes, second), Stopped::Ended);
-    rig.daemons.run(Arc::clone(&rig), second).unwrap();
+    rig.daemons.run(&rig, second).unwrap();
     eventually("asleep again", || rig.is_asleep(1));
     rig.stop();
 }

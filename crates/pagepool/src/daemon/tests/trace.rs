@@ -11,9 +11,9 @@ use super::asked;
 use crate::gfp::Gfp;
 use crate::node::fixture::{nodes, walk_at};
 use crate::sync::CoreMutex;
-use crate::types::{NodeId, ZoneType};
+use crate::types::{NodeId, Order, ZoneType};
 
-/// Collects what is said under one target.
+/// Collects what daemons and their wakers say.
 #[derive(Clone, Default)]
 struct Collector(Arc<CoreMutex<Vec<String>>>);
 
@@ -27,7 +27,7 @@ impl Visit for Fields {
 
 impl Subscriber for Collector {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "pagepool::vmscan"
+        ["pagepool::vmscan", "pagepool::compaction"].contains(&metadata.target())
     }
 
     fn new_span(&self, _span: &Attributes<'_>) -> Id {
@@ -75,8 +75,41 @@ fn a_wake_is_told_when_it_is_really_issued() {
 }
 
 #[test]
+fn a_wake_of_kcompactd_is_told_when_it_is_really_issued() {
+    let nodes = nodes(&[[0, 1024, 0]], 12);
+    let node = nodes.node(NodeId::at(0));
+    let wake = || node.wake_kcompactd(Order::at(4), ZoneType::Normal, nodes.events());
+    let taken: Vec<_> = std::iter::from_fn(|| nodes.plain_walk(&walk_at(0, 0))).collect();
+    let entry = node.kcompactd.queue().enqueue();
+    assert_eq!(collect(wake), Vec::<String>::new(), "too little is free");
+    assert!(node.kcompactd.asked().is_empty(), "nor is it recorded");
+
+    // Every second page: plenty, but no block.
+    for pfn in taken.iter().filter(|pfn| pfn.index() % 2 == 0) {
+        nodes.give(*pfn, 0);
+    }
+    let events = collect(|| {
+        wake();
+        wake();
+    });
+    drop(entry);
+    let expected = "mm_compaction_wakeup_kcompactd nid=0 order=4 classzone_idx=1";
+    assert_eq!(events, [expected], "the second finds nobody asleep");
+}
+
+#[test]
 fn a_run_is_told_by_the_kernels_order_and_class() {
     let both = asked(&[(ZoneType::Normal, 3), (ZoneType::Movable, 1)]);
     let events = collect(|| crate::daemon::kswapd::trace_wake(NodeId::at(4), both));
     assert_eq!(events, ["mm_vmscan_kswapd_wake nid=4 zid=2 order=3"]);
+}
+
+#[test]
+fn a_run_of_kcompactd_is_told_by_the_greatest_order_and_the_lowest_class() {
+    let both = asked(&[(ZoneType::Normal, 3), (ZoneType::Movable, 9)]);
+    let events = collect(|| crate::daemon::kcompactd::trace_wake(NodeId::at(4), both));
+    assert_eq!(
+        events,
+        ["mm_compaction_kcompactd_wake nid=4 order=9 classzone_idx=1"]
+    );
 }

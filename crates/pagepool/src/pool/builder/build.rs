@@ -14,7 +14,9 @@ use crate::error::{BuildError, RangeError};
 use crate::folio::FolioTable;
 use crate::node::{MarkSettings, NodePlan, Nodes};
 use crate::pool::folio::mapping::Mapped;
-use crate::pool::tunables::{check, check_fraction, check_min_free, check_scale_factor};
+use crate::pool::tunables::{
+    check, check_fraction, check_min_free, check_proactiveness, check_scale_factor,
+};
 use crate::pool::{Inner, PagePool, spawn};
 use crate::reclaim::ReclaimState;
 use crate::swap::{ReadAhead, SwapSpace, SwapSpec, default_page_cluster};
@@ -112,6 +114,7 @@ impl Builder {
         )?;
         check_scale_factor(self.scale_factor())?;
         check_fraction(self.percpu_pagelist_fraction)?;
+        check_proactiveness(self.compaction_proactiveness)?;
         self.check_cpus()?;
         self.check_distances()
     }
@@ -177,6 +180,7 @@ impl Builder {
             watermark_boost_factor: self.watermark_boost_factor,
             lowmem_reserve_ratio: self.lowmem_reserve_ratio,
             percpu_pagelist_fraction: self.percpu_pagelist_fraction,
+            compaction_proactiveness: self.compaction_proactiveness,
             keep_resident,
         }
     }

@@ -1,0 +1,129 @@
+//! What the background compactor does when it is awake: the blocks that were asked for, and those that will
+//! be.
+//!
+//! *Kernel counterpart:* `kcompactd_do_work`, `proactive_compact_node` (v5.0, 5.9; spec 4.14, 9.13). What
+//! differs: each class is worked for at the order that was asked with it; and nobody's memory is moved
+//! without being asked unless that gains more than it moves.
+
+use super::policy::terms::Terms;
+use super::run::{Compactor, RunTerms, ZoneRun};
+use super::{CompactNode, CompactResult, Compacted, Proactive};
+use crate::node::Node;
+use crate::sync::Requests;
+use crate::types::{Order, ZoneType};
+use crate::zone::Zone;
+use crate::zone::score::node_score;
+use crate::zone::vmstat::VmEvent;
+
+impl CompactNode for Compactor<'_> {
+    fn compact_node(
+        &self,
+        node: &Node,
+        asked: Requests,
+        is_interrupted: &dyn Fn() -> bool,
+    ) -> Compacted {
+        let mut left = asked.without_look();
+        for (class_idx, order) in asked.iter() {
+            let class = ZoneType::ALL[class_idx];
+            let order = Order::at(usize::from(order));
+            for zone in node.managed_up_to(class) {
+                self.compact_for_class(node, zone, order, class, is_interrupted);
+                if is_interrupted() {
+                    return Compacted::Interrupted { left };
+                }
+            }
+            left = left.without(class_idx);
+        }
+        Compacted::Done
+    }
+
+    fn compact_proactively(&self, node: &Node, is_interrupted: &dyn Fn() -> bool) -> Proactive {
+        let before = score_of(node);
+        let mut was_fragmented = false;
+        for zone in node.managed_up_to(ZoneType::Movable) {
+            was_fragmented |= self.keep_in_shape(node, zone, is_interrupted);
+            if is_interrupted() {
+                return Proactive::Progress;
+            }
+        }
+        match was_fragmented {
+            false => Proactive::Satisfied,
+            true if score_of(node) < before => Proactive::Progress,
+            true => {
+                // What makes it worse from here on is news again.
+                node.zones().iter().for_each(Zone::forget_fragmentation);
+                Proactive::NoBetter
+            }
+        }
+    }
+}
+
+impl Compactor<'_> {
+    /// D3: works for a class in one of its zones, and learns from it.
+    fn compact_for_class(
+        &self,
+        node: &Node,
+        zone: &Zone,
+        order: Order,
+        class: ZoneType,
+        is_interrupted: &dyn Fn() -> bool,
+    ) {
+        let hints = self.hints(zone);
+        if hints.is_deferred(order) {
+            return;
+        }
+        let terms = Terms::kcompactd(order, class);
+        let run = self.run_in_background(node, zone, &terms, false, is_interrupted);
+        if matches!(
+            run.result,
+            CompactResult::Complete | CompactResult::PartialSkipped
+        ) {
+            // What was freed may be in caches, where it merges with nothing.
+            zone.drain();
+        }
+        hints.learn(&terms, run.result);
+    }
+
+    /// Compacts a zone of which too much is in pieces, until it is not; returns whether there was reason to.
+    fn keep_in_shape(&self, node: &Node, zone: &Zone, is_interrupted: &dyn Fn() -> bool) -> bool {
+        let marks = zone.proactive_marks();
+        if !marks.is_some_and(|marks| marks.is_fragmented(zone.free_shape())) {
+            return false;
+        }
+        let terms = Terms::proactive();
+        let _ = self.run_in_background(node, zone, &terms, true, is_interrupted);
+        true
+    }
+
+    fn run_in_background(
+        &self,
+        node: &Node,
+        zone: &Zone,
+        terms: &Terms,
+        until_in_shape: bool,
+        is_interrupted: &dyn Fn() -> bool,
+    ) -> ZoneRun {
+        let errand = RunTerms {
+            terms,
+            wanted: None,
+            kept_between: zone.proactive_marks().filter(|_| until_in_shape),
+            is_interrupted,
+        };
+        let run = self.compact_zone(node, zone, errand);
+        let events = self.custodian.nodes.events();
+        events.add(VmEvent::KcompactdMigrateScanned, run.scanned as u64);
+        events.add(VmEvent::KcompactdFreeScanned, run.moved as u64);
+        run
+    }
+}
+
+/// How much of a node's free memory is in pieces.
+fn score_of(node: &Node) -> usize {
+    let zones = node.managed_up_to(ZoneType::Movable);
+    node_score(
+        zones
+            .map(|zone| (zone.free_shape().score(), zone.managed()))
+            .collect::<arrayvec::ArrayVec<_, { crate::types::NR_ZONES }>>()
+            .into_iter(),
+    )
+}
