@@ -52,25 +52,36 @@ impl Buddy {
         blocks.map(free).sum()
     }
 
-    /// Takes a block as the target of a move: from the fullest pageblock for movable memory, and never from
-    /// a wholly free one, unless a block as large as that is wanted and there is one of just its size.
-    pub(crate) fn take_target(&mut self, order: Order) -> Option<Grant> {
+    /// Takes a block as the target of a move out of a unit of order `unit`: from the fullest pageblock for
+    /// movable memory, and only if there is none, from a wholly free block that is smaller than the unit.
+    /// What the unit becomes is worth more than what is broken for it.
+    pub(crate) fn take_target(&mut self, order: Order, unit: Order) -> Option<Grant> {
         let mt = self.target_type();
-        if order < self.block_order {
-            let block = self.shelves.fullest(mt, order)?;
+        if order < self.block_order
+            && let Some(block) = self.shelves.fullest(mt, order)
+        {
             return Some(self.take_part(block, order));
         }
-        let block = self.shelves.whole(mt, order)?;
-        Some(self.take_whole(block, order, order))
+        let smaller = order.max(self.block_order).idx()..unit.idx();
+        let (block, whole) = smaller
+            .map(Order::at)
+            .find_map(|whole| self.shelves.whole(mt, whole).map(|block| (block, whole)))?;
+        Some(self.take_whole(block, whole, order))
     }
 
-    /// Free pages in partly free pageblocks that targets may come from.
-    pub(crate) fn target_pages(&self) -> usize {
+    /// Free pages that contents of a unit of order `unit` could be moved to: in partly free pageblocks, and
+    /// in wholly free blocks that are smaller than the unit.
+    pub(crate) fn target_pages(&self, unit: Order) -> usize {
         let row = Row::Open(self.target_type());
-        let orders = (0..self.block_order.idx()).map(Order::at);
+        let orders = (0..self.block_order.max(unit).idx()).map(Order::at);
         orders
             .map(|order| self.tally.blocks(row, order) << order.get())
             .sum()
+    }
+
+    /// Whether a pageblock that targets could come from is free for half or more, but not wholly.
+    pub(crate) fn has_sparse_block(&self) -> bool {
+        self.shelves.has_sparse(self.target_type())
     }
 
     fn target_type(&self) -> Migratetype {

@@ -80,6 +80,13 @@ impl Shelves {
         (bits != 0).then(|| self.first_part(mt, largest.idx(), bits.trailing_zeros()))
     }
 
+    /// Whether a partly free pageblock of type `mt` is at most half full.
+    pub(super) fn has_sparse(&self, mt: Migratetype) -> bool {
+        let half = (1 << (FULLNESS_STEPS / 2)) - 1;
+        let bits = &self.part_bits[mt.idx()];
+        bits.iter().any(|bits| bits & half != 0)
+    }
+
     /// The first wholly free block of type `mt` and exactly `order`; one with memory behind it
     /// if there is one.
     pub(super) fn whole(&self, mt: Migratetype, order: Order) -> Option<usize> {

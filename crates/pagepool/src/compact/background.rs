@@ -12,7 +12,6 @@ use crate::node::Node;
 use crate::sync::Requests;
 use crate::types::{Order, ZoneType};
 use crate::zone::Zone;
-use crate::zone::score::node_score;
 use crate::zone::vmstat::VmEvent;
 
 impl CompactNode for Compactor<'_> {
@@ -38,23 +37,19 @@ impl CompactNode for Compactor<'_> {
     }
 
     fn compact_proactively(&self, node: &Node, is_interrupted: &dyn Fn() -> bool) -> Proactive {
-        let before = score_of(node);
-        let mut was_fragmented = false;
+        let mut outcome = Proactive::Satisfied;
         for zone in node.managed_up_to(ZoneType::Movable) {
-            was_fragmented |= self.keep_in_shape(node, zone, is_interrupted);
+            let of_zone = self.keep_in_shape(node, zone, is_interrupted);
+            if matches!(of_zone, Proactive::NotNow | Proactive::NoBetter) {
+                // What makes it worse from here on is news again.
+                zone.forget_fragmentation();
+            }
+            outcome = outcome.max(of_zone);
             if is_interrupted() {
                 return Proactive::Progress;
             }
         }
-        match was_fragmented {
-            false => Proactive::Satisfied,
-            true if score_of(node) < before => Proactive::Progress,
-            true => {
-                // What makes it worse from here on is news again.
-                node.zones().iter().for_each(Zone::forget_fragmentation);
-                Proactive::NoBetter
-            }
-        }
+        outcome
     }
 }
 
@@ -84,15 +79,24 @@ impl Compactor<'_> {
         hints.learn(&terms, run.result);
     }
 
-    /// Compacts a zone of which too much is in pieces, until it is not; returns whether there was reason to.
-    fn keep_in_shape(&self, node: &Node, zone: &Zone, is_interrupted: &dyn Fn() -> bool) -> bool {
+    /// Compacts a zone of which too much is in pieces, until it is not.
+    fn keep_in_shape(
+        &self,
+        node: &Node,
+        zone: &Zone,
+        is_interrupted: &dyn Fn() -> bool,
+    ) -> Proactive {
         let marks = zone.proactive_marks();
         if !marks.is_some_and(|marks| marks.is_fragmented(zone.free_shape())) {
-            return false;
+            return Proactive::Satisfied;
         }
         let terms = Terms::proactive();
-        let _ = self.run_in_background(node, zone, &terms, true, is_interrupted);
-        true
+        let run = self.run_in_background(node, zone, &terms, true, is_interrupted);
+        match (run.emptied, run.scanned) {
+            (0, 0) => Proactive::NotNow,
+            (0, _) => Proactive::NoBetter,
+            _ => Proactive::Progress,
+        }
     }
 
     fn run_in_background(
@@ -115,15 +119,4 @@ impl Compactor<'_> {
         events.add(VmEvent::KcompactdFreeScanned, run.moved as u64);
         run
     }
-}
-
-/// How much of a node's free memory is in pieces.
-fn score_of(node: &Node) -> usize {
-    let zones = node.managed_up_to(ZoneType::Movable);
-    node_score(
-        zones
-            .map(|zone| (zone.free_shape().score(), zone.managed()))
-            .collect::<arrayvec::ArrayVec<_, { crate::types::NR_ZONES }>>()
-            .into_iter(),
-    )
 }

@@ -183,7 +183,7 @@ impl Mover<'_> {
             let (batch, seen, next) = self.isolate(node, chunk, at, errand.unevictable);
             emptied.scanned += seen;
             failed += seen - batch.len();
-            let moves = self.move_batch(node, zone, errand.mode, batch);
+            let moves = self.move_batch(node, zone, (errand.mode, errand.unit.order), batch);
             emptied.moved += moves.moved;
             failed += moves.failed;
             if let Some(left) = give_up(moves, errand) {

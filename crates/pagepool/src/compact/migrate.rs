@@ -89,18 +89,18 @@ struct Progress {
 }
 
 impl Mover<'_> {
-    /// Moves isolated folios to free blocks of `zone`. All of them are on their lists afterwards, where
+    /// Moves isolated folios out of a unit of the given order, to free blocks of `zone`. All of them are on their lists afterwards, where
     /// they were or where they are now, or have ended.
     pub(super) fn move_batch(
         &self,
         node: &Node,
         zone: &Zone,
-        mode: MigrateMode,
+        (mode, unit): (MigrateMode, Order),
         mut batch: Batch,
     ) -> Moves {
         let mut moves = Moves::default();
         for pass in 0..PASSES {
-            self.pass(node, zone, &mut batch, &mut moves);
+            self.pass(node, zone, unit, &mut batch, &mut moves);
             if batch.is_empty() || moves.out_of_targets || mode == MigrateMode::Async {
                 break;
             }
@@ -119,11 +119,11 @@ impl Mover<'_> {
     }
 
     /// Tries to move each folio of the batch once; those to be tried again stay in it.
-    fn pass(&self, node: &Node, zone: &Zone, batch: &mut Batch, moves: &mut Moves) {
+    fn pass(&self, node: &Node, zone: &Zone, unit: Order, batch: &mut Batch, moves: &mut Moves) {
         let mut again = Batch::new();
         while let Some(order) = batch.first().map(|one| one.order) {
             let alike = batch.iter().filter(|one| one.order == order).count();
-            let mut targets = self.targets(node, zone, order, alike);
+            let mut targets = self.targets(node, zone, (order, unit), alike);
             let mut progress = Progress {
                 moved: Batch::new(),
                 vacated: ArrayVec::new(),
@@ -173,16 +173,16 @@ impl Mover<'_> {
         *batch = again;
     }
 
-    /// Free blocks of an order, to move folios to.
+    /// Free blocks of an order, to move folios to that are in a unit of another.
     fn targets<'n>(
         &self,
         node: &'n Node,
         zone: &Zone,
-        order: Order,
+        (order, unit): (Order, Order),
         count: usize,
     ) -> ArrayVec<Frames<'n>, ISOLATE_MAX> {
         let mut taken = ArrayVec::<_, ISOLATE_MAX>::new();
-        zone.take_targets(order, count, &mut |block| taken.push(block));
+        zone.take_targets(order, unit, count, &mut |block| taken.push(block));
         let frames = taken
             .into_iter()
             .map(|block| Frames::new(node.arena(), block));

@@ -50,11 +50,14 @@ pub(crate) enum Compacted {
 }
 
 /// What came of a look at a node that nobody asked for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Proactive {
     /// There is nothing to do until something changes.
     Satisfied,
-    /// It was compacted and is no better for it: to try again soon is useless.
+    /// Too much is in pieces, but as they lie now to put them together would cost more than it gains: that
+    /// may change soon.
+    NotNow,
+    /// It was tried, and the node is no better for it: to try again soon is useless.
     NoBetter,
     /// It is better and may become better still, or the work was interrupted: look again.
     Progress,

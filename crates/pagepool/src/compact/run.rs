@@ -229,8 +229,9 @@ impl Run<'_> {
             block_order: self.geometry.block_order(),
         };
         let min = self.zone.mark(Mark::Min);
-        let room = Room::above(self.zone.free_view(), min, self.zone.target_pages());
         let units = *self.chooser.units();
+        let targets = self.zone.target_pages(units.order());
+        let room = Room::above(self.zone.free_view(), min, targets);
         if !room.holds(units.order()) {
             return None;
         }

@@ -42,6 +42,10 @@ use crate::zone::vmstat::VmEvent;
 /// by 6). What makes it worse meanwhile rings, and is looked at afterwards.
 pub(crate) const BACK_OFF: Duration = Duration::from_millis(500 << 6);
 
+/// The same after a look that found nothing worth doing yet (kernel: the interval of 500 ms): whoever frees
+/// page after page rings at each.
+pub(crate) const INTERVAL: Duration = Duration::from_millis(500);
+
 /// What a kcompactd looks after, and what it can do about it.
 pub(crate) trait Site {
     /// The node's number.
@@ -106,9 +110,9 @@ struct BackOff {
 }
 
 impl BackOff {
-    fn begin() -> BackOff {
+    fn begin(pause: Duration) -> BackOff {
         BackOff {
-            until: clock::deadline_after(BACK_OFF),
+            until: clock::deadline_after(pause),
         }
     }
 
@@ -201,8 +205,12 @@ fn look<S: Site>(site: &S, back_off: &mut BackOff) -> Requests {
             *back_off = BackOff::default();
             Requests::NONE
         }
+        Proactive::NotNow => {
+            *back_off = BackOff::begin(INTERVAL);
+            Requests::NONE
+        }
         Proactive::NoBetter => {
-            *back_off = BackOff::begin();
+            *back_off = BackOff::begin(BACK_OFF);
             Requests::NONE
         }
         Proactive::Progress => Requests::LOOK,

@@ -8,6 +8,7 @@ use crate::node::{DaemonState, Node};
 use crate::types::{NR_MIGRATETYPES, NR_ORDERS, NR_ZONES, NodeId, Order, ZoneType};
 use crate::zone::Zone;
 use crate::zone::fragmentation;
+use crate::zone::score::node_score;
 use crate::zone::watermark::Mark;
 
 /// A pool at a moment.
@@ -48,6 +49,9 @@ pub struct NodeStats {
     pub kswapd: DaemonState,
     /// What its background compactor is doing.
     pub kcompactd: DaemonState,
+    /// Percentage of its free memory that is in smaller pieces than a pageblock, small zones counting
+    /// little (kernel: the node's fragmentation score).
+    pub fragmentation_score: usize,
     /// Runs of the reclaimer in a row that reclaimed nothing. From 16 on nobody waits for it, until memory
     /// is free again.
     pub kswapd_failures: u32,
@@ -232,13 +236,18 @@ impl ZoneStats {
 impl NodeStats {
     fn of(node: &Node) -> NodeStats {
         let managed = node.zones().iter().filter(|zone| zone.is_managed());
+        let zones: Vec<_> = managed.map(ZoneStats::of).collect();
+        let scores = zones
+            .iter()
+            .map(|zone| (zone.fragmentation_score, zone.managed));
         NodeStats {
             id: node.id(),
             kswapd: node.kswapd.state(),
             kcompactd: node.kcompactd.state(),
+            fragmentation_score: node_score(scores),
             kswapd_failures: node.kswapd.failures(),
             lru: LruStats::of(node),
-            zones: managed.map(ZoneStats::of).collect(),
+            zones,
         }
     }
 }

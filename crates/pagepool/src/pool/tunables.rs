@@ -108,7 +108,7 @@ impl<'a> Tunables<'a> {
     /// Sets `compaction_proactiveness`. `kcompactd` begins when less of a zone's free memory is in whole
     /// pageblocks than this, by a tenth of the whole, and goes on until it is as much; a pageblock is only
     /// emptied for it if that moves no more pages than it gains. 0 leaves it to those who need a block.
-    /// Default 60. Takes effect at once.
+    /// Default 70. Takes effect at once.
     ///
     /// # Errors
     /// Above 100.

@@ -45,16 +45,18 @@ impl Zone {
         is_set
     }
 
-    /// Free pages that the contents of other pageblocks could be moved to without breaking a whole one.
-    pub(crate) fn target_pages(&self) -> usize {
-        self.core.lock().buddy.target_pages()
+    /// Free pages that the contents of a unit of order `unit` could be moved to without breaking a block as
+    /// large as that.
+    pub(crate) fn target_pages(&self, unit: Order) -> usize {
+        self.core.lock().buddy.target_pages(unit)
     }
 
-    /// Takes up to `count` blocks for contents that are about to be moved, as long as the minimum holds.
-    /// Returns how many.
+    /// Takes up to `count` blocks for contents that are about to be moved out of a unit of order `unit`, as
+    /// long as the minimum holds. Returns how many.
     pub(crate) fn take_targets(
         &self,
         order: Order,
+        unit: Order,
         count: usize,
         sink: &mut dyn FnMut(Taken),
     ) -> usize {
@@ -62,7 +64,10 @@ impl Zone {
         let floor = self.mark(Mark::Min) + order.pages() + core.buddy.free_highatomic_pages();
         for taken in 0..count {
             let may_take = core.buddy.free_pages() >= floor;
-            let Some(grant) = may_take.then(|| core.buddy.take_target(order)).flatten() else {
+            let Some(grant) = may_take
+                .then(|| core.buddy.take_target(order, unit))
+                .flatten()
+            else {
                 self.publish(&core);
                 return taken;
             };

@@ -183,6 +183,7 @@ impl Zone {
             free: core.buddy.free_pages(),
             whole: core.buddy.whole_free_pages(),
             block_pages: self.block_order().pages(),
+            has_sparse: core.buddy.has_sparse_block(),
         }
     }
 

@@ -24,7 +24,7 @@ use crate::zone::fragmentation::FreeCounts;
 /// `compaction_proactiveness`, 0 to 100, unless it is set. The kernel's default is 20: there a move costs
 /// page tables and a shoot-down, and it is unknown beforehand how much it gains. Here a unit is emptied
 /// without being asked only if less is moved than gained.
-pub(crate) const DEFAULT_PROACTIVENESS: u8 = 60;
+pub(crate) const DEFAULT_PROACTIVENESS: u8 = 70;
 
 /// A zone's free memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +35,9 @@ pub(crate) struct FreeShape {
     pub(crate) whole: usize,
     /// Pages in a pageblock of the zone.
     pub(crate) block_pages: usize,
+    /// Whether some pageblock for movable memory is free for half or more, but not wholly: to empty it
+    /// moves no more than it gains.
+    pub(crate) has_sparse: bool,
 }
 
 impl FreeShape {
@@ -47,6 +50,7 @@ impl FreeShape {
             free: blocks.clone().map(pages).sum(),
             whole: blocks.skip(block_order.idx()).map(pages).sum(),
             block_pages: block_order.pages(),
+            has_sparse: true,
         }
     }
 
@@ -63,9 +67,9 @@ impl FreeShape {
         self.free.saturating_sub(self.whole)
     }
 
-    /// Whether what is in pieces would fill a pageblock.
+    /// Whether what is in pieces would fill a pageblock, and one can be had at a fair price.
     pub(crate) fn could_gain(self) -> bool {
-        self.in_pieces() >= self.block_pages
+        self.has_sparse && self.in_pieces() >= self.block_pages
     }
 }
 
@@ -131,6 +135,7 @@ mod tests {
             free,
             whole: whole_blocks * 512,
             block_pages: 512,
+            has_sparse: true,
         }
     }
 
@@ -188,6 +193,16 @@ mod tests {
         assert!(!marks.is_fragmented(shape(511, 0)));
         assert!(marks.is_settled(shape(511, 0)));
         assert!(!marks.is_fragmented(shape(0, 0)));
+    }
+
+    #[test]
+    fn a_zone_of_nearly_full_pageblocks_is_left_alone() {
+        let marks = ProactiveMarks::of(60);
+        let dear = FreeShape {
+            has_sparse: false,
+            ..shape(100_000, 0)
+        };
+        assert!(!marks.is_fragmented(dear) && marks.is_settled(dear));
     }
 
     #[test]

@@ -320,6 +320,7 @@ mod tests {
                     free: 10_000,
                     whole,
                     block_pages: 512,
+                    has_sparse: true,
                 },
                 kswapd_runs,
             };

@@ -138,7 +138,9 @@ impl Units {
             let is_partly_free = block.free != 0 && block.free < size;
             view.free += block.free;
             view.occupied += size - block.free;
-            if is_partly_free && rules.may_hold_targets(block.mt) {
+            // A whole block inside a larger unit is smaller than it: others could use it as well.
+            let is_target = is_partly_free || (block.free == size && self.order > self.block_order);
+            if is_target && rules.may_hold_targets(block.mt) {
                 view.targets += block.free;
             }
             view.is_source &= !block.isolated && block.mt != Migratetype::HighAtomic;
@@ -174,7 +176,8 @@ pub(crate) struct UnitView {
 /// What a zone has to move things around in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Room {
-    /// Free pages in partly free pageblocks that may hold targets.
+    /// Free pages that may hold targets: in partly free pageblocks, and in whole ones that are smaller than
+    /// what is made.
     pub(crate) targets: usize,
     /// Free pages that can be withheld or taken while the order-0 check at the minimum holds.
     pub(crate) spare: usize,
@@ -289,7 +292,7 @@ mod tests {
     fn what_is_wholly_free_in_a_group_costs_nothing() {
         let view = first(10, &zone(&[movable(SIZE), movable(500)]), light());
         assert!(view.is_source);
-        assert_eq!((view.occupied, view.free, view.targets), (12, 1012, 500));
+        assert_eq!((view.occupied, view.free, view.targets), (12, 1012, 1012));
     }
 
     #[test]
