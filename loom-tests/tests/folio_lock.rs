@@ -20,7 +20,7 @@ fn pin_and_lock(slot: &FolioSlot) -> bool {
     let is_pinned = slot.begin_pin().is_ok();
     if is_pinned {
         slot.lock();
-        slot.end_pin();
+        let _ = slot.end_pin();
     }
     is_pinned
 }

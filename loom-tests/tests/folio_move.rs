@@ -341,7 +341,7 @@ fn a_pin_keeps_the_folio_where_it_is() {
             let word = slot.begin_pin().expect("a move is in no pin's way");
             assert_eq!(p.frame(word.location()).load(), [0, 0]);
             assert_eq!(slot.word().location(), word.location(), "it stays");
-            slot.end_pin();
+            assert!(!slot.end_pin(), "nobody wants to be told");
         });
         join(pinner);
         seen.record(join(mover));

@@ -10,7 +10,7 @@ use super::run::{Compactor, RunTerms, ZoneRun};
 use super::{CompactNode, CompactResult, Compacted, Proactive};
 use crate::node::Node;
 use crate::sync::Requests;
-use crate::types::{Order, ZoneType};
+use crate::types::{Order, PAGEBLOCK_ORDER, Pfn, ZoneType};
 use crate::zone::Zone;
 use crate::zone::vmstat::VmEvent;
 
@@ -54,6 +54,19 @@ impl CompactNode for Compactor<'_> {
 }
 
 impl Compactor<'_> {
+    /// Something that stood in the way of compaction does so no longer: what was learnt from that is
+    /// forgotten, and the background compactor looks again, as for somebody who asks for a pageblock.
+    pub(crate) fn note_unpinned(&self, node: &Node, pfn: Pfn) {
+        let Some(zone) = node.zone_of(pfn) else {
+            return;
+        };
+        let block = pfn.offset_from(zone.start()) >> zone.block_order().get();
+        self.hints(zone).unskip(block);
+        let events = self.custodian.nodes.events();
+        node.wake_kcompactd(PAGEBLOCK_ORDER, ZoneType::Movable, events);
+        node.kcompactd.ring();
+    }
+
     /// D3: works for a class in one of its zones, and learns from it.
     fn compact_for_class(
         &self,

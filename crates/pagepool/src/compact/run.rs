@@ -260,7 +260,13 @@ impl Run<'_> {
         self.outcome.scanned += emptied.scanned;
         self.outcome.moved += emptied.moved;
         self.outcome.emptied += usize::from(emptied.left == Left::Done);
-        if matches!(emptied.left, Left::Obstructed | Left::Pinned(_)) {
+        let is_stuck = match emptied.left {
+            Left::Obstructed => true,
+            // Whoever lets go of it last says so; unless it is free to move already.
+            Left::Pinned(folio) => self.mover.custodian.folios.slot(folio).want(),
+            _ => false,
+        };
+        if is_stuck {
             self.skip(unit);
         }
         emptied

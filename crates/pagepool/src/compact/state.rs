@@ -201,6 +201,14 @@ impl ZoneHints {
         self.skips[word].fetch_or(bit, Relaxed);
     }
 
+    /// A pageblock may well be emptied now: it bears no mark any more, and nothing is put off because of it.
+    pub(crate) fn unskip(&self, block: usize) {
+        let (word, bit) = bit_of(block);
+        self.skips[word].fetch_and(!bit, Relaxed);
+        self.positions.store(0, Relaxed);
+        self.deferral.store(Deferral::default().raw(), Relaxed);
+    }
+
     /// Forgets marks, positions and the wish for it. Marks stay on pageblocks that `is_taken` says are
     /// wholly taken by one block of at least their order: until that is freed nothing changes there.
     pub(crate) fn forget(&self, is_taken: impl Fn(usize) -> bool) {

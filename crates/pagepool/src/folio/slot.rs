@@ -366,13 +366,29 @@ impl FolioSlot {
         Ok(word)
     }
 
-    /// Ends a pin. Nobody waits for pins.
+    /// Asks to be told when the last pin goes, if there is one now.
+    #[must_use]
+    pub fn want(&self) -> bool {
+        self.change(|word| word.want().ok_or(())).is_ok()
+    }
+
+    /// Ends a pin. Nobody waits for pins; but returns whether somebody wants to be told that none is left.
     #[inline]
-    pub fn end_pin(&self) {
+    #[must_use = "who would have moved the folio does not look again until it is told"]
+    pub fn end_pin(&self) -> bool {
         // Release: what went on through the pin comes before the next holder. Pairs with the Acquire in
         // `change`.
         let before = self.word.fetch_sub(FolioWord::PIN_GOES, Ordering::Release);
-        debug_assert!(FolioWord::from_bits(before).pins() > 0, "F1: no pin");
+        let before = FolioWord::from_bits(before);
+        debug_assert!(before.pins() > 0, "F1: no pin");
+        before.owes_news_after_pin() && !mutated("folio.pin_tells") && self.tell()
+    }
+
+    /// Takes WANTED off, unless somebody has pinned the folio again: then it falls to him.
+    #[cold]
+    #[inline(never)]
+    fn tell(&self) -> bool {
+        self.change(|word| word.tell().ok_or(())).is_ok()
     }
 
     /// Takes it upon this thread to bring the folio back. Returns the word, whose location says from

@@ -6,10 +6,10 @@
 //! compare-exchange, and nobody can be preempted while the folio is neither here nor there.
 //!
 //! ```text
-//!  63            32 31        22 21        12 11      6 5    4     3        2    1       0
-//! +----------------+------------+------------+---------+----+------+--------+----+-------+------+
-//! |    location    | generation |  readers   |  pins   |EXCL|STABLE|RESIDENT|BUSY|WAITERS| DEAD |
-//! +----------------+------------+------------+---------+----+------+--------+----+-------+------+
+//!  63          32 31        23 22     21       12 11     6 5    4      3        2    1       0
+//! +--------------+------------+------+-----------+--------+----+------+--------+----+-------+------+
+//! |   location   | generation |WANTED|  readers  |  pins  |EXCL|STABLE|RESIDENT|BUSY|WAITERS| DEAD |
+//! +--------------+------------+------+-----------+--------+----+------+--------+----+-------+------+
 //! ```
 //!
 //! | state | bits | location | who may change it |
@@ -27,6 +27,8 @@
 //! - F3: the location changes only while there are no readers and no pins, and the generation with it.
 //! - F4: nobody begins anything with a dead folio, nor with a slot that holds none. Those who have only
 //!   the number of a slot, and no handle, rely on it.
+//! - F5: WANTED is set while there are pins only, and the last of them takes it off: somebody would have
+//!   moved the folio, and wants to be told.
 //!
 //! A guard that was leaked counts for ever. The one writer that knows the folio alone passes over a
 //! reader and a writer that were leaked: F2 holds as far as threads are concerned, not counts.
@@ -58,8 +60,10 @@ const READER: u64 = 1 << 12;
 const MAX_READERS: u64 = (1 << 10) - 1;
 const READERS: u64 = MAX_READERS * READER;
 
-const GENERATION: u64 = 1 << 22;
-const GENERATIONS: u64 = ((1 << 10) - 1) * GENERATION;
+const WANTED: u64 = 1 << 22;
+
+const GENERATION: u64 = 1 << 23;
+const GENERATIONS: u64 = ((1 << 9) - 1) * GENERATION;
 
 const LOCATION_SHIFT: u32 = 32;
 
@@ -67,7 +71,8 @@ const LOCATION_SHIFT: u32 = 32;
 const _: () = {
     assert!(EXCL << 1 == PIN);
     assert!(PINS + PIN == READER);
-    assert!(READERS + READER == GENERATION);
+    assert!(READERS + READER == WANTED);
+    assert!(WANTED << 1 == GENERATION);
     assert!(GENERATIONS + GENERATION == 1 << LOCATION_SHIFT);
 };
 
@@ -120,7 +125,7 @@ impl FolioWord {
         (self.0 >> LOCATION_SHIFT) as u32
     }
 
-    /// How often the location has changed, modulo 1024.
+    /// How often the location has changed, modulo 512.
     pub(crate) const fn generation(self) -> u64 {
         (self.0 & GENERATIONS) / GENERATION
     }
@@ -156,6 +161,12 @@ impl FolioWord {
         (self.0 & PINS) / PIN
     }
 
+    /// Whether somebody would have moved it, but for its pins.
+    #[cfg(any(test, loom))]
+    pub fn is_wanted(self) -> bool {
+        self.has(WANTED)
+    }
+
     /// Whether somebody reads or writes it.
     pub fn is_in_use(self) -> bool {
         self.has(READERS | EXCL)
@@ -169,7 +180,7 @@ impl FolioWord {
     /// Whether two looks saw the folio in the same place, with no change of place in between.
     #[inline]
     pub(super) fn is_same_place(self, other: FolioWord) -> bool {
-        let place = !(READERS | PINS | WAITERS | STABLE);
+        let place = !(READERS | PINS | WANTED | WAITERS | STABLE);
         self.0 & place == other.0 & place
     }
 

@@ -81,6 +81,14 @@ impl Inner {
         }
     }
 
+    /// The last pin of a folio has gone that compaction would have moved: it may look again.
+    #[cold]
+    pub(super) fn note_unpinned(&self, folio: FolioId) {
+        if let Some((node, pfn)) = self.place_of(folio) {
+            self.compactor().note_unpinned(node, pfn);
+        }
+    }
+
     /// Makes a folio the next of its kind to leave memory.
     pub(super) fn cool(&self, folio: FolioId) {
         let slot = self.folios.slot(folio);

@@ -142,6 +142,77 @@ fn what_is_pinned_stays_and_the_rest_goes_around_it() {
     pool.verify().unwrap();
 }
 
+fn wait_for(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A pool with daemons in which nothing is moved until the pins are gone.
+#[test]
+fn the_compactor_is_woken_by_the_last_unpin() {
+    let pool = PagePool::builder().managed(16 << 20).build().unwrap();
+    pool.tunables().set_compaction_proactiveness(0).unwrap();
+    let folios = checkerboard(&pool, 4);
+    let pins: Vec<_> = folios
+        .iter()
+        .map(|(_, folio)| folio.pin().unwrap())
+        .collect();
+    pool.tunables().set_compaction_proactiveness(70).unwrap();
+    wait_for("it has tried", || {
+        counter(&pool, "compact_daemon_migrate_scanned") > 0
+    });
+    let has_whole = || {
+        let stats = pool.stats();
+        let mut zones = stats.nodes[0].zones.iter();
+        zones.any(|zone| zone.whole_free_pages >= PAGES_PER_HUGE)
+    };
+    assert_eq!(counter(&pool, "pgmigrate_success"), 0);
+    assert!(!has_whole());
+    drop(pins);
+    wait_for("a pageblock is free", has_whole);
+    for (n, folio) in &folios {
+        assert_number(folio, *n);
+    }
+    pool.verify().unwrap();
+}
+
+/// What is free is kept in whole pageblocks, though nobody asks.
+#[test]
+fn free_memory_is_kept_in_shape() {
+    let pool = PagePool::builder().managed(64 << 20).build().unwrap();
+    let folios = checkerboard(&pool, 4);
+    wait_for("most of what is free is whole", || {
+        let stats = pool.stats();
+        let zone = &stats.nodes[0].zones[0];
+        zone.fragmentation_score <= 40 && zone.whole_free_pages > 0
+    });
+    assert_eq!(counter(&pool, "compact_stall"), 0, "nobody waited");
+    for (n, folio) in &folios {
+        assert_number(folio, *n);
+    }
+    pool.verify().unwrap();
+}
+
+/// At 0 nobody moves anything without being asked.
+#[test]
+fn proactiveness_0_leaves_it_to_those_who_ask() {
+    let pool = PagePool::builder()
+        .managed(32 << 20)
+        .compaction_proactiveness(0)
+        .build()
+        .unwrap();
+    let folios = checkerboard(&pool, 4);
+    thread::sleep(Duration::from_millis(300));
+    assert_eq!(counter(&pool, "pgmigrate_success"), 0);
+    assert!(pool.tunables().set_compaction_proactiveness(101).is_err());
+    let error = PagePool::builder().compaction_proactiveness(200).build();
+    assert!(error.unwrap_err().to_string().contains("0 to 100"));
+    drop(folios);
+}
+
 #[test]
 fn raw_blocks_stay_where_they_are() {
     let pool = quiet(16 << 20);

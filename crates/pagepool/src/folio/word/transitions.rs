@@ -4,7 +4,9 @@
 //! The compare-exchange loop is written once, in [`FolioSlot`](crate::folio::FolioSlot). What the bits
 //! mean, and the invariants that each function keeps, are in the head of [`word`](super).
 
-use super::{BUSY, DEAD, EXCL, FolioWord, PIN, PINS, READER, READERS, RESIDENT, STABLE, WAITERS};
+use super::{
+    BUSY, DEAD, EXCL, FolioWord, PIN, PINS, READER, READERS, RESIDENT, STABLE, WAITERS, WANTED,
+};
 use crate::sync::fence::mutated;
 
 /// Why a transition is not permitted: what the caller has to do first.
@@ -148,6 +150,22 @@ impl FolioWord {
     pub fn begin_pin(self) -> Result<FolioWord, Obstacle> {
         self.check_present()?;
         self.counted(PIN, PINS)
+    }
+
+    /// Somebody wants to be told when the last pin goes; permitted while there is one.
+    pub fn want(self) -> Option<FolioWord> {
+        (self.pins() > 0 && !self.has(DEAD)).then(|| self.with(WANTED))
+    }
+
+    /// Whether the pin that goes from this word was the last, and somebody wants to be told.
+    #[inline]
+    pub(in crate::folio) fn owes_news_after_pin(self) -> bool {
+        self.has(WANTED) && self.pins() == 1
+    }
+
+    /// Who wanted to be told is about to be; permitted once no pin is left.
+    pub(in crate::folio) fn tell(self) -> Option<FolioWord> {
+        (self.has(WANTED) && self.pins() == 0).then(|| self.without(WANTED))
     }
 
     /// Somebody takes it upon itself to bring the folio back.

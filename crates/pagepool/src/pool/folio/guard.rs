@@ -164,7 +164,9 @@ impl<'a> FolioPin<'a> {
 impl Drop for FolioPin<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.folio.slot().end_pin();
+        if self.folio.slot().end_pin() {
+            self.folio.pool().note_unpinned(self.folio.id());
+        }
     }
 }
 

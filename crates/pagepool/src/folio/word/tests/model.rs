@@ -15,6 +15,7 @@ enum Op {
     EndWrite,
     BeginPin,
     EndPin,
+    Want,
     BeginFault,
     EndFault(u32, Landing),
     AbortFault,
@@ -44,6 +45,7 @@ fn op() -> impl Strategy<Value = Op> {
         4 => Just(EndWrite),
         2 => Just(BeginPin),
         3 => Just(EndPin),
+        2 => Just(Want),
         6 => Just(BeginFault),
         6 => (any::<u32>(), landing).prop_map(|(at, landing)| EndFault(at, landing)),
         1 => Just(AbortFault),
@@ -71,6 +73,7 @@ struct Model {
     is_stable: bool,
     is_dead: bool,
     is_awaited: bool,
+    is_wanted: bool,
 }
 
 impl Model {
@@ -86,12 +89,13 @@ impl Model {
             is_stable: false,
             is_dead: false,
             is_awaited: false,
+            is_wanted: false,
         }
     }
 
     /// The model that a word stands for.
     fn of(word: FolioWord, nr_moves: u64) -> Model {
-        assert_eq!(word.generation(), nr_moves % 1024);
+        assert_eq!(word.generation(), nr_moves % 512);
         Model {
             location: word.location(),
             nr_moves,
@@ -103,6 +107,7 @@ impl Model {
             is_stable: word.is_stable(),
             is_dead: word.is_dead(),
             is_awaited: word.has(WAITERS),
+            is_wanted: word.is_wanted(),
         }
     }
 
@@ -141,6 +146,7 @@ impl Model {
         assert!(!(self.is_busy && self.is_resident), "F1: {self:?}");
         let others = self.readers > 0 || self.is_stable;
         assert!(!(self.is_written && others), "F2: {self:?}");
+        assert!(!self.is_wanted || self.pins > 0, "F5: {self:?}");
     }
 }
 
@@ -198,8 +204,18 @@ fn step(word: FolioWord, model: &mut Model, op: Op) -> Option<FolioWord> {
             check(word.begin_pin(), expected)
         }
         Op::EndPin if model.pins > 0 => {
+            let is_last = model.pins == 1;
+            assert_eq!(word.owes_news_after_pin(), is_last && model.is_wanted);
             model.pins -= 1;
-            Some(FolioWord(word.0 - FolioWord::PIN_GOES))
+            let after = FolioWord(word.0 - FolioWord::PIN_GOES);
+            model.is_wanted &= !is_last;
+            Some(after.tell().unwrap_or(after))
+        }
+        Op::Want => {
+            let is_permitted = model.pins > 0 && !model.is_dead;
+            model.is_wanted |= is_permitted;
+            assert_eq!(word.want().is_some(), is_permitted, "{word:?}");
+            Some(word.want().unwrap_or(word))
         }
         Op::BeginFault => {
             let expected = match model.is_open() {
