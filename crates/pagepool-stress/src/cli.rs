@@ -7,7 +7,8 @@ use clap::{Args, Parser, Subcommand, error::ErrorKind};
 
 use crate::{
     pattern::Pattern,
-    player::paging::Plant,
+    phase::Daemons,
+    player::{fragment, paging::Plant},
     swapping::SwapChoice,
     trace::Format,
     units::{CacheSize, parse_bytes, parse_count, parse_duration, parse_seed},
@@ -45,6 +46,24 @@ pub(crate) enum Command {
     Replay(Replay),
     /// Free and allocate at random, and see how many large blocks remain
     Churn(Churn),
+    /// Break free memory into pieces, and see how much of it comes as large blocks all the same
+    ///
+    /// Fills the pool with folios of one page (--pattern checkerboard), or has folios of orders 0 to 9 come and go in a
+    /// full pool for --duration (--pattern churn); then frees all but --keep of each pageblock's folios, at random.
+    /// Waits for --settle, so that kcompactd may do what it sees fit. Then takes raw blocks of each order from 10 to 0,
+    /// or of --order, until one is refused; what an order has taken is given back before the next one's turn.
+    ///
+    /// Reported, with the pool's daemons and without: pageblocks by how full they are, before and after; by order the
+    /// blocks, their share of the memory that was free when the order's turn came, the latency of requests that got
+    /// their block (ns in JSON, a readable unit in text), folios moved (pgmigrate_success), requests that compacted for
+    /// themselves (compact_stall), wake-ups of kcompactd (compact_daemon_wake), and why the last one was refused; what
+    /// happened while the pool settled, and the CPU time of the pool's threads in the second half of that.
+    ///
+    /// It plays on one thread, whatever --threads says. Every byte of every folio that was kept is compared.
+    ///
+    /// Exit status: 0 all verified, whatever was refused, 1 a violation (wrong bytes, an invariant, more blocks than
+    /// free memory, a thread that hangs), 2 bad usage.
+    Fragment(Fragment),
     /// Touch more folios than there is memory, verify each, and measure faults and reclaim
     ///
     /// Fills a working set of --factor times the pool with folios, then touches them in the order of --pattern for
@@ -86,6 +105,7 @@ impl Command {
             Command::Run => "run",
             Command::Replay(_) => "replay",
             Command::Churn(_) => "churn",
+            Command::Fragment(_) => "fragment",
             Command::Overcommit(_) => "overcommit",
             Command::Faults(_) => "faults",
             Command::Idle(_) => "idle",
@@ -97,13 +117,13 @@ impl Command {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Common options")]
 pub(crate) struct Common {
-    /// How long to play at full speed, such as 500ms, 30s or 5m [default: run and overcommit 15s, faults and idle 60s, replay one pass, churn until done]
+    /// How long to play at full speed, such as 500ms, 30s or 5m [default: run and overcommit 15s, faults and idle 60s, fragment 10s of churn, replay one pass, churn until done]
     #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) duration: Option<Duration>,
     /// Seed of contents and of random choices, decimal or 0x… [default: a new one each time; it is printed first]
     #[arg(long, global = true, value_name = "NUMBER", value_parser = parse_seed)]
     pub(crate) seed: Option<u64>,
-    /// The pool's budget in bytes with metadata, such as 64M or 2G [default: run half of the trace's peak, replay its peak plus 15 %, churn 256M plus metadata, others 64M]
+    /// The pool's budget in bytes with metadata, such as 64M or 2G [default: run half of the trace's peak, replay its peak plus 15 %, churn 256M plus metadata, fragment 1G plus metadata, others 64M]
     #[arg(long, global = true, value_name = "BYTES", value_parser = parse_bytes)]
     pub(crate) memory: Option<usize>,
     /// Number of the pool's nodes, 1 to 16
@@ -112,7 +132,7 @@ pub(crate) struct Common {
     /// Number of threads, 1 to 1024 [default: run, overcommit and faults one per CPU, others 1]
     #[arg(long, global = true, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
-    /// Swap: a size for a temporary file, such as 256M, or the path of a file to make and remove again; replay and churn hold no folios and leave it unused [default: a temporary file that is large enough]
+    /// Swap: a size for a temporary file, such as 256M, or the path of a file to make and remove again; replay and churn hold no folios and leave it unused, fragment has none [default: a temporary file that is large enough]
     #[arg(long, global = true, value_name = "SIZE|PATH", value_parser = SwapChoice::parse)]
     pub(crate) swap: Option<SwapChoice>,
     /// How long a thread may finish nothing before that is a violation
@@ -163,6 +183,49 @@ pub(crate) struct Churn {
     /// With --mixed, random events of all threads together, such as 500K or 10M
     #[arg(long, value_name = "NUMBER", default_value = "1M", requires = "mixed", value_parser = parse_count)]
     pub(crate) ops: u64,
+}
+
+/// Options of `fragment`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Fragment {
+    /// What breaks the free memory into pieces
+    #[arg(long, value_name = "NAME", value_enum, default_value = "checkerboard")]
+    pub(crate) pattern: fragment::Pattern,
+    /// Take blocks of this order only, 0 (4 KiB) to 10 (4 MiB)
+    #[arg(long, value_name = "ORDER", value_parser = clap::value_parser!(u8).range(0..=10))]
+    pub(crate) order: Option<u8>,
+    /// Of each pageblock's folios, those that are kept, 0 to 1
+    #[arg(long, value_name = "SHARE", default_value_t = 0.25, value_parser = parse_share)]
+    pub(crate) keep: f64,
+    /// Of the pages that fill the pool, those that are raw and so cannot be moved, 0 to 1; they lie among the folios, and all of them are kept
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
+    pub(crate) unmovable: f64,
+    /// How long to wait before blocks are taken
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
+    pub(crate) settle: Duration,
+    /// Whether the pool runs kswapd and kcompactd
+    #[arg(long, value_name = "on|off|both", value_enum, default_value = "both")]
+    pub(crate) daemons: DaemonsChoice,
+}
+
+/// What `--daemons` can say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum DaemonsChoice {
+    On,
+    Off,
+    /// One pool after the other.
+    Both,
+}
+
+impl DaemonsChoice {
+    /// The pools to be looked at, in turn.
+    pub(crate) fn each(self) -> &'static [Daemons] {
+        match self {
+            DaemonsChoice::On => &[Daemons::On],
+            DaemonsChoice::Off => &[Daemons::Off],
+            DaemonsChoice::Both => &[Daemons::On, Daemons::Off],
+        }
+    }
 }
 
 /// What is touched, and how: options of `overcommit` and `faults`.
@@ -255,6 +318,13 @@ fn parse_theta(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(theta) if theta > 0.0 && theta < 1.0 => Ok(theta),
         _ => Err("write a number above 0 and below 1".to_owned()),
+    }
+}
+
+fn parse_share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("write a number from 0 to 1".to_owned()),
     }
 }
 
@@ -357,6 +427,9 @@ mod tests {
             "faults --write-share 101",
             "faults --error-rate often",
             "idle --hopeless --dead-store",
+            "fragment --keep 1.5",
+            "fragment --order 11",
+            "fragment --daemons maybe",
         ] {
             assert!(parse(args).is_err(), "{args}");
         }

@@ -31,9 +31,6 @@ use crate::{
     units::wide,
 };
 
-/// Whether pools run their daemons.
-const DAEMONS: bool = true;
-
 /// How long writes may be on their way after all folios are gone.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -72,6 +69,24 @@ pub(crate) enum Movable {
     None,
 }
 
+/// Whether a pool runs its daemons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Daemons {
+    /// It does, as by default.
+    On,
+    /// Whoever needs something does it alone.
+    Off,
+}
+
+impl Daemons {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Daemons::On => "on",
+            Daemons::Off => "off",
+        }
+    }
+}
+
 /// How long a phase lasts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Length {
@@ -91,6 +106,7 @@ pub(crate) struct Plan {
     pub(crate) name: String,
     pub(crate) size: Size,
     pub(crate) nodes: usize,
+    pub(crate) daemons: Daemons,
     pub(crate) movable: Movable,
     /// What the pool swaps to, if to anything.
     pub(crate) swap: Option<SwapPlan>,
@@ -235,7 +251,9 @@ pub(crate) fn perform(
 }
 
 fn build(plan: &Plan) -> Result<PagePool, BuildError> {
-    let mut builder = PagePool::builder().nodes(plan.nodes).daemons(DAEMONS);
+    let mut builder = PagePool::builder()
+        .nodes(plan.nodes)
+        .daemons(plan.daemons == Daemons::On);
     if let Some(patience) = plan.patience {
         builder = builder.deadline(patience);
     }

@@ -14,6 +14,9 @@ const MEMORY: usize = 32 << 20;
 /// Bytes of the pool in which swapping is rehearsed.
 const SWAPPED: usize = 2 << 20;
 
+/// Bytes of the pool in which compaction is rehearsed.
+const COMPACTED: usize = 8 << 20;
+
 /// Builds a pool, uses all of it in every way that a load may, and gives it up. What goes wrong here
 /// goes wrong again where it is counted, so nothing is reported.
 pub(crate) fn rehearse() {
@@ -51,6 +54,7 @@ pub(crate) fn rehearse() {
     let _ = pool.verify();
     drop(pool);
     rehearse_swapping();
+    rehearse_compaction();
 }
 
 /// Fills a small pool twice over with folios, and reads them back.
@@ -70,6 +74,23 @@ fn rehearse_swapping() {
         let _ = folio.read().map(|bytes| bytes[0]);
     }
     let _ = format!("{:?}", (pool.verify(), pool.stats(), pool.swap_areas()));
+}
+
+/// Fills a small pool with folios, and has what is left of them moved together.
+fn rehearse_compaction() {
+    let Ok(pool) = PagePool::builder().managed(COMPACTED).build() else {
+        return;
+    };
+    let folio = || pool.alloc_folio(PAGE_SIZE, Gfp::USER_MOVABLE | Gfp::NORETRY);
+    let mut nr = 0;
+    let mut folios: Vec<_> = std::iter::from_fn(|| folio().ok()).collect();
+    folios.retain(|_| {
+        nr += 1;
+        nr % 4 == 0
+    });
+    let _ = Order::new(9).map(|huge| pool.alloc_pages_uninit(huge, Gfp::USER_MOVABLE));
+    pool.compact(Duration::from_secs(1));
+    let _ = pool.verify();
 }
 
 fn request(pool: &PagePool, order: Order, gfp: Gfp) -> Option<Pages> {

@@ -179,7 +179,7 @@ fn add_refusals(all: &mut Vec<Refusals>, cause: &'static str, remedy: &'static s
 }
 
 /// An empty histogram whose memory is all resident.
-fn latencies() -> Histogram<u64> {
+pub(crate) fn latencies() -> Histogram<u64> {
     let mut latencies = Histogram::new_with_bounds(1, MAX_LATENCY_NS, 3).expect("valid bounds");
     latencies.clear();
     latencies

@@ -7,7 +7,7 @@ use super::{Act, BadInput, Errand, play_all, report, set_up};
 use crate::{
     cli::{Churn, Common},
     crew::Seat,
-    phase::{self, Length, Movable, Plan, Watch},
+    phase::{self, Daemons, Length, Movable, Plan, Watch},
     player::{
         churn::{self, CHURN_GFP, ChurnPlayer},
         mixed::{self, MixedPlayer, exchange},
@@ -53,6 +53,7 @@ fn perform_generations(
         name: "churn".to_owned(),
         size: common.size_or(MANAGED),
         nodes: common.nodes,
+        daemons: Daemons::On,
         movable: Movable::None,
         swap: None,
         patience: None,
@@ -200,6 +201,7 @@ fn perform_mixed(common: &Common, options: &Churn, errand: &Errand) -> Result<Re
             name: "mixed".to_owned(),
             size: common.size_or(MANAGED),
             nodes: common.nodes,
+            daemons: Daemons::On,
             movable: Movable::Default,
             swap: None,
             patience: None,

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     cli::{Common, Faults},
-    phase::{self, Length, Movable, Plan, Watch},
+    phase::{self, Daemons, Length, Movable, Plan, Watch},
     player::paging::Trust,
     report::{Facts, Injected, Report},
     swapping::{SwapChoice, SwapPlan},
@@ -61,6 +61,7 @@ pub(crate) fn perform(
         name: "faults".to_owned(),
         size: common.paging_size(),
         nodes: common.nodes,
+        daemons: Daemons::On,
         movable: Movable::Default,
         swap: Some(SwapPlan::Faulty(Arc::clone(&device))),
         patience: Some(PATIENCE),

@@ -3,6 +3,7 @@
 
 mod churn; // random load
 mod faults; // a device that fails
+mod fragment; // large blocks out of free memory in pieces
 mod idle; // what a pool does while nothing happens
 mod overcommit; // more folios than memory
 mod paging; // what overcommit, faults and idle share
@@ -18,7 +19,7 @@ use crate::{
     content::Depth,
     control::Control,
     crew::{Crew, Seat},
-    phase::{self, House, Length, Movable, NoWatch, Outcome, Plan, Size},
+    phase::{self, Daemons, House, Length, Movable, NoWatch, Outcome, Plan, Size},
     player::blocks::BlockPlayer,
     posts::Watchdog,
     report::{Facts, Report, Sink},
@@ -71,6 +72,7 @@ pub(crate) fn perform(cli: Cli) -> Result<Ending, BadInput> {
         Command::Churn(options) => churn::perform(&common, &options, &errand)?,
         Command::Overcommit(options) => overcommit::perform(&common, &options, &errand)?,
         Command::Faults(options) => faults::perform(&common, &options, &errand)?,
+        Command::Fragment(options) => fragment::perform(&common, &options, &errand)?,
         Command::Idle(options) => idle::perform(&common, &options, &errand)?,
     };
     let ending = match report.violations {
@@ -160,6 +162,7 @@ fn set_up(threads: usize, errand: &Errand) -> Result<House, BadInput> {
         name: "rehearsal".to_owned(),
         size: Size::Managed(phase::size_for_peak(trace.peak_pages * threads as u64)),
         nodes: 1,
+        daemons: Daemons::On,
         movable: Movable::None,
         swap: None,
         patience: None,

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     cli::{Common, Overcommit},
-    phase::{self, Length, Movable, Plan},
+    phase::{self, Daemons, Length, Movable, Plan},
     player::paging::Trust,
     report::{Facts, Report},
     swapping::SwapPlan,
@@ -39,6 +39,7 @@ pub(crate) fn perform(
         name: "overcommit".to_owned(),
         size: common.paging_size(),
         nodes: common.nodes,
+        daemons: Daemons::On,
         movable: Movable::Default,
         swap: Some(SwapPlan::for_pages(
             paging.facts.pages,

@@ -1,7 +1,9 @@
 //! What a run found: one model, written as JSON for programs and as text for people.
 #![forbid(unsafe_code)]
 
+mod fragment; // blocks out of free memory in pieces
 mod model; // the report's fields, by the names that scripts rely on
+mod picture; // pageblocks by how full they are
 mod table; // columns that line up
 mod text; // the readable form
 mod zones; // zones and free lists, beside a real kernel's
@@ -12,9 +14,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub(crate) use fragment::{
+    BlockLatency, Compaction, FragmentReport, FragmentRun, Settling, Taking,
+};
 pub(crate) use model::{
     ChurnReport, Facts, Generation, IdleReport, Injected, PagingReport, Report, WorkingSetFacts,
 };
+pub(crate) use picture::Picture;
 
 /// Where the report goes.
 #[derive(Debug)]

@@ -13,6 +13,7 @@ use hdrhistogram::Histogram;
 use pagepool::{NR_ORDERS, Order, Stats};
 use serde::Serialize;
 
+use super::fragment::{Compaction, FragmentReport};
 use crate::{
     phase::{Outcome, SwapFigures},
     tally::{Refusals, Tally, Violations},
@@ -60,6 +61,8 @@ pub(crate) struct Report {
     pub(crate) paging: Option<PagingReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) idle: Option<IdleReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) fragment: Option<FragmentReport>,
 }
 
 /// The folios that are touched, and how.
@@ -235,6 +238,7 @@ pub(crate) struct Phase {
     pub(crate) touches_away: u64,
     pub(crate) remade: u64,
     pub(crate) reclaim: Reclaim,
+    pub(crate) compaction: Compaction,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) swap: Option<SwapFigures>,
     pub(crate) vmstat: BTreeMap<&'static str, u64>,
@@ -399,6 +403,7 @@ impl Report {
             churn: None,
             paging: None,
             idle: None,
+            fragment: None,
         }
     }
 
@@ -498,6 +503,7 @@ impl Phase {
             touches_away: tally.nr_away,
             remade: tally.nr_remade,
             reclaim: Reclaim::of(held),
+            compaction: Compaction::of(held),
             swap: outcome.swap,
             slowpath_entries: outcome.slowpath_entries,
             vmstat: held.vmstat.iter().collect(),

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::{
+    fragment::{self, Compaction},
     model::{ChurnReport, Failure, IdleReport, Latency, PagingReport, Phase, Report, Verdict},
     table::Table,
     zones::{write_free_lists, write_pageblocks, write_zones},
@@ -50,6 +51,9 @@ pub(super) fn write(report: &Report) -> String {
     }
     if let Some(idle) = &report.idle {
         write_idle(idle, &mut text);
+    }
+    if let Some(fragment) = &report.fragment {
+        fragment::write(fragment, &mut text);
     }
     write_summary(report, &mut text);
     text
@@ -116,6 +120,7 @@ fn write_phase(phase: &Phase, text: &mut String) {
     );
     write_failures("refused", &phase.failures, text);
     write_reclaim(phase, text);
+    write_compaction(phase, text);
     write_rss(
         [phase.rss_start, phase.rss_max, phase.rss_end],
         phase.budget_bytes,
@@ -198,6 +203,29 @@ fn write_reclaim(phase: &Phase, text: &mut String) {
         ),
     );
     write_failures("errors", &phase.access_failures, text);
+}
+
+/// Who compacted, and what came of it; nothing where nobody had reason to.
+fn write_compaction(phase: &Phase, text: &mut String) {
+    let compaction = phase.compaction;
+    if compaction == Compaction::default() {
+        return;
+    }
+    let states: Vec<&str> = phase.nodes.iter().map(|node| &node.kcompactd[..]).collect();
+    line(
+        text,
+        "  ",
+        "compact",
+        &format!(
+            "kcompactd ({}) woke up {} times, allocating threads stalled {} times, {} of them in vain; {} folios moved, {} not",
+            states.join(", "),
+            grouped(compaction.compact_daemon_wake),
+            grouped(compaction.compact_stall),
+            grouped(compaction.compact_fail),
+            grouped(compaction.pgmigrate_success),
+            grouped(compaction.pgmigrate_fail)
+        ),
+    );
 }
 
 fn write_paging(paging: &PagingReport, text: &mut String) {
@@ -428,13 +456,13 @@ fn write_summary(report: &Report, text: &mut String) {
     );
 }
 
-fn line(text: &mut String, indent: &str, name: &str, what: &str) {
+pub(super) fn line(text: &mut String, indent: &str, name: &str, what: &str) {
     const WIDTH: usize = 10;
     let width = WIDTH - indent.len().min(2);
     text.push_str(format!("{indent}{name:<width$}  {what}").trim_end());
     text.push('\n');
 }
 
-fn percent(share: f64) -> String {
+pub(super) fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }

@@ -118,6 +118,7 @@ fn bad_usage_names_the_nearest() {
         ["overcommit", "--write-share", "101"],
         &["--write-share", "0..=100"],
     );
+    assert_refused(["fragment", "--keep", "2"], &["--keep", "0 to 1"]);
     assert_refused(["faults", "--torn", "x"], &["--torn", "64K"]);
     assert_refused(["idle", "--hopeless", "--dead-store"], &["--dead-store"]);
     assert_refused(["--swap", "1x"], &["--swap", "1x"]);

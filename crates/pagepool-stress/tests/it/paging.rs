@@ -217,6 +217,7 @@ fn threads_that_cannot_help_take_no_cpu() {
 fn help_says_what_is_measured_and_how_it_ends() {
     for (command, words) in [
         ("run", ["sqlite.pages", "Exit status"]),
+        ("fragment", ["pgmigrate_success", "Exit status"]),
         ("overcommit", ["miss ratio", "Exit status"]),
         ("faults", ["without an error", "Exit status"]),
         ("idle", ["voluntary", "Exit status"]),

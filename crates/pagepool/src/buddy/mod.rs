@@ -136,7 +136,15 @@ impl BlockTable {
 
     /// Pages of the pageblock that `pfn` lies in that are free; a hint unless the lock is held.
     pub(crate) fn free_pages(&self, pfn: Pfn) -> usize {
-        let word = self.word_at(pfn);
+        self.free_pages_of(self.word_at(pfn))
+    }
+
+    /// Free pages of each pageblock, lowest first, counted without the lock: it would be held too long.
+    pub(crate) fn free_pages_by_block(&self) -> impl ExactSizeIterator<Item = usize> {
+        (0..self.words.len()).map(|block| self.free_pages_of(self.word(block)))
+    }
+
+    fn free_pages_of(&self, word: BlockWord) -> usize {
         match word.state() {
             State::Fresh | State::Head | State::Tail => self.block_order.pages(),
             State::Parts => word.free(),

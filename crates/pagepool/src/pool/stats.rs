@@ -136,6 +136,9 @@ pub struct ZoneStats {
     /// Percentage of what is free that is in smaller pieces than a pageblock (kernel: the fragmentation
     /// score).
     pub fragmentation_score: usize,
+    /// Of each pageblock, lowest first, the pages that are not free in the zone: those that are out, those
+    /// in the caches of the CPUs, and those out of service.
+    pub pageblocks: Vec<u16>,
     /// Pages of free blocks of a pageblock and more that have memory behind them.
     pub resident_free_pages: usize,
     /// The cache of each CPU.
@@ -213,6 +216,7 @@ impl ZoneStats {
                 .proactive_marks()
                 .map_or(0, |marks| marks.target_blocks(shape)),
             fragmentation_score: shape.score(),
+            pageblocks: zone.in_use_by_pageblock(),
             resident_free_pages: zone.resident_free_pages(),
             pagesets: cached.iter().enumerate().map(pageset).collect(),
         }

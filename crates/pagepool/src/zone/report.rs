@@ -54,6 +54,17 @@ impl Zone {
         self.blocks.count_by_type().map(|nr| nr as u64)
     }
 
+    /// Pages of each pageblock that are not free, lowest first.
+    pub(crate) fn in_use_by_pageblock(&self) -> Vec<u16> {
+        let size = self.block_order().pages();
+        let in_use = |(block, free): (usize, usize)| {
+            let pages = size.min(self.pages - block * size);
+            pages.saturating_sub(free) as u16
+        };
+        let free = self.blocks.free_pages_by_block();
+        free.enumerate().map(in_use).collect()
+    }
+
     /// Bytes of the zone's tables and caches, the zone itself not counted.
     pub(crate) fn metadata_bytes(&self) -> usize {
         self.core.lock().buddy.bytes() + Pcp::bytes(self.pcp.nr_cpus())

@@ -37,3 +37,22 @@ fn reclaimable_raw_pages_are_counted_while_they_are_out() {
     drop((parts, other));
     assert_eq!(count(), 0);
 }
+
+#[test]
+fn pageblocks_say_how_many_of_their_pages_are_in_use() {
+    let pool = PagePool::builder()
+        .managed(16 << 20)
+        .movable_share(0)
+        .build()
+        .unwrap();
+    let pageblocks = || pool.stats().nodes[0].zones[0].pageblocks.clone();
+    assert_eq!(pageblocks(), [0; 8]);
+    let blocks = [3, 9].map(|o| pool.alloc_pages(order(o), Gfp::KERNEL).unwrap());
+    pool.drain();
+    let mut in_use = pageblocks();
+    in_use.sort_unstable();
+    assert_eq!(in_use, [0, 0, 0, 0, 0, 0, 8, 512]);
+    drop(blocks);
+    pool.drain();
+    assert_eq!(pageblocks(), [0; 8]);
+}
