@@ -132,7 +132,7 @@ pub(crate) struct Common {
     /// Number of threads, 1 to 1024 [default: run, overcommit and faults one per CPU, others 1]
     #[arg(long, global = true, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
-    /// Swap: a size for a temporary file, such as 256M, or the path of a file to make and remove again; replay and churn hold no folios and leave it unused, fragment has none [default: a temporary file that is large enough]
+    /// Swap: a size for a temporary file, such as 256M, or the path of a file to make and remove again; replay, churn and fragment have none [default: a temporary file that is large enough]
     #[arg(long, global = true, value_name = "SIZE|PATH", value_parser = SwapChoice::parse)]
     pub(crate) swap: Option<SwapChoice>,
     /// How long a thread may finish nothing before that is a violation

@@ -13,7 +13,11 @@ use crate::{
     content::Depth,
     crew::Seat,
     phase::{Daemons, Movable, Plan, size_for_peak},
-    player::{blocks::BlockPlayer, cache::CachePlayer},
+    player::{
+        blocks::BlockPlayer,
+        cache::CachePlayer,
+        machine::{MachinePlayer, Script},
+    },
     report::{Facts, Report},
     rng::nth,
     trace::{
@@ -122,13 +126,24 @@ pub(super) fn block_act(
     copies: usize,
     seed: u64,
 ) -> Act {
-    let player = |n| Box::new(BlockPlayer::new(Arc::clone(trace), depth, nth(seed, n))) as Seat;
+    let script = Arc::new(Script::new(Arc::clone(trace), None));
+    let has_folios = script.nr_folios() > 0;
+    let player = |n| match has_folios {
+        true => Box::new(MachinePlayer::new(Arc::clone(&script), depth, nth(seed, n))) as Seat,
+        false => Box::new(BlockPlayer::new(Arc::clone(trace), depth, nth(seed, n))),
+    };
     let events = trace.events.len() as u64 * copies as u64;
     let mut notes: Vec<String> = trace.mapping.iter().map(ToString::to_string).collect();
     if trace.nr_failed_at_origin > 0 {
         notes.push(format!(
             "{} allocations that failed where it was recorded are left out",
             grouped(trace.nr_failed_at_origin)
+        ));
+    }
+    if has_folios {
+        notes.push(format!(
+            "{} of the allocations are folios, which may be moved, the others raw pages",
+            grouped(script.nr_folios())
         ));
     }
     Act {

@@ -37,7 +37,10 @@ const CACHE: CacheSize = CacheSize::Percent(10.0);
 pub(crate) fn perform(common: &Common, errand: &Errand) -> Result<Report, BadInput> {
     let seed = errand.seed;
     let threads = common.threads_or(nr_cpus());
-    let script = Arc::new(Script::new(shipped::guest_a()?, shipped::sqlite_pages()?));
+    let script = Arc::new(Script::new(
+        Arc::new(shipped::guest_a()?),
+        Some(shipped::sqlite_pages()?),
+    ));
     let mut acts = vec![
         pass(common, &script, seed)?,
         full_speed(common, &script, threads, nth(seed, 1)),
@@ -68,7 +71,10 @@ fn pass(common: &Common, script: &Arc<Script>, seed: u64) -> Result<Act, BadInpu
             ),
             format!(
                 "the pool has half of that; after each allocation one reference of {}",
-                script.references.name
+                script
+                    .references
+                    .as_ref()
+                    .map_or("nothing", |trace| &trace.name)
             ),
         ],
         kernel: Some((&shipped::guest_a_kernel()?).into()),

@@ -1,5 +1,5 @@
-//! Replays a kernel's trace of blocks as a machine with swap would see it: movable blocks are folios,
-//! all others raw pages; and after each allocation, one reference of a second trace is made to a folio.
+//! Replays a kernel's trace of blocks as a machine would see it: movable blocks are folios, all others raw
+//! pages; and after each allocation, one reference of a second trace, if there is one, is made to a folio.
 //!
 //! The second trace says which of its pages is read or written. Page `p` means folio `p` modulo the
 //! number of live folios, in a table in which a new folio is appended and the last one fills the place
@@ -42,14 +42,14 @@ const GLANCE: Duration = Duration::from_millis(20);
 /// Both traces, and which allocations become folios.
 #[derive(Debug)]
 pub(crate) struct Script {
-    pub(crate) blocks: BlockTrace,
-    pub(crate) references: ReferenceTrace,
+    pub(crate) blocks: Arc<BlockTrace>,
+    pub(crate) references: Option<ReferenceTrace>,
     /// By event: whether it allocates a folio.
     is_folio: Box<[bool]>,
 }
 
 impl Script {
-    pub(crate) fn new(blocks: BlockTrace, references: ReferenceTrace) -> Script {
+    pub(crate) fn new(blocks: Arc<BlockTrace>, references: Option<ReferenceTrace>) -> Script {
         let is_folio = folios_of(&blocks);
         Script {
             blocks,
@@ -203,8 +203,10 @@ impl MachinePlayer {
 
     /// Makes the next reference of the second trace, if there is a folio to refer to.
     fn refer(&mut self, stage: &Stage, script: &Script) {
-        let references = &script.references.references;
-        let reference = references[self.next_reference % references.len()];
+        let Some(trace) = &script.references else {
+            return;
+        };
+        let reference = trace.references[self.next_reference % trace.references.len()];
         self.next_reference += 1;
         let Some(slot) = self.live.nth(reference.key()) else {
             return;
@@ -386,8 +388,8 @@ mod tests {
     #[test]
     fn movable_blocks_become_folios_unless_they_are_split() {
         let script = Script::new(
-            shipped::guest_a().unwrap(),
-            shipped::sqlite_pages().unwrap(),
+            Arc::new(shipped::guest_a().unwrap()),
+            Some(shipped::sqlite_pages().unwrap()),
         );
         assert_eq!(script.nr_folios(), 424_088 + 8);
     }

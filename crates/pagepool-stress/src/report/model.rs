@@ -323,6 +323,8 @@ pub(crate) struct Zone {
     pub(crate) pageblock_order: u8,
     /// Unmovable, movable, reclaimable, high-atomic.
     pub(crate) pageblocks_by_type: Vec<u64>,
+    /// Pages in use of each pageblock.
+    pub(crate) pageblocks: Vec<u16>,
 }
 
 /// A real kernel at the end of the same load.
@@ -602,6 +604,7 @@ fn zone(zone: &pagepool::ZoneStats) -> Zone {
             .collect(),
         pageblock_order: zone.pageblock_order.get(),
         pageblocks_by_type: zone.pageblocks_by_type.to_vec(),
+        pageblocks: zone.pageblocks.clone(),
     }
 }
 

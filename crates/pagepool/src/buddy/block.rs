@@ -65,6 +65,15 @@ pub(super) const FULLNESS_STEPS: usize = 64;
 #[cfg(loom)]
 pub(super) const FULLNESS_STEPS: usize = 2;
 
+/// Whether a partly free pageblock, or several, with so many pages `used` of all, are worth emptying without
+/// being asked: two thirds full at most.
+pub(crate) const fn is_sparse(used: usize, pages: usize) -> bool {
+    used * FULLNESS_STEPS / pages < SPARSE_BELOW
+}
+
+/// The step of fullness at which a pageblock is no longer sparse.
+pub(super) const SPARSE_BELOW: usize = FULLNESS_STEPS * 2 / 3;
+
 /// A pageblock's word.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct BlockWord(u32);

@@ -79,9 +79,9 @@ impl Buddy {
             .sum()
     }
 
-    /// Whether a pageblock that targets could come from is free for half or more, but not wholly.
-    pub(crate) fn has_sparse_block(&self) -> bool {
-        self.shelves.has_sparse(self.target_type())
+    /// Pageblocks that targets could come from of which a third or more is free, but not all.
+    pub(crate) fn nr_sparse_blocks(&self) -> usize {
+        self.shelves.nr_sparse(self.target_type())
     }
 
     fn target_type(&self) -> Migratetype {

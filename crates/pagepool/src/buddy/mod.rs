@@ -60,6 +60,7 @@ use shelves::Shelves;
 use tally::{Row, Tally};
 use tree::Words;
 
+pub(crate) use block::is_sparse;
 pub(crate) use fallback::{FallbackEvent, MovableCensus};
 pub(crate) use idle::IdleBlock;
 pub(crate) use tally::Availability;
@@ -241,7 +242,7 @@ impl Buddy {
                 block_order,
             },
             trees: ZeroedTable::new(nr_blocks, "pageblock trees")?,
-            shelves: Shelves::new(nr_blocks)?,
+            shelves: Shelves::new(nr_blocks, pages >> block_order.get())?,
             fresh: 0..nr_fresh,
             tally: Tally::new(block_order),
             resident_free: 0,

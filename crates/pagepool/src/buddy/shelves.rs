@@ -12,7 +12,7 @@
 //! - B4: a pageblock stands on exactly the shelf that its word names, or on none if it names none.
 //! - B5: bit f of `part_bits[t][o]` is set exactly when the shelf (t, o, f) is not empty.
 
-use super::block::{FULLNESS_STEPS, Shelf};
+use super::block::{FULLNESS_STEPS, SPARSE_BELOW, Shelf};
 use crate::arena::ZeroedTable;
 use crate::error::BuildError;
 use crate::types::{Migratetype, NR_MIGRATETYPES, NR_ORDERS, Order, PAGEBLOCK_ORDER};
@@ -29,6 +29,10 @@ pub(super) struct Shelves {
     part: [[[Head; FULLNESS_STEPS]; NR_PART_ORDERS]; NR_MIGRATETYPES],
     part_bits: [[u64; NR_PART_ORDERS]; NR_MIGRATETYPES],
     whole: [[[Head; 2]; NR_ORDERS]; NR_MIGRATETYPES],
+    /// Of each type, pageblocks on the shelves of those that are at most two thirds full.
+    nr_sparse: [u32; NR_MIGRATETYPES],
+    /// Pageblocks that are whole, the first of all.
+    nr_whole: usize,
     /// Per pageblock: next and previous on its shelf, plus one.
     links: ZeroedTable<[u32; 2]>,
 }
@@ -37,11 +41,15 @@ const NEXT: usize = 0;
 const PREV: usize = 1;
 
 impl Shelves {
-    pub(super) fn new(nr_blocks: usize) -> Result<Shelves, BuildError> {
+    /// For so many pageblocks, of which so many are whole: a short one at the end can never be free as a
+    /// whole, and is not counted as sparse.
+    pub(super) fn new(nr_blocks: usize, nr_whole: usize) -> Result<Shelves, BuildError> {
         Ok(Shelves {
             part: [[[0; FULLNESS_STEPS]; NR_PART_ORDERS]; NR_MIGRATETYPES],
             part_bits: [[0; NR_PART_ORDERS]; NR_MIGRATETYPES],
             whole: [[[0; 2]; NR_ORDERS]; NR_MIGRATETYPES],
+            nr_sparse: [0; NR_MIGRATETYPES],
+            nr_whole,
             links: ZeroedTable::new(nr_blocks, "pageblock links")?,
         })
     }
@@ -59,6 +67,8 @@ impl Shelves {
     /// Moves a pageblock from one shelf to another.
     pub(super) fn reshelve(&mut self, block: usize, from: Shelf, to: Shelf) {
         if from != to {
+            self.count_sparse(block, from, -1);
+            self.count_sparse(block, to, 1);
             self.remove(block, from);
             self.insert(block, to);
         }
@@ -80,11 +90,20 @@ impl Shelves {
         (bits != 0).then(|| self.first_part(mt, largest.idx(), bits.trailing_zeros()))
     }
 
-    /// Whether a partly free pageblock of type `mt` is at most half full.
-    pub(super) fn has_sparse(&self, mt: Migratetype) -> bool {
-        let half = (1 << (FULLNESS_STEPS / 2)) - 1;
-        let bits = &self.part_bits[mt.idx()];
-        bits.iter().any(|bits| bits & half != 0)
+    /// Partly free pageblocks of type `mt` that are at most two thirds full.
+    pub(super) fn nr_sparse(&self, mt: Migratetype) -> usize {
+        self.nr_sparse[mt.idx()] as usize
+    }
+
+    /// Counts a pageblock that comes to a shelf, or leaves it.
+    fn count_sparse(&mut self, block: usize, shelf: Shelf, change: i32) {
+        if let Shelf::Part { mt, fullness, .. } = shelf
+            && fullness < SPARSE_BELOW
+            && block < self.nr_whole
+        {
+            let nr = &mut self.nr_sparse[mt.idx()];
+            *nr = nr.wrapping_add_signed(change);
+        }
     }
 
     /// The first wholly free block of type `mt` and exactly `order`; one with memory behind it

@@ -39,12 +39,7 @@ impl CompactNode for Compactor<'_> {
     fn compact_proactively(&self, node: &Node, is_interrupted: &dyn Fn() -> bool) -> Proactive {
         let mut outcome = Proactive::Satisfied;
         for zone in node.managed_up_to(ZoneType::Movable) {
-            let of_zone = self.keep_in_shape(node, zone, is_interrupted);
-            if matches!(of_zone, Proactive::NotNow | Proactive::NoBetter) {
-                // What makes it worse from here on is news again.
-                zone.forget_fragmentation();
-            }
-            outcome = outcome.max(of_zone);
+            outcome = outcome.max(self.keep_in_shape(node, zone, is_interrupted));
             if is_interrupted() {
                 return Proactive::Progress;
             }
@@ -62,6 +57,7 @@ impl Compactor<'_> {
         };
         let block = pfn.offset_from(zone.start()) >> zone.block_order().get();
         self.hints(zone).unskip(block);
+        zone.end_look(0);
         let events = self.custodian.nodes.events();
         node.wake_kcompactd(PAGEBLOCK_ORDER, ZoneType::Movable, events);
         node.kcompactd.ring();
@@ -81,6 +77,7 @@ impl Compactor<'_> {
             return;
         }
         let terms = Terms::kcompactd(order, class);
+        let epoch = hints.epoch();
         let run = self.run_in_background(node, zone, &terms, false, is_interrupted);
         if matches!(
             run.result,
@@ -89,7 +86,7 @@ impl Compactor<'_> {
             // What was freed may be in caches, where it merges with nothing.
             zone.drain();
         }
-        hints.learn(&terms, run.result);
+        hints.learn(&terms, run.result, epoch);
     }
 
     /// Compacts a zone of which too much is in pieces, until it is not.
@@ -103,9 +100,11 @@ impl Compactor<'_> {
         if !marks.is_some_and(|marks| marks.is_fragmented(zone.free_shape())) {
             return Proactive::Satisfied;
         }
+        zone.begin_look();
         let terms = Terms::proactive();
         let run = self.run_in_background(node, zone, &terms, true, is_interrupted);
-        match (run.emptied, run.scanned) {
+        zone.end_look(run.stuck);
+        match (run.emptied, run.moved) {
             (0, 0) => Proactive::NotNow,
             (0, _) => Proactive::NoBetter,
             _ => Proactive::Progress,

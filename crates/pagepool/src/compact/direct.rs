@@ -56,8 +56,9 @@ impl Compactor<'_> {
                 continue;
             }
             let node = nodes.node(zone.node());
+            let epoch = hints.epoch();
             let run = self.compact_zone(node, zone, errand);
-            hints.learn(&terms, run.result);
+            hints.learn(&terms, run.result, epoch);
             result = result.and(run.result);
             if run.captured.is_some() || run.result == CompactResult::Success {
                 return DirectRun {

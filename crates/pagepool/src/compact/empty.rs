@@ -13,6 +13,7 @@ use crate::node::lru::ISOLATE_MAX;
 use crate::types::{Order, Pfn, ZoneType};
 use crate::zone::evacuate::{Release, Unit};
 use crate::zone::vmstat::VmEvent;
+use crate::zone::watermark::Mark;
 use crate::zone::{Taken, Zone, ZoneRequest};
 
 /// How often a chunk is gone through, since folios that were on their way to a list are there now.
@@ -40,8 +41,17 @@ pub(super) struct Errand<'a> {
     pub(super) finish: bool,
     /// Whether folios that their owners have locked in memory may be moved.
     pub(super) unevictable: bool,
+    /// The mark that holds meanwhile.
+    pub(super) floor: Mark,
     /// The block to take, if somebody waits for it.
     pub(super) wanted: Option<&'a Wanted>,
+}
+
+impl Errand<'_> {
+    /// Whether the rest is worth moving although something stays: what is wanted is smaller.
+    fn finishes_anyway(&self) -> bool {
+        self.finish && self.order < self.unit.order
+    }
 }
 
 /// Why a unit was left before it was empty.
@@ -51,14 +61,14 @@ pub(super) enum Left {
     Done,
     /// Somebody else has it, or too little is free beside it.
     NotOurs,
-    /// Something in it cannot be moved.
-    Obstructed,
+    /// What stands at this frame cannot be moved.
+    Obstructed(Pfn),
     /// A folio in it is pinned.
-    Pinned(FolioId),
+    Pinned(Pfn, FolioId),
     /// Somebody was in the way again and again.
     Busy,
-    /// There is nowhere to move it to.
-    NoTargets,
+    /// There is no free block of this order to move something to.
+    NoTargets(Order),
     /// The mover is wanted elsewhere.
     Interrupted,
 }
@@ -84,8 +94,10 @@ struct Aside<'a> {
 }
 
 impl<'a> Aside<'a> {
-    fn begin(mover: Mover<'a>, zone: &'a Zone, unit: Unit) -> Option<Aside<'a>> {
-        zone.set_aside(unit).then_some(Aside { mover, zone, unit })
+    fn begin(mover: Mover<'a>, zone: &'a Zone, errand: Errand<'_>) -> Option<Aside<'a>> {
+        let Errand { unit, floor, .. } = errand;
+        let is_set = zone.set_aside(unit, floor);
+        is_set.then_some(Aside { mover, zone, unit })
     }
 
     /// Releases the unit, and takes what somebody waits for.
@@ -120,7 +132,7 @@ impl Mover<'_> {
             moved: 0,
             captured: None,
         };
-        let Some(aside) = Aside::begin(*self, zone, errand.unit) else {
+        let Some(aside) = Aside::begin(*self, zone, errand) else {
             return emptied;
         };
         emptied.left = self.move_out(node, zone, errand, &mut emptied, is_interrupted);
@@ -142,14 +154,19 @@ impl Mover<'_> {
         let look = || survey::survey(node, folios, errand.unit, errand.order);
         let mut found = look();
         emptied.scanned += found.scanned;
-        if found.chunk.is_none() && found.has_cached {
+        let may_drain = errand.mode != MigrateMode::Async;
+        if found.chunk.is_none() && found.has_cached && may_drain {
             // What was cached before the unit was set aside may still be.
             zone.drain();
             found = look();
             emptied.scanned += found.scanned;
         }
         let Some(chunk) = found.chunk else {
-            return found.pinned.map_or(Left::Obstructed, Left::Pinned);
+            return match (found.fixed, found.pinned) {
+                (Some(pfn), _) => Left::Obstructed(pfn),
+                (None, Some((pfn, folio))) => Left::Pinned(pfn, folio),
+                (None, None) => Left::Busy,
+            };
         };
         let left = self.move_chunk(node, zone, errand, chunk, emptied, is_interrupted);
         if left == Left::Done && errand.finish && errand.order < errand.unit.order {
@@ -175,25 +192,24 @@ impl Mover<'_> {
     ) -> Left {
         let mut from = Some(chunk.pfn);
         let mut rounds = ROUNDS;
-        let mut failed = 0;
+        let mut unlisted = 0;
         while let Some(at) = from {
             if is_interrupted() {
                 return Left::Interrupted;
             }
             let (batch, seen, next) = self.isolate(node, chunk, at, errand.unevictable);
             emptied.scanned += seen;
-            failed += seen - batch.len();
+            unlisted += seen - batch.len();
             let moves = self.move_batch(node, zone, (errand.mode, errand.unit.order), batch);
             emptied.moved += moves.moved;
-            failed += moves.failed;
             if let Some(left) = give_up(moves, errand) {
                 return left;
             }
             from = next;
-            if from.is_none() && failed > 0 && rounds > 1 {
-                // Some may have been on their way to a list.
+            if from.is_none() && unlisted > 0 && rounds > 1 {
+                // They may have been on their way to a list.
                 node.drain_lru_all(self.custodian.folios);
-                (from, rounds, failed) = (Some(chunk.pfn), rounds - 1, 0);
+                (from, rounds, unlisted) = (Some(chunk.pfn), rounds - 1, 0);
             }
         }
         let part = Unit {
@@ -241,10 +257,8 @@ impl Mover<'_> {
 
 /// Whether what came of a batch is reason to leave the unit.
 fn give_up(moves: Moves, errand: Errand<'_>) -> Option<Left> {
-    if moves.out_of_targets {
-        return Some(Left::NoTargets);
-    }
-    // Whoever must not wait does not come back to it either.
-    let is_stuck = moves.pinned > 0 || (moves.failed > 0 && errand.mode == MigrateMode::Async);
-    is_stuck.then_some(Left::Busy)
+    let no_targets = moves.out_of_targets.map(Left::NoTargets);
+    // One that stays is enough, for a part is free as a whole or not at all.
+    let is_stuck = moves.failed > 0 && !errand.finishes_anyway();
+    no_targets.or(is_stuck.then_some(Left::Busy))
 }

@@ -60,8 +60,8 @@ pub(super) struct Moves {
     pub(super) failed: usize,
     /// Of these, those that are pinned.
     pub(super) pinned: usize,
-    /// There was no free block to move a folio to.
-    pub(super) out_of_targets: bool,
+    /// There was no free block of this order to move a folio to.
+    pub(super) out_of_targets: Option<Order>,
 }
 
 /// Why a folio stayed where it was.
@@ -80,6 +80,8 @@ enum Stay {
 pub(crate) struct Mover<'a> {
     /// Where folios are, and where frames go.
     pub(super) custodian: Custodian<'a>,
+    /// Whether freed memory is filled with a pattern, and checked.
+    pub(super) hardened: bool,
 }
 
 /// Folios of one order, on their way: where each has come to, and what it has left.
@@ -101,7 +103,8 @@ impl Mover<'_> {
         let mut moves = Moves::default();
         for pass in 0..PASSES {
             self.pass(node, zone, unit, &mut batch, &mut moves);
-            if batch.is_empty() || moves.out_of_targets || mode == MigrateMode::Async {
+            let is_last = pass + 1 == PASSES || mode == MigrateMode::Async;
+            if batch.is_empty() || moves.out_of_targets.is_some() || is_last {
                 break;
             }
             if pass < FORCE_FROM {
@@ -136,7 +139,7 @@ impl Mover<'_> {
                     continue;
                 }
                 let Some(frames) = targets.pop() else {
-                    moves.out_of_targets = true;
+                    moves.out_of_targets = Some(order);
                     again.push(one);
                     continue;
                 };
@@ -183,9 +186,13 @@ impl Mover<'_> {
     ) -> ArrayVec<Frames<'n>, ISOLATE_MAX> {
         let mut taken = ArrayVec::<_, ISOLATE_MAX>::new();
         zone.take_targets(order, unit, count, &mut |block| taken.push(block));
-        let frames = taken
-            .into_iter()
-            .map(|block| Frames::new(node.arena(), block));
+        let frames = taken.into_iter().map(|block| {
+            let frames = Frames::new(node.arena(), block);
+            if self.hardened {
+                frames.assert_poison();
+            }
+            frames
+        });
         let mut frames: ArrayVec<Frames<'n>, ISOLATE_MAX> = frames.collect();
         // The first one that was taken is used first: it fills the fullest pageblock.
         frames.reverse();

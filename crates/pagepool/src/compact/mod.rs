@@ -54,10 +54,10 @@ pub(crate) enum Compacted {
 pub(crate) enum Proactive {
     /// There is nothing to do until something changes.
     Satisfied,
-    /// Too much is in pieces, but as they lie now to put them together would cost more than it gains: that
-    /// may change soon.
+    /// Too much is in pieces, but as they lie now to put them together would cost more than it gains, or
+    /// something is in the way: that may change soon.
     NotNow,
-    /// It was tried, and the node is no better for it: to try again soon is useless.
+    /// Folios were moved, and the node is no better for it: to try again soon is useless.
     NoBetter,
     /// It is better and may become better still, or the work was interrupted: look again.
     Progress,

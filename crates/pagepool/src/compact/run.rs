@@ -7,12 +7,12 @@ use super::migrate::Mover;
 use super::policy::choose::Chooser;
 use super::policy::finish::{Aim, Moment, Next, compact_finished};
 use super::policy::positions::Coverage;
-use super::policy::terms::{MigrateMode, Terms};
+use super::policy::terms::{MigrateMode, Terms, User};
 use super::policy::units::{BlockView, Blocks, Room};
 use super::state::{CompactState, ZoneHints};
 use super::{CompactResult, trace};
 use crate::buddy::{BlockTable, Geometry};
-use crate::node::{Custodian, Node};
+use crate::node::{Custodian, DaemonPost, DaemonState, Node};
 use crate::types::{Migratetype, Order, Pfn};
 use crate::zone::evacuate::Unit;
 use crate::zone::fragmentation::Suitability;
@@ -28,6 +28,8 @@ pub(crate) struct Compactor<'a> {
     pub(crate) custodian: Custodian<'a>,
     /// What earlier runs have learnt.
     pub(crate) state: &'a CompactState,
+    /// Whether freed memory is filled with a pattern, and checked.
+    pub(crate) hardened: bool,
 }
 
 /// What a run is for.
@@ -56,6 +58,8 @@ pub(crate) struct ZoneRun {
     pub(crate) moved: usize,
     /// Units emptied.
     pub(crate) emptied: usize,
+    /// Units in whose way something is.
+    pub(crate) stuck: usize,
 }
 
 impl ZoneRun {
@@ -66,6 +70,7 @@ impl ZoneRun {
             scanned: 0,
             moved: 0,
             emptied: 0,
+            stuck: 0,
         }
     }
 }
@@ -116,10 +121,15 @@ impl Compactor<'_> {
         let geometry = zone.geometry();
         let chooser = Chooser::begin(terms, geometry, hints.positions());
         trace::begin(zone, terms, chooser.passed());
-        node.drain_lru_all(self.custodian.folios);
+        if terms.mode == MigrateMode::Async {
+            node.drain_lru(self.custodian.folios);
+        } else {
+            node.drain_lru_all(self.custodian.folios);
+        }
         let mut run = Run {
             mover: Mover {
                 custodian: self.custodian,
+                hardened: self.hardened,
             },
             node,
             zone,
@@ -128,6 +138,8 @@ impl Compactor<'_> {
             geometry,
             chooser,
             outcome: ZoneRun::ending_in(CompactResult::Contended),
+            units: 0,
+            was_beaten: false,
         };
         run.outcome.result = run.go();
         let ZoneRun { scanned, moved, .. } = run.outcome;
@@ -155,7 +167,8 @@ fn is_taken(node: &Node, zone: &Zone, block: usize) -> bool {
     let size = zone.block_order();
     let pfn = zone.start().add(block << size.get());
     let block = node.map().state(pfn).block();
-    block.is_some_and(|(order, _)| order >= size)
+    // A folio may be moved out of the way of something larger.
+    block.is_some_and(|(order, _)| order >= size) && node.map().owner(pfn).is_none()
 }
 
 /// A run under way.
@@ -168,10 +181,17 @@ struct Run<'a> {
     geometry: Geometry,
     chooser: Chooser,
     outcome: ZoneRun,
+    /// Units tried.
+    units: usize,
+    /// Whether somebody else had a unit.
+    was_beaten: bool,
 }
 
 impl Run<'_> {
     fn go(&mut self) -> CompactResult {
+        if !self.has_room() {
+            return CompactResult::Skipped;
+        }
         let mut interrupted = false;
         loop {
             if let Next::End(result) = self.is_over(interrupted, None) {
@@ -179,20 +199,57 @@ impl Run<'_> {
                 return result;
             }
             let Some(unit) = self.next_unit() else {
-                let met = Some(self.chooser.coverage());
-                self.hints.note_met(self.errand.terms);
-                let Next::End(result) = self.is_over(false, met) else {
-                    unreachable!("a run that has met the zone's end is over");
-                };
-                return result;
+                return self.meet();
             };
             let emptied = self.empty(unit);
-            interrupted = emptied.left == Left::Interrupted;
             if emptied.captured.is_some() {
                 self.outcome.captured = emptied.captured;
                 self.note_passed();
                 return CompactResult::Success;
             }
+            self.units += 1;
+            interrupted = match emptied.left {
+                Left::Interrupted | Left::NoTargets(Order::ZERO) => true,
+                Left::NotOurs => {
+                    self.was_beaten = true;
+                    false
+                }
+                _ => self.errand.terms.mode == MigrateMode::Async && self.units >= ASYNC_UNITS,
+            };
+        }
+    }
+
+    /// There is nothing more to choose. Who was beaten to a unit, or has no room any more, has not seen the
+    /// zone's end.
+    fn meet(&self) -> CompactResult {
+        if self.was_beaten || !self.has_room() {
+            return CompactResult::Contended;
+        }
+        let met = Some(self.chooser.coverage());
+        self.hints.note_met(self.errand.terms);
+        match self.is_over(false, met) {
+            Next::End(result) => result,
+            Next::GoOn { .. } => unreachable!("a run that has met the zone's end is over"),
+        }
+    }
+
+    /// Whether as much is free above the mark as is missing while a unit is emptied.
+    fn has_room(&self) -> bool {
+        self.room().holds(self.chooser.units().order())
+    }
+
+    fn room(&self) -> Room {
+        let targets = self.zone.target_pages(self.chooser.units().order());
+        let floor = self.zone.mark(self.floor());
+        Room::above(self.zone.free_view(), floor, targets)
+    }
+
+    /// The mark that holds while units are emptied.
+    fn floor(&self) -> Mark {
+        if self.errand.kept_between.is_some() {
+            Mark::High
+        } else {
+            Mark::Min
         }
     }
 
@@ -217,7 +274,7 @@ impl Run<'_> {
         Aim::Score {
             marks,
             shape: self.zone.free_shape(),
-            kswapd_runs: !self.node.kswapd.asked().is_empty(),
+            kswapd_runs: is_at_work(&self.node.kswapd),
         }
     }
 
@@ -228,13 +285,8 @@ impl Run<'_> {
             start: self.geometry.start,
             block_order: self.geometry.block_order(),
         };
-        let min = self.zone.mark(Mark::Min);
         let units = *self.chooser.units();
-        let targets = self.zone.target_pages(units.order());
-        let room = Room::above(self.zone.free_view(), min, targets);
-        if !room.holds(units.order()) {
-            return None;
-        }
+        let room = self.room();
         let view = self.chooser.next(&blocks, room)?;
         let offset = view.blocks.start << blocks.block_order.get();
         Some(Unit {
@@ -251,6 +303,7 @@ impl Run<'_> {
             mode: terms.mode,
             finish: finishes_units(terms),
             unevictable: true,
+            floor: self.floor(),
             wanted,
         };
         let is_interrupted = self.errand.is_interrupted;
@@ -260,24 +313,28 @@ impl Run<'_> {
         self.outcome.scanned += emptied.scanned;
         self.outcome.moved += emptied.moved;
         self.outcome.emptied += usize::from(emptied.left == Left::Done);
-        let is_stuck = match emptied.left {
-            Left::Obstructed => true,
-            // Whoever lets go of it last says so; unless it is free to move already.
-            Left::Pinned(folio) => self.mover.custodian.folios.slot(folio).want(),
-            _ => false,
-        };
-        if is_stuck {
-            self.skip(unit);
+        match emptied.left {
+            Left::Obstructed(pfn) => self.note_stuck(pfn),
+            Left::Pinned(pfn, folio) => {
+                self.note_stuck(pfn);
+                // Whoever lets go of it last says so; unless it is free to move already.
+                if !self.mover.custodian.folios.slot(folio).want() {
+                    self.hints.unskip(self.block_of(pfn));
+                }
+            }
+            _ => {}
         }
         emptied
     }
 
-    /// Marks the pageblocks of a unit that could not be emptied.
-    fn skip(&self, unit: Unit) {
-        let size = self.geometry.block_order().get();
-        let first = unit.pfn.offset_from(self.geometry.start) >> size;
-        let nr = unit.order.pages() >> size;
-        (first..first + nr).for_each(|block| self.hints.skip(block));
+    /// Marks the pageblock of what is in the way.
+    fn note_stuck(&mut self, pfn: Pfn) {
+        self.outcome.stuck += 1;
+        self.hints.skip(self.block_of(pfn));
+    }
+
+    fn block_of(&self, pfn: Pfn) -> usize {
+        pfn.offset_from(self.geometry.start) >> self.geometry.block_order().get()
     }
 
     fn note_passed(&self) {
@@ -286,8 +343,17 @@ impl Run<'_> {
     }
 }
 
+/// Units that a run looks at that must not wait.
+const ASYNC_UNITS: usize = 64;
+
 /// Whether a unit is emptied to its end although the block that is wanted is smaller and there already: one
-/// who cannot be moved will stay in its pageblock, and others like him should find room there.
+/// who cannot be moved will stay in its pageblock, and others like him should find room there. Who waits for
+/// the block gets it first.
 fn finishes_units(terms: &Terms) -> bool {
-    terms.want != Migratetype::Movable && terms.mode != MigrateMode::Async
+    terms.want != Migratetype::Movable && terms.user == User::Kcompactd
+}
+
+/// Whether a daemon runs and does not sleep.
+fn is_at_work(post: &DaemonPost) -> bool {
+    post.state() == DaemonState::Running && !post.queue().sleeper_hint()
 }

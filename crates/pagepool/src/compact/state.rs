@@ -113,6 +113,8 @@ pub(crate) struct ZoneHints {
     positions: AtomicU64,
     /// Somebody who needed a block has met the zone's end: the marks may be what hides it.
     flush: AtomicBool,
+    /// Goes up when something that was in the way is so no longer: what was learnt before counts no more.
+    epoch: AtomicU32,
     /// A bit a pageblock: it could not be emptied lately.
     skips: ZeroedTable<AtomicU32>,
 }
@@ -123,6 +125,7 @@ impl ZoneHints {
             deferral: AtomicU32::new(0),
             positions: AtomicU64::new(0),
             flush: AtomicBool::new(false),
+            epoch: AtomicU32::new(0),
             skips: ZeroedTable::new(nr_words(nr_blocks(pages)), "compaction's skip marks")?,
         })
     }
@@ -139,9 +142,16 @@ impl ZoneHints {
         self.deferral().is_restarting(order)
     }
 
-    /// Learns from the result of a run.
-    pub(crate) fn learn(&self, terms: &Terms, result: CompactResult) {
-        let Some(order) = terms.order else { return };
+    /// What a run notes at its beginning, for [`learn`](Self::learn).
+    pub(crate) fn epoch(&self) -> u32 {
+        self.epoch.load(Relaxed)
+    }
+
+    /// Learns from the result of a run that began in `epoch`.
+    pub(crate) fn learn(&self, terms: &Terms, result: CompactResult, epoch: u32) {
+        let Some(order) = terms.order.filter(|_| epoch == self.epoch()) else {
+            return;
+        };
         let before = self.deferral();
         let after = match terms.lesson(result) {
             Lesson::Reset => before.reset(order, Evidence::Compacted),
@@ -203,6 +213,7 @@ impl ZoneHints {
 
     /// A pageblock may well be emptied now: it bears no mark any more, and nothing is put off because of it.
     pub(crate) fn unskip(&self, block: usize) {
+        self.epoch.fetch_add(1, Relaxed);
         let (word, bit) = bit_of(block);
         self.skips[word].fetch_and(!bit, Relaxed);
         self.positions.store(0, Relaxed);
@@ -290,19 +301,19 @@ mod tests {
         let state = state();
         let hints = normal(&state);
         assert!(!hints.is_deferred(NINE));
-        hints.learn(&direct(CompactPriority::Async), CompactResult::Complete);
+        hints.learn(&direct(CompactPriority::Async), CompactResult::Complete, 0);
         assert!(!hints.is_deferred(NINE), "weak evidence");
         for _ in 0..2 {
-            hints.learn(&direct(LIGHT), CompactResult::PartialSkipped);
+            hints.learn(&direct(LIGHT), CompactResult::PartialSkipped, 0);
         }
         let put_off = (0..10).take_while(|_| hints.is_deferred(NINE)).count();
         assert_eq!(put_off, 3);
 
-        hints.learn(&direct(LIGHT), CompactResult::Complete);
+        hints.learn(&direct(LIGHT), CompactResult::Complete, 0);
         hints.note_allocated(NINE);
         assert!(!hints.is_deferred(NINE) && !hints.is_deferred(Order::MAX));
-        hints.learn(&direct(LIGHT), CompactResult::Complete);
-        hints.learn(&direct(LIGHT), CompactResult::Success);
+        hints.learn(&direct(LIGHT), CompactResult::Complete, 0);
+        hints.learn(&direct(LIGHT), CompactResult::Success, 0);
         assert!(!hints.is_deferred(NINE) && hints.is_deferred(Order::MAX));
     }
 
@@ -311,12 +322,12 @@ mod tests {
         let state = state();
         let hints = normal(&state);
         for _ in 0..6 {
-            hints.learn(&direct(LIGHT), CompactResult::Complete);
+            hints.learn(&direct(LIGHT), CompactResult::Complete, 0);
         }
         assert!(!hints.is_restarting(NINE));
         while hints.is_deferred(NINE) {}
         assert!(hints.is_restarting(NINE));
-        hints.learn(&direct(LIGHT), CompactResult::Complete);
+        hints.learn(&direct(LIGHT), CompactResult::Complete, 0);
         assert!(!hints.is_restarting(NINE));
     }
 

@@ -23,7 +23,9 @@ enum Occupant {
     Folio,
     /// A folio that somebody has pinned.
     Pinned,
-    /// Memory at a fixed address, or in the hands of somebody else.
+    /// A folio in the hands of somebody else, for a moment.
+    Busy,
+    /// Memory at a fixed address.
     Fixed,
 }
 
@@ -45,8 +47,10 @@ pub(super) struct Survey {
     pub(super) chunk: Option<Chunk>,
     /// Whether blocks in CPUs' caches were in the way.
     pub(super) has_cached: bool,
-    /// A folio that was in the way since it is pinned.
-    pub(super) pinned: Option<FolioId>,
+    /// The first folio that was in the way since it is pinned, and where it is.
+    pub(super) pinned: Option<(Pfn, FolioId)>,
+    /// The first block that was in the way for good.
+    pub(super) fixed: Option<Pfn>,
     /// Frames looked at.
     pub(super) scanned: usize,
 }
@@ -63,20 +67,22 @@ pub(super) fn survey(node: &Node, folios: &FolioTable, unit: Unit, order: Order)
         part.advance_to(pfn, &mut found);
         match occupant {
             Occupant::None => {}
-            // A block that is larger than the part is where a larger part would have been.
-            _ if pages > order.pages() => part.is_blocked = true,
-            Occupant::Folio => part.occupied += pages,
+            Occupant::Folio if pages < order.pages() => part.occupied += pages,
+            // A folio as large as the part needs a free block as large as what is to be made.
+            Occupant::Folio | Occupant::Busy => part.is_blocked = true,
             Occupant::Cached => {
                 found.has_cached = true;
                 part.is_blocked = true;
             }
             Occupant::Pinned => {
-                found.pinned = found
-                    .pinned
-                    .or(node.map().owner(pfn).map(FolioId::from_raw));
+                let owner = node.map().owner(pfn).map(FolioId::from_raw);
+                found.pinned = found.pinned.or(owner.map(|folio| (pfn, folio)));
                 part.is_blocked = true;
             }
-            Occupant::Fixed => part.is_blocked = true,
+            Occupant::Fixed => {
+                found.fixed = found.fixed.or(Some(pfn));
+                part.is_blocked = true;
+            }
         }
         part.covered_to = pfn.index() + pages;
     }
@@ -152,6 +158,7 @@ fn occupant(node: &Node, folios: &FolioTable, pfn: Pfn) -> (Occupant, usize) {
                     Occupant::Folio
                 }
             }
+            (Place::Isolated, _) => Occupant::Busy,
             _ => Occupant::Fixed,
         }
     };

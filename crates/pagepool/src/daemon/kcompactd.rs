@@ -42,9 +42,10 @@ use crate::zone::vmstat::VmEvent;
 /// by 6). What makes it worse meanwhile rings, and is looked at afterwards.
 pub(crate) const BACK_OFF: Duration = Duration::from_millis(500 << 6);
 
-/// The same after a look that found nothing worth doing yet (kernel: the interval of 500 ms): whoever frees
-/// page after page rings at each.
-pub(crate) const INTERVAL: Duration = Duration::from_millis(500);
+/// The same after a look that moved nothing, since nothing was worth it or could be moved: whoever frees page
+/// after page rings at each. Each such look in turn doubles it, up to [`BACK_OFF`]; in the kernel it is 500 ms
+/// at once.
+pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(8);
 
 /// What a kcompactd looks after, and what it can do about it.
 pub(crate) trait Site {
@@ -107,13 +108,21 @@ pub(crate) fn run<S: Site>(site: &mut S) {
 #[derive(Clone, Copy, Default, Debug)]
 struct BackOff {
     until: Option<Instant>,
+    /// How long the last one was.
+    pause: Duration,
 }
 
 impl BackOff {
     fn begin(pause: Duration) -> BackOff {
         BackOff {
             until: clock::deadline_after(pause),
+            pause,
         }
+    }
+
+    /// After one more look that moved nothing.
+    fn longer(self) -> BackOff {
+        BackOff::begin((2 * self.pause).clamp(FIRST_PAUSE, BACK_OFF))
     }
 
     fn is_over(self) -> bool {
@@ -155,7 +164,7 @@ fn sleep<S: Site>(site: &S, back_off: &mut BackOff) {
     // A ring that has to wait is the only thing to wake up for that nobody wakes for.
     let deadline = back_off.until.filter(|_| asked.has_look());
     if entry.sleep(deadline) == SleepOutcome::TimedOut {
-        *back_off = BackOff::default();
+        back_off.until = None;
     }
 }
 
@@ -206,14 +215,17 @@ fn look<S: Site>(site: &S, back_off: &mut BackOff) -> Requests {
             Requests::NONE
         }
         Proactive::NotNow => {
-            *back_off = BackOff::begin(INTERVAL);
+            *back_off = back_off.longer();
             Requests::NONE
         }
         Proactive::NoBetter => {
             *back_off = BackOff::begin(BACK_OFF);
             Requests::NONE
         }
-        Proactive::Progress => Requests::LOOK,
+        Proactive::Progress => {
+            *back_off = BackOff::default();
+            Requests::LOOK
+        }
     }
 }
 

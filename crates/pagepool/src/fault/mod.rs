@@ -28,7 +28,7 @@ use crate::reclaim::policy::workingset::{Refault, Shadow};
 use crate::reclaim::policy::{Arrival, Newcomer};
 use crate::swap::ReadAhead as ReadAheadState;
 use crate::sync::clock::Instant;
-use crate::types::{NodeId, Order, PAGE_SIZE, Pfn};
+use crate::types::{NodeId, Order, Pfn};
 use crate::zone::vmstat::{NodeItem, VmEvent};
 
 use read_in::ReadAhead;
@@ -182,11 +182,8 @@ impl<'a> Faulter<'a> {
             sink: self.custodian.frames,
             frames: Some(Frames::new(node.arena(), granted.taken)),
         };
-        if self.hardened
-            && let Err(offset) = frames.check_poison()
-        {
-            let frame = frames.pfn().add(offset / PAGE_SIZE);
-            panic!("{frame} was written while it was free: byte {offset} of a block at {order:?}");
+        if self.hardened {
+            frames.assert_poison();
         }
         Ok(frames)
     }

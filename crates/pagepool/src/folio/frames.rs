@@ -2,7 +2,7 @@
 
 use crate::arena::Arena;
 use crate::sync::fence::release_fence_at;
-use crate::types::{Order, Pfn};
+use crate::types::{Order, PAGE_SIZE, Pfn};
 use crate::zone::Taken;
 
 /// What a thread does that has taken frames over, before it stores anything there.
@@ -46,11 +46,22 @@ impl<'a> Frames<'a> {
 
     /// The offset of the first byte that was written while the block was free, if any was, for pools
     /// that fill freed memory with a pattern.
-    pub(crate) fn check_poison(&self) -> Result<(), usize> {
+    fn check_poison(&self) -> Result<(), usize> {
         // SAFETY: the frames are ours.
         unsafe {
             self.arena
                 .check_poison(self.pfn().index(), self.order().pages())
+        }
+    }
+
+    /// Sees to it that nobody has written to the block while it was free.
+    ///
+    /// # Panics
+    /// If somebody has.
+    pub(crate) fn assert_poison(&self) {
+        if let Err(offset) = self.check_poison() {
+            let (frame, order) = (self.pfn().add(offset / PAGE_SIZE), self.order());
+            panic!("{frame} was written while it was free: byte {offset} of a block at {order:?}");
         }
     }
 

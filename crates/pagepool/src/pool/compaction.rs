@@ -40,6 +40,7 @@ impl Inner {
         Compactor {
             custodian: self.custodian(),
             state: &self.compact,
+            hardened: self.hardened,
         }
     }
 }

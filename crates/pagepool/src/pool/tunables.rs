@@ -106,9 +106,9 @@ impl<'a> Tunables<'a> {
     }
 
     /// Sets `compaction_proactiveness`. `kcompactd` begins when less of a zone's free memory is in whole
-    /// pageblocks than this, by a tenth of the whole, and goes on until it is as much; a pageblock is only
-    /// emptied for it if that moves no more pages than it gains. 0 leaves it to those who need a block.
-    /// Default 70. Takes effect at once.
+    /// pageblocks than this, by a margin, and goes on until it is as much; a pageblock is only
+    /// emptied for it if a third of it is free. 0 leaves it to those who need a block.
+    /// Default 90. Takes effect at once.
     ///
     /// # Errors
     /// Above 100.

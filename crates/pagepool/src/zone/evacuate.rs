@@ -33,14 +33,15 @@ pub(crate) struct Release {
 impl Zone {
     /// Sets a unit aside: what is free of it is withheld, and so is what is freed into it from now on.
     /// Returns whether it did: not if somebody else has, if it is reserved, or if what remains could not
-    /// take what is in it without going below the minimum (INV-13).
-    pub(crate) fn set_aside(&self, unit: Unit) -> bool {
+    /// take what is in it without going below `floor`. That is the minimum for who was asked (INV-13), and the
+    /// high mark for who was not, so that nobody reclaims because of it.
+    pub(crate) fn set_aside(&self, unit: Unit, floor: Mark) -> bool {
         let Unit { pfn, order } = unit;
         let mut core = self.core.lock();
         let withheld = core.buddy.free_pages_of(pfn, order);
         let moved = order.pages().saturating_sub(withheld);
         let left = core.buddy.free_pages().saturating_sub(withheld);
-        let is_set = left >= self.mark(Mark::Min) + moved && core.buddy.set_aside(pfn, order);
+        let is_set = left >= self.mark(floor) + moved && core.buddy.set_aside(pfn, order);
         self.publish(&core);
         is_set
     }

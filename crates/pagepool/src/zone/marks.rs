@@ -183,20 +183,28 @@ impl Zone {
             free: core.buddy.free_pages(),
             whole: core.buddy.whole_free_pages(),
             block_pages: self.block_order().pages(),
-            has_sparse: core.buddy.has_sparse_block(),
+            // Relaxed: written under the lock.
+            sparse: { core.buddy.nr_sparse_blocks() }
+                .saturating_sub(self.stuck.load(Ordering::Relaxed) as usize),
         }
     }
 
-    /// Notes whether the zone needs compaction although nobody asks. Under the lock.
+    /// Notes whether the zone needs compaction although nobody asks. Under the lock. While somebody empties
+    /// pageblocks nothing is judged: what is withheld comes and goes with that.
     pub(super) fn note_fragmentation(&self, core: &Core) {
         // Relaxed: a setting.
         let proactiveness = self.proactiveness.load(Ordering::Relaxed);
-        if proactiveness == 0 {
+        if proactiveness == 0 || core.aside() > 0 {
             return;
+        }
+        // Relaxed, all: written under the lock.
+        let sparse = core.buddy.nr_sparse_blocks();
+        if sparse < self.stuck.load(Ordering::Relaxed) as usize {
+            // Some that were stuck are no more: others that become sparse are others.
+            self.stuck.store(sparse as u32, Ordering::Relaxed);
         }
         let marks = ProactiveMarks::of(proactiveness);
         let is = marks.is_fragmented(self.shape_locked(core));
-        // Relaxed: written under the lock.
         if is != self.fragmented.load(Ordering::Relaxed) {
             self.fragmented.store(is, Ordering::Relaxed);
             self.fragmented_news.store(is, Ordering::Relaxed);
@@ -214,11 +222,21 @@ impl Zone {
         true
     }
 
-    /// Has it be news if the zone is fragmented at its next change, though it has been before.
-    pub(crate) fn forget_fragmentation(&self) {
+    /// A look begins: whatever was known to be in the way of sparse pageblocks is looked at anew.
+    pub(crate) fn begin_look(&self) {
         let _core = self.core.lock();
         // Relaxed: written under the lock.
+        self.stuck.store(0, Ordering::Relaxed);
+    }
+
+    /// A look has ended, and found something in the way of so many sparse pageblocks: if there are more after
+    /// a change to come, that is news.
+    pub(crate) fn end_look(&self, stuck: usize) {
+        let _core = self.core.lock();
+        // Relaxed, all: written under the lock.
+        self.stuck.store(stuck as u32, Ordering::Relaxed);
         self.fragmented.store(false, Ordering::Relaxed);
+        self.fragmented_news.store(false, Ordering::Relaxed);
     }
 
     /// Between which scores the zone is to be kept; none if that is nobody's business.

@@ -186,6 +186,14 @@ struct Core {
     closing: bool,
 }
 
+impl Core {
+    /// Free pages that compaction withholds while it empties their pageblocks.
+    fn aside(&self) -> usize {
+        let withheld = self.buddy.isolated_free_pages();
+        withheld.saturating_sub(self.offline)
+    }
+}
+
 /// A zone of a node.
 #[derive(Debug)]
 pub(crate) struct Zone {
@@ -218,6 +226,8 @@ pub(crate) struct Zone {
     fragmented: AtomicBool,
     /// It has, and nobody was told yet.
     fragmented_news: AtomicBool,
+    /// Sparse pageblocks that could not be emptied; written under the lock.
+    stuck: AtomicU32,
     /// Whether reclaim has given up on the node, and what came after; written under the lock.
     recovery: AtomicU8,
     reserve: [AtomicUsize; NR_ZONES],
@@ -267,6 +277,7 @@ impl Zone {
             boosted: AtomicBool::new(false),
             proactiveness: AtomicU8::new(0),
             fragmented: AtomicBool::new(false),
+            stuck: AtomicU32::new(0),
             fragmented_news: AtomicBool::new(false),
             recovery: AtomicU8::new(Recovery::Unwatched as u8),
             reserve: std::array::from_fn(|_| AtomicUsize::new(0)),
@@ -313,7 +324,8 @@ impl Zone {
         pfn >= self.start && pfn.offset_from(self.start) < self.pages
     }
 
-    /// Whether free blocks are missing because their memory is being given back to the system.
+    /// Whether free blocks are missing for a moment: because their memory is being given back to the system,
+    /// or because the pageblocks that they are in are being emptied.
     pub(crate) fn has_withdrawn(&self) -> bool {
         // Relaxed: published under the lock, which who looks here has taken since.
         self.withdrawn.load(Ordering::Relaxed) > 0
@@ -375,7 +387,8 @@ impl Zone {
             .store(core.buddy.availability().raw(), Ordering::Relaxed);
         self.resident_free
             .store(core.buddy.resident_free_pages(), Ordering::Relaxed);
-        self.withdrawn.store(core.withdrawn, Ordering::Relaxed);
+        self.withdrawn
+            .store(core.withdrawn + core.aside(), Ordering::Relaxed);
         self.note_recovery(core);
         self.note_fragmentation(core);
     }

@@ -83,7 +83,8 @@ impl Zone {
     }
 
     fn is_above_high(&self, core: &Core) -> bool {
-        core.buddy.free_pages() > self.mark(Mark::High)
+        // What compaction withholds for a moment is free as well: else each unit would be a fall and a rise.
+        core.buddy.free_pages() + core.aside() > self.mark(Mark::High)
     }
 
     fn recovery(&self) -> Recovery {

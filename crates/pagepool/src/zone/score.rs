@@ -23,8 +23,8 @@ use crate::zone::fragmentation::FreeCounts;
 
 /// `compaction_proactiveness`, 0 to 100, unless it is set. The kernel's default is 20: there a move costs
 /// page tables and a shoot-down, and it is unknown beforehand how much it gains. Here a unit is emptied
-/// without being asked only if less is moved than gained.
-pub(crate) const DEFAULT_PROACTIVENESS: u8 = 70;
+/// without being asked only if a third of it is free, so that nothing is moved for little.
+pub(crate) const DEFAULT_PROACTIVENESS: u8 = 90;
 
 /// A zone's free memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,9 +35,9 @@ pub(crate) struct FreeShape {
     pub(crate) whole: usize,
     /// Pages in a pageblock of the zone.
     pub(crate) block_pages: usize,
-    /// Whether some pageblock for movable memory is free for half or more, but not wholly: to empty it
-    /// moves no more than it gains.
-    pub(crate) has_sparse: bool,
+    /// Pageblocks for movable memory of which a third or more is free, but not all, and of which nothing is
+    /// known to be in the way: to empty one moves at most two pages for each that it gains.
+    pub(crate) sparse: usize,
 }
 
 impl FreeShape {
@@ -50,7 +50,7 @@ impl FreeShape {
             free: blocks.clone().map(pages).sum(),
             whole: blocks.skip(block_order.idx()).map(pages).sum(),
             block_pages: block_order.pages(),
-            has_sparse: true,
+            sparse: 1,
         }
     }
 
@@ -69,7 +69,7 @@ impl FreeShape {
 
     /// Whether what is in pieces would fill a pageblock, and one can be had at a fair price.
     pub(crate) fn could_gain(self) -> bool {
-        self.has_sparse && self.in_pieces() >= self.block_pages
+        self.sparse > 0 && self.in_pieces() >= self.block_pages
     }
 }
 
@@ -135,7 +135,7 @@ mod tests {
             free,
             whole: whole_blocks * 512,
             block_pages: 512,
-            has_sparse: true,
+            sparse: 1,
         }
     }
 
@@ -199,7 +199,7 @@ mod tests {
     fn a_zone_of_nearly_full_pageblocks_is_left_alone() {
         let marks = ProactiveMarks::of(60);
         let dear = FreeShape {
-            has_sparse: false,
+            sparse: 0,
             ..shape(100_000, 0)
         };
         assert!(!marks.is_fragmented(dear) && marks.is_settled(dear));

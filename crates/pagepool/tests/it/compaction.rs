@@ -160,7 +160,7 @@ fn the_compactor_is_woken_by_the_last_unpin() {
         .iter()
         .map(|(_, folio)| folio.pin().unwrap())
         .collect();
-    pool.tunables().set_compaction_proactiveness(70).unwrap();
+    pool.tunables().set_compaction_proactiveness(90).unwrap();
     wait_for("it has tried", || {
         counter(&pool, "compact_daemon_migrate_scanned") > 0
     });

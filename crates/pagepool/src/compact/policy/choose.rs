@@ -127,7 +127,7 @@ impl Chooser {
         let start = positions.start(terms, &units);
         Chooser {
             units,
-            rules: UnitRules::of(terms),
+            rules: UnitRules::of(terms, geometry.block_order()),
             coverage: start.coverage,
             window: window_from(&units, start.unit),
             floor: None,

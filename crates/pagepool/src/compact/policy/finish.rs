@@ -320,7 +320,7 @@ mod tests {
                     free: 10_000,
                     whole,
                     block_pages: 512,
-                    has_sparse: true,
+                    sparse: 1,
                 },
                 kswapd_runs,
             };

@@ -59,8 +59,6 @@ pub(crate) struct Terms {
     pub(crate) whole_zone: bool,
     /// Whether to try units that lately could not be emptied.
     pub(crate) ignore_skip_hints: bool,
-    /// Whether targets may lie in pageblocks that are not Movable.
-    pub(crate) ignore_block_type: bool,
 }
 
 /// What a result teaches about the next attempt in the same zone.
@@ -94,7 +92,6 @@ impl Terms {
             },
             whole_zone: full,
             ignore_skip_hints: full,
-            ignore_block_type: full,
         }
     }
 
@@ -109,7 +106,6 @@ impl Terms {
             mode: MigrateMode::SyncLight,
             whole_zone: false,
             ignore_skip_hints: false,
-            ignore_block_type: false,
         }
     }
 
@@ -123,7 +119,6 @@ impl Terms {
             mode: MigrateMode::Sync,
             whole_zone: true,
             ignore_skip_hints: true,
-            ignore_block_type: false,
         }
     }
 
@@ -151,9 +146,15 @@ impl Terms {
     }
 
     /// The only type of pageblock that may be emptied, if there is such a limit: who must not wait
-    /// looks where moving is likely to succeed, and to help him rather than others.
+    /// looks where moving is likely to succeed, and to help him rather than others; and whom nobody has asked,
+    /// in those for movable memory.
     pub(crate) fn only_from(&self) -> Option<Migratetype> {
-        (self.is_direct() && self.mode == MigrateMode::Async).then_some(self.want)
+        let is_choosy = match self.user {
+            User::Direct(_) => self.mode == MigrateMode::Async,
+            User::Proactive => true,
+            User::Kcompactd | User::Manual => false,
+        };
+        is_choosy.then_some(self.want)
     }
 
     /// What the result of a zone teaches. That nothing was found without waiting is weak evidence,
@@ -216,8 +217,6 @@ mod tests {
                 assert_eq!(terms.whole_zone, everything, "{terms:?}");
                 assert_eq!(terms.ignore_skip_hints, everything, "{terms:?}");
                 assert_eq!(terms.is_direct(), is_direct, "{terms:?}");
-                let full = terms.user == User::Direct(Priority::SyncFull);
-                assert_eq!(terms.ignore_block_type, full, "{terms:?}");
             }
         }
     }
@@ -227,6 +226,8 @@ mod tests {
         assert_eq!(direct(CompactPriority::Async).only_from(), Some(WANT));
         assert_eq!(direct(CompactPriority::SyncLight).only_from(), None);
         assert_eq!(Terms::kcompactd(ORDER, CLASS).only_from(), None);
+        let proactive = Terms::proactive().only_from();
+        assert_eq!(proactive, Some(Migratetype::Movable));
     }
 
     #[test]

@@ -18,7 +18,7 @@
 use std::ops::Range;
 
 use super::terms::{Terms, User};
-use crate::buddy::Geometry;
+use crate::buddy::{Geometry, is_sparse};
 use crate::types::{Migratetype, Order};
 use crate::zone::watermark::FreeView;
 
@@ -49,31 +49,27 @@ pub(crate) struct UnitRules {
     pub(crate) honour_skips: bool,
     /// The only type of pageblock to empty, if there is such a limit.
     pub(crate) only_from: Option<Migratetype>,
-    /// Whether targets may lie in pageblocks of any type; else in Movable ones only.
-    pub(crate) any_target: bool,
-    /// Whether a unit may be emptied only if no more is moved than gained.
+    /// Whether a unit may be emptied only if a third of it is free: then at most two pages are moved for each
+    /// that is gained.
     pub(crate) only_cheap: bool,
 }
 
 impl UnitRules {
     /// Those of a run.
-    pub(crate) fn of(terms: &Terms) -> UnitRules {
+    pub(crate) fn of(terms: &Terms, block_order: Order) -> UnitRules {
+        // Marks say that something is in the way of a whole pageblock: a part may be free of it.
+        let is_part = terms.order.is_some_and(|order| order < block_order);
         UnitRules {
-            honour_skips: !terms.ignore_skip_hints,
+            honour_skips: !terms.ignore_skip_hints && !is_part,
             only_from: terms.only_from(),
-            any_target: terms.ignore_block_type,
             only_cheap: terms.user == User::Proactive,
         }
     }
+}
 
-    /// Whether a pageblock of this type may hold targets. Reserved ones never do.
-    pub(crate) fn may_hold_targets(&self, mt: Migratetype) -> bool {
-        match mt {
-            Migratetype::Movable => true,
-            Migratetype::Unmovable | Migratetype::Reclaimable => self.any_target,
-            Migratetype::HighAtomic => false,
-        }
-    }
+/// Whether a pageblock of this type may hold targets.
+const fn may_hold_targets(mt: Migratetype) -> bool {
+    matches!(mt, Migratetype::Movable)
 }
 
 /// How a zone is divided into units.
@@ -140,7 +136,7 @@ impl Units {
             view.occupied += size - block.free;
             // A whole block inside a larger unit is smaller than it: others could use it as well.
             let is_target = is_partly_free || (block.free == size && self.order > self.block_order);
-            if is_target && rules.may_hold_targets(block.mt) {
+            if is_target && may_hold_targets(block.mt) {
                 view.targets += block.free;
             }
             view.is_source &= !block.isolated && block.mt != Migratetype::HighAtomic;
@@ -151,7 +147,7 @@ impl Units {
             }
         }
         view.is_source &= view.occupied > 0;
-        view.is_source &= !rules.only_cheap || view.occupied <= view.free;
+        view.is_source &= !rules.only_cheap || is_sparse(view.occupied, view.occupied + view.free);
         view
     }
 }
@@ -221,12 +217,13 @@ mod tests {
     const HIGHATOMIC: Migratetype = Migratetype::HighAtomic;
 
     fn rules(priority: CompactPriority) -> UnitRules {
-        UnitRules::of(&Terms::direct(
+        let terms = Terms::direct(
             priority,
             Order::at(9),
             ZoneType::Normal,
             Migratetype::Movable,
-        ))
+        );
+        UnitRules::of(&terms, Order::at(9))
     }
 
     fn light() -> UnitRules {
@@ -284,8 +281,20 @@ mod tests {
         let view = first(10, &zone, light());
         assert_eq!((view.occupied, view.free), (2 * SIZE - 150, 150));
         assert_eq!(view.targets, 100, "only Movable ones hold targets");
-        let full = first(10, &zone, rules(CompactPriority::SyncFull));
-        assert_eq!(full.targets, 150, "or all, for those who try hardest");
+    }
+
+    #[test]
+    fn marks_say_nothing_about_parts_of_a_pageblock() {
+        let terms = |order| {
+            Terms::direct(
+                CompactPriority::SyncLight,
+                Order::at(order),
+                ZoneType::Normal,
+                Migratetype::Movable,
+            )
+        };
+        let honoured = |order| UnitRules::of(&terms(order), Order::at(9)).honour_skips;
+        assert_eq!([3, 8, 9, 10].map(honoured), [false, false, true, true]);
     }
 
     #[test]

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::{asked, eventually, patience, spawn};
 use crate::compact::{Compacted, Proactive};
-use crate::daemon::kcompactd::{self, Site};
+use crate::daemon::kcompactd::{self, FIRST_PAUSE, Site};
 use crate::node::DaemonPost;
-use crate::sync::{CoreMutex, FenceNames, Requests, thread};
+use crate::sync::{CoreMutex, FenceNames, Requests, clock, thread};
 use crate::types::{NodeId, Order, ZoneType};
 use crate::zone::vmstat::VmEvent;
 
@@ -331,5 +331,19 @@ fn a_new_thread_knows_nothing_of_a_back_off() {
     fake.post.control().begin();
     let thread = start(&fake);
     eventually("looked again", || fake.deeds() == [Look; 2]);
+    stop(&fake, thread);
+}
+
+#[test]
+fn looks_that_move_nothing_come_more_and_more_rarely() {
+    let fake = Fake::stops_after(usize::MAX, Proactive::NotNow);
+    let thread = start(&fake);
+    let enough = clock::deadline_after(15 * FIRST_PAUSE).unwrap();
+    for looks in 1..=5 {
+        fake.post.ring();
+        eventually("looked", || fake.deeds().len() == looks && fake.is_asleep());
+    }
+    // 8, 16, 32 and 64 ms lie between them.
+    assert!(clock::now() >= enough);
     stop(&fake, thread);
 }

@@ -284,8 +284,18 @@ impl Folio {
     pub fn is_dirty(&self) -> bool {
         let slot = self.slot();
         // The mark goes when the write begins, and comes back if that fails, before STABLE goes: so the
-        // word first.
-        slot.word().is_stable() || slot.is(Mark::Dirty)
+        // word first. A mover sets STABLE as well, but not for long.
+        let enough = clock::deadline_after(MOVE_TIME);
+        loop {
+            let is_stable = slot.word().is_stable();
+            if slot.is(Mark::Dirty) {
+                return true;
+            }
+            if !is_stable || enough.is_some_and(|enough| clock::now() >= enough) {
+                return is_stable;
+            }
+            thread::yield_now();
+        }
     }
 
     /// Writes what is dirty before the folio ends: nobody else will.
@@ -305,14 +315,25 @@ impl Folio {
     }
 }
 
+/// Longer than a folio is in a mover's hands, unless that is preempted.
+const MOVE_TIME: Duration = Duration::from_millis(2);
+
 impl Inner {
     /// Whether a folio differs from what its store holds, or may turn out to: reclaim takes the mark off
     /// before it writes, and sets it again if nothing came of that.
     fn may_be_dirty(&self, folio: FolioId) -> bool {
         let slot = self.folios.slot(folio);
         let is_isolated = || {
-            let place = self.place_of(folio);
-            place.is_some_and(|(node, pfn)| node.is_isolated(pfn))
+            loop {
+                let Some((node, pfn)) = self.place_of(folio) else {
+                    return false;
+                };
+                let is_isolated = node.is_isolated(pfn);
+                // It may have been moved meanwhile: then that was its old frame.
+                if is_isolated || self.place_of(folio).is_none_or(|(_, now)| now == pfn) {
+                    return is_isolated;
+                }
+            }
         };
         // Once more at the end: who had it isolated may have set the mark and put it back in between. The
         // lock that `is_isolated` takes orders that.
