@@ -1,5 +1,6 @@
 //! The works: one question to a file, stated in its first line with what we expect.
 
+mod companion;
 mod fault_in;
 mod folio_optimistic;
 mod folio_pin;
