@@ -82,6 +82,8 @@ const FULL: Scale = Scale {
     swapped_bytes: 128 << 20,
     faults: 2_000,
     wakes: 2_000,
+    compacted_bytes: 256 << 20,
+    moved_reads: 2_000_000,
 };
 
 /// What shows the order of things: all works in at most 60 seconds. As many pages are held, and
@@ -97,6 +99,8 @@ const QUICK: Scale = Scale {
     swapped_bytes: 32 << 20,
     faults: 500,
     wakes: 500,
+    compacted_bytes: 128 << 20,
+    moved_reads: 200_000,
     ..FULL
 };
 

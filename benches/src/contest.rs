@@ -71,7 +71,7 @@ pub(crate) fn contest(
 }
 
 /// Per round, per contestant, one figure per row.
-type Figures = Vec<Vec<Vec<f64>>>;
+pub(crate) type Figures = Vec<Vec<Vec<f64>>>;
 
 fn run_rounds(contestants: &mut [Contestant<'_>], plan: &Plan) -> Result<Figures, Failure> {
     for one in &mut *contestants {
@@ -89,7 +89,8 @@ fn run_rounds(contestants: &mut [Contestant<'_>], plan: &Plan) -> Result<Figures
     Ok(figures)
 }
 
-fn table(rows: &[&'static str], names: &[&'static str], figures: &Figures) -> Vec<Row> {
+/// The rows of figures whose first contestant is the yardstick.
+pub(crate) fn table(rows: &[&'static str], names: &[&'static str], figures: &Figures) -> Vec<Row> {
     let mut table = Vec::new();
     for (row, work) in rows.iter().enumerate() {
         for (contestant, name) in names.iter().enumerate() {

@@ -71,6 +71,10 @@ pub(crate) struct Scale {
     pub(crate) faults: usize,
     /// Wakes in a round.
     pub(crate) wakes: usize,
+    /// Memory in pieces, in bytes.
+    pub(crate) compacted_bytes: usize,
+    /// Reads in a round of a folio that is being moved.
+    pub(crate) moved_reads: usize,
 }
 
 impl Plan {

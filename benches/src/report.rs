@@ -34,6 +34,9 @@ pub(crate) struct Row {
     /// Growth of resident memory, where that is part of the question.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rss_growth_kib: Option<f64>,
+    /// How often what was looked at was moved meanwhile, in all rounds, where that is part of the question.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) moves: Option<u64>,
 }
 
 impl Row {
@@ -52,6 +55,7 @@ impl Row {
             rounds,
             refused_share: 0.0,
             rss_growth_kib: None,
+            moves: None,
         }
     }
 
@@ -195,6 +199,9 @@ fn line(row: &Row) -> String {
     }
     if let Some(kib) = row.rss_growth_kib {
         write!(text, "   resident memory + {kib} KiB").expect("writing to a string does not fail");
+    }
+    if let Some(moves) = row.moves {
+        write!(text, "   moved {moves} times").expect("writing to a string does not fail");
     }
     text
 }

@@ -29,6 +29,8 @@ fn tiny_plan() -> Plan {
             swapped_bytes: 4 << 20,
             faults: 20,
             wakes: 20,
+            compacted_bytes: 16 << 20,
+            moved_reads: 1_000,
         },
     }
 }

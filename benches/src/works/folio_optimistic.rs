@@ -11,6 +11,7 @@ use std::thread;
 
 use pagepool::{Folio, FolioPin, PAGE_SIZE};
 
+use super::companion::Companion;
 use super::{folio_of, pool_of, timed_on_cpu};
 use crate::Failure;
 use crate::contest::{Contestant, Placement, contest};
@@ -140,60 +141,6 @@ pub(crate) fn measure_twice(plan: &Plan) -> Result<Outcome, Failure> {
         thread.join().expect("a panic ends the process")?;
         outcome
     })
-}
-
-/// A thread that does something for as long as it is wanted, and sleeps otherwise.
-#[derive(Debug, Default)]
-struct Companion {
-    state: AtomicUsize,
-}
-
-const ASLEEP: usize = 0;
-const CALLED: usize = 1;
-const AT_WORK: usize = 2;
-const OVER: usize = 3;
-
-impl Companion {
-    /// The companion's own life.
-    fn serve(&self, mut work: impl FnMut()) {
-        loop {
-            // Relaxed, all: nothing but the state itself is passed on.
-            match self.state.load(Ordering::Relaxed) {
-                OVER => return,
-                ASLEEP => thread::park(),
-                CALLED => {
-                    work();
-                    self.change(CALLED, AT_WORK);
-                }
-                _ => work(),
-            }
-        }
-    }
-
-    /// Calls the companion and waits until it is at work.
-    fn call(&self, thread: &thread::Thread) {
-        self.change(ASLEEP, CALLED);
-        thread.unpark();
-        while self.state.load(Ordering::Relaxed) != AT_WORK {
-            std::hint::spin_loop();
-        }
-    }
-
-    /// Sends it to sleep.
-    fn dismiss(&self) {
-        self.change(AT_WORK, ASLEEP);
-    }
-
-    fn end(&self, thread: &thread::Thread) {
-        self.state.store(OVER, Ordering::Relaxed);
-        thread.unpark();
-    }
-
-    fn change(&self, from: usize, to: usize) {
-        let _ = self
-            .state
-            .compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
-    }
 }
 
 /// The bytes of a pinned folio, which nobody writes.

@@ -1,5 +1,9 @@
 //! The works: one question to a file, stated in its first line with what we expect.
 
+mod compact_move;
+mod compact_oracle;
+mod compact_reader;
+mod companion;
 mod fault_in;
 mod folio_optimistic;
 mod folio_pin;
@@ -8,6 +12,7 @@ mod held;
 mod mixed;
 pub(crate) mod open;
 mod pair;
+mod pieces;
 mod scratch;
 mod swap_out;
 mod wake;
@@ -121,6 +126,37 @@ pub(crate) const ALL: &[Entry] = &[
         title: "Read a folio that is in swap: ns, the median and the 99th percentile of each round",
         rows: fault_in::ROWS,
         run: fault_in::measure_fault_in,
+    },
+    Entry {
+        name: "move folios",
+        title: "Move the pages of a checkerboard together, cold: ns per page moved",
+        rows: compact_move::ROWS,
+        run: compact_move::measure_moving,
+    },
+    Entry {
+        name: "gain blocks",
+        title: "Pages (not ns) moved for each 2 MiB gained: on request, and by those who need the blocks",
+        rows: compact_oracle::ROWS,
+        run: compact_oracle::measure_choosing,
+    },
+    Entry {
+        name: "read while moved, 4 KiB",
+        title: "Read 64 bytes of a folio of 4 KiB that is moved without pause: ns, the 99.99th percentile and \
+                the maximum of each round",
+        rows: compact_reader::PAGE,
+        run: |plan| compact_reader::measure_reading(plan, 0, compact_reader::PAGE),
+    },
+    Entry {
+        name: "read while moved, 128 KiB",
+        title: "The same of 128 KiB",
+        rows: compact_reader::CHUNK,
+        run: |plan| compact_reader::measure_reading(plan, 5, compact_reader::CHUNK),
+    },
+    Entry {
+        name: "read while moved, 2 MiB",
+        title: "The same of 2 MiB",
+        rows: compact_reader::HUGE,
+        run: |plan| compact_reader::measure_reading(plan, 9, compact_reader::HUGE),
     },
     // Last: from here on somebody listens to the library's events.
     Entry {

@@ -56,7 +56,7 @@ pub(crate) enum Command {
     /// Reported, with the pool's daemons and without: pageblocks by how full they are, before and after; by order the
     /// blocks, their share of the memory that was free when the order's turn came, the latency of requests that got
     /// their block (ns in JSON, a readable unit in text), folios moved (pgmigrate_success), requests that compacted for
-    /// themselves (compact_stall), wake-ups of kcompactd (compact_daemon_wake), and why the last one was refused; what
+    /// themselves (compact_stall), how often kcompactd was asked to (compact_daemon_wake), and why the last one was refused; what
     /// happened while the pool settled, and the CPU time of the pool's threads in the second half of that.
     ///
     /// It plays on one thread, whatever --threads says. Every byte of every folio that was kept is compared.

@@ -1,9 +1,12 @@
 //! `fragment`: free memory in pieces, and how much of it comes as large blocks all the same.
 #![forbid(unsafe_code)]
 
-use std::time::Duration;
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
-use pagepool::{Order, PAGE_SIZE, PagePool};
+use pagepool::{DaemonState, Order, PAGE_SIZE, PagePool};
 
 use super::{BadInput, Errand, report, set_up};
 use crate::{
@@ -20,6 +23,9 @@ const MANAGED: usize = 1 << 30;
 
 /// How long folios come and go unless the user says.
 const CHURN: Duration = Duration::from_secs(10);
+
+/// How long a daemon may take to go on.
+const THAW_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What each node of the rehearsal's pool has.
 const REHEARSAL: usize = 16 << 20;
@@ -215,9 +221,28 @@ impl Watch for Gallery<'_> {
 
     fn held(&mut self, pool: &PagePool, _violations: &mut Violations) {
         pool.drain();
-        let stats = pool.stats();
-        self.after = Picture::of(&stats);
-        let state = |node: &pagepool::NodeStats| node.kcompactd.to_string();
-        self.kcompactd = stats.nodes.iter().map(state).collect();
+        self.after = Picture::of(&pool.stats());
+        self.kcompactd = kcompactd(pool);
+    }
+}
+
+/// How kcompactd of each node stands. It was frozen a moment ago, to verify the pool, and is so until it has
+/// had a CPU.
+fn kcompactd(pool: &PagePool) -> Vec<String> {
+    let begin = Instant::now();
+    loop {
+        let nodes = pool.stats().nodes;
+        let is_late = begin.elapsed() > THAW_PATIENCE;
+        if is_late
+            || nodes
+                .iter()
+                .all(|node| node.kcompactd != DaemonState::Frozen)
+        {
+            return nodes
+                .iter()
+                .map(|node| node.kcompactd.to_string())
+                .collect();
+        }
+        thread::sleep(THAW_PATIENCE / 100);
     }
 }

@@ -67,7 +67,7 @@ pub(crate) struct Compaction {
     pub(crate) compact_stall: u64,
     pub(crate) compact_success: u64,
     pub(crate) compact_fail: u64,
-    /// Times that kcompactd set to work.
+    /// Times that kcompactd set to work since somebody had asked; what it does of its own accord is not counted.
     pub(crate) compact_daemon_wake: u64,
     /// Frames looked at in search of folios: by anybody, and by kcompactd.
     pub(crate) compact_migrate_scanned: u64,
@@ -249,7 +249,7 @@ fn write_settling(run: &FragmentRun, text: &mut String) {
     } = &run.settle;
     let [empty, ..] = run.settled.summary();
     let mut what = format!(
-        "in {settle_s:.1} s: {} folios moved, kcompactd woke up {} times, {empty} pageblocks free",
+        "in {settle_s:.1} s: {} folios moved, kcompactd was asked {} times, {empty} pageblocks free",
         grouped(compaction.pgmigrate_success),
         grouped(compaction.compact_daemon_wake)
     );
@@ -264,7 +264,7 @@ fn write_settling(run: &FragmentRun, text: &mut String) {
 
 fn write_orders(orders: &[Taking], text: &mut String) {
     let mut table = Table::new([
-        "order", "blocks", "share", "p50", "p95", "p99", "max", "moved", "stalls", "woken",
+        "order", "blocks", "share", "p50", "p95", "p99", "max", "moved", "stalls", "asked",
     ]);
     for taking in orders {
         let BlockLatency {

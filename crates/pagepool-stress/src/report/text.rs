@@ -217,7 +217,7 @@ fn write_compaction(phase: &Phase, text: &mut String) {
         "  ",
         "compact",
         &format!(
-            "kcompactd ({}) woke up {} times, allocating threads stalled {} times, {} of them in vain; {} folios moved, {} not",
+            "kcompactd ({}) was asked {} times, allocating threads stalled {} times, {} of them in vain; {} folios moved, {} not",
             states.join(", "),
             grouped(compaction.compact_daemon_wake),
             grouped(compaction.compact_stall),

@@ -75,6 +75,11 @@ fn every_order_is_taken_until_it_is_refused_with_daemons_and_without() {
         for picture in ["before", "settled", "after"] {
             assert_picture(&run[picture]);
         }
+        let state = match run["daemons"] == "on" {
+            true => "running",
+            false => "absent",
+        };
+        assert_eq!(run["kcompactd"][0], state);
         let whole = |picture: &str| number(&run[picture]["by_tenth"][0]);
         assert_eq!(whole("before"), 0, "a quarter of each pageblock is kept");
         assert!(whole("after") > 0, "{run}");

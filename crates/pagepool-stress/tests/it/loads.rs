@@ -100,6 +100,11 @@ fn the_main_job_ends_verified() {
     assert!(number(&reclaim["kswapd_runs"]) > 50, "{reclaim}");
     assert_eq!(pass["swap"]["errors"], 0);
     assert_eq!(pass["nodes"][0]["kswapd"], "running");
+    // Or frozen: the pool was verified a moment ago.
+    assert_ne!(pass["nodes"][0]["kcompactd"], "absent");
+    for name in ["pgmigrate_success", "compact_stall", "compact_daemon_wake"] {
+        assert_eq!(pass["compaction"][name], pass["vmstat"][name], "{name}");
+    }
     assert_eq!(
         pass["facts"]["kernel"]["zones"][0]["unusable_index"][9],
         1.0
