@@ -104,7 +104,13 @@ impl Compactor<'_> {
         let terms = Terms::proactive();
         let run = self.run_in_background(node, zone, &terms, true, is_interrupted);
         zone.end_look(run.stuck);
+        let was_stopped = matches!(
+            run.result,
+            CompactResult::Contended | CompactResult::Skipped
+        );
         match (run.emptied, run.moved) {
+            // Others have taken the room: what was moved is not in vain.
+            (0, _) if was_stopped => Proactive::NotNow,
             (0, 0) => Proactive::NotNow,
             (0, _) => Proactive::NoBetter,
             _ => Proactive::Progress,

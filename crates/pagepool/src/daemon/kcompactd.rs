@@ -38,9 +38,13 @@ use crate::sync::{Requests, SleepOutcome};
 use crate::types::NodeId;
 use crate::zone::vmstat::VmEvent;
 
-/// For how long nobody looks at a node that a look could not better (kernel: an interval of 500 ms, shifted
-/// by 6). What makes it worse meanwhile rings, and is looked at afterwards.
+/// For how long at most nobody looks at a node that looks could not better (kernel: an interval of 500 ms,
+/// shifted by 6, at once). What makes it worse meanwhile rings, and is looked at afterwards.
 pub(crate) const BACK_OFF: Duration = Duration::from_millis(500 << 6);
+
+/// The same after a first look that moved something and gained nothing (kernel: the interval); each such look
+/// makes it eight times as long, up to [`BACK_OFF`].
+const INTERVAL: Duration = Duration::from_millis(500);
 
 /// The same after a look that moved nothing, since nothing was worth it or could be moved: whoever frees page
 /// after page rings at each. Each such look in turn doubles it, up to [`BACK_OFF`]; in the kernel it is 500 ms
@@ -123,6 +127,11 @@ impl BackOff {
     /// After one more look that moved nothing.
     fn longer(self) -> BackOff {
         BackOff::begin((2 * self.pause).clamp(FIRST_PAUSE, BACK_OFF))
+    }
+
+    /// After one that moved something in vain.
+    fn much_longer(self) -> BackOff {
+        BackOff::begin((8 * self.pause).clamp(INTERVAL, BACK_OFF))
     }
 
     fn is_over(self) -> bool {
@@ -219,7 +228,7 @@ fn look<S: Site>(site: &S, back_off: &mut BackOff) -> Requests {
             Requests::NONE
         }
         Proactive::NoBetter => {
-            *back_off = BackOff::begin(BACK_OFF);
+            *back_off = back_off.much_longer();
             Requests::NONE
         }
         Proactive::Progress => {
