@@ -25,6 +25,7 @@
 
 use arrayvec::ArrayVec;
 
+use super::consent::{Consent, Say};
 use super::policy::terms::MigrateMode;
 use crate::folio::{Frames, Vacated};
 use crate::node::lru::{ISOLATE_MAX, Isolated};
@@ -60,6 +61,8 @@ pub(super) struct Moves {
     pub(super) failed: usize,
     /// Of these, those that are pinned.
     pub(super) pinned: usize,
+    /// Of these, those whose owners want them to stay; then the others were not tried.
+    pub(super) refused: usize,
     /// There was no free block to move a folio to.
     pub(super) out_of_targets: bool,
 }
@@ -80,6 +83,8 @@ enum Stay {
 pub(crate) struct Mover<'a> {
     /// Where folios are, and where frames go.
     pub(super) custodian: Custodian<'a>,
+    /// Who is asked before they are moved.
+    pub(super) consent: Consent<'a>,
 }
 
 /// Folios of one order, on their way: where each has come to, and what it has left.
@@ -99,6 +104,7 @@ impl Mover<'_> {
         mut batch: Batch,
     ) -> Moves {
         let mut moves = Moves::default();
+        self.ask_owners(node, &mut batch, &mut moves);
         for pass in 0..PASSES {
             self.pass(node, zone, unit, &mut batch, &mut moves);
             if batch.is_empty() || moves.out_of_targets || mode == MigrateMode::Async {
@@ -116,6 +122,23 @@ impl Mover<'_> {
         events.add(VmEvent::PgmigrateSuccess, moves.folios as u64);
         events.add(VmEvent::PgmigrateFail, moves.failed as u64);
         moves
+    }
+
+    /// Asks those who have a say in a folio's move. If anybody refuses, the batch is put back: whoever it was
+    /// for cannot have the unit.
+    fn ask_owners(&self, node: &Node, batch: &mut Batch, moves: &mut Moves) {
+        let folios = self.custodian.folios;
+        for one in batch.iter() {
+            let say = self.consent.say(node, folios, one.folio, one.pfn);
+            if say != Say::Nobody && moves.refused == 0 && !self.consent.has(say) {
+                moves.refused += 1;
+            }
+        }
+        if moves.refused > 0 {
+            moves.failed += moves.refused;
+            self.put_back(node, batch);
+            batch.clear();
+        }
     }
 
     /// Tries to move each folio of the batch once; those to be tried again stay in it.

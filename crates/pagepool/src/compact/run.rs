@@ -2,6 +2,7 @@
 //!
 //! *Kernel counterpart:* `compact_zone`, `compact_finished` (v5.0; spec 6.8).
 
+use super::consent::{Consent, Owners};
 use super::empty::{Emptied, Errand, Left, Wanted};
 use super::migrate::Mover;
 use super::policy::choose::Chooser;
@@ -28,6 +29,8 @@ pub(crate) struct Compactor<'a> {
     pub(crate) custodian: Custodian<'a>,
     /// What earlier runs have learnt.
     pub(crate) state: &'a CompactState,
+    /// Who has a say in moves.
+    pub(crate) owners: &'a dyn Owners,
 }
 
 /// What a run is for.
@@ -120,6 +123,10 @@ impl Compactor<'_> {
         let mut run = Run {
             mover: Mover {
                 custodian: self.custodian,
+                consent: Consent {
+                    owners: self.owners,
+                    may_ask: terms.may_ask(),
+                },
             },
             node,
             zone,

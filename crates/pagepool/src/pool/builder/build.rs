@@ -20,6 +20,7 @@ use crate::pool::tunables::{
 use crate::pool::{Inner, PagePool, spawn};
 use crate::reclaim::ReclaimState;
 use crate::swap::{ReadAhead, SwapSpace, SwapSpec, default_page_cluster};
+use crate::sync::atomic::AtomicU32;
 use crate::sync::{Mutex, cpu};
 use crate::types::{MAX_NODES, PAGE_SIZE};
 
@@ -70,6 +71,7 @@ impl Builder {
             folios: FolioTable::new(self.folio_limit(pages))?,
             stores,
             max_stores: self.store_limit(),
+            stores_to_ask: AtomicU32::new(0),
             store_turn: Mutex::new(()),
             swap,
             read_ahead: ReadAhead::new(default_page_cluster(pages * PAGE_SIZE)),
