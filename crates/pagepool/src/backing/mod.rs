@@ -17,7 +17,7 @@
 //! | `write_begin`, `write_end` | none: a write is a guard on memory, and goes out later |
 //! | `bmap` | none: a store numbers its pages itself |
 //! | `migratepage` | [`Backing::migrate`], a question, for the few to whom it matters where a folio is |
-//! | `isolate_page`, `putback_page` | none: who is asked has nothing to prepare |
+//! | `isolate_page`, `putback_page` | none: who is asked has nothing to prepare; see `MovableOwner` |
 //! | `releasepage`, `freepage`, `invalidatepage` | none: a store keeps nothing on a frame |
 //! | `launder_page` | none: a dirty folio is written out before it is dropped |
 //! | `is_partially_uptodate` | none: a folio is in memory as a whole |

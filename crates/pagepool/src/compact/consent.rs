@@ -1,6 +1,6 @@
 //! Those who have a say in the moves of some folios.
 //!
-//! *Kernel counterpart:* `migratepage` (v5.0). There every owner of pages is asked, since its tables hold
+//! *Kernel counterpart:* `migratepage`, `isolate_page`, `putback_page` (v5.0). There every owner of pages is asked, since its tables hold
 //! their addresses. Here almost nobody knows where a folio is, and almost nobody is asked.
 //!
 //! Whoever is asked may take locks of the application, and the thread that compacts may hold them: one that
@@ -10,7 +10,7 @@
 use crate::backing::{Entry, StoreId};
 use crate::folio::{FolioId, FolioTable, Mark};
 use crate::node::Node;
-use crate::types::Pfn;
+use crate::types::{Order, Pfn};
 
 /// The owners of memory, as far as they want to be asked. Given from above, since they are the pool's users.
 pub(crate) trait Owners: Sync {
@@ -20,6 +20,10 @@ pub(crate) trait Owners: Sync {
     /// Asks the store whether its folio that begins at this page may be moved. Waits for the answer, but not
     /// for long. Called with no lock held.
     fn may_move(&self, page: Entry) -> bool;
+
+    /// Has its owner move an object out of a unit of this order; returns whether it is out of the way. Waits
+    /// for that, but not for long. Called with no lock held, and while nobody has the folio isolated.
+    fn move_object(&self, folio: FolioId, unit: Order) -> bool;
 }
 
 /// Who has a say in a folio's move.
@@ -29,6 +33,8 @@ pub(super) enum Say {
     Nobody,
     /// The store of which this is a page.
     Store(Entry),
+    /// A user whose object it is.
+    Owner,
 }
 
 /// Who is asked during a run.
@@ -43,6 +49,9 @@ pub(super) struct Consent<'a> {
 impl Consent<'_> {
     /// Who has a say in the move of a folio, which is in the frame `pfn`.
     pub(super) fn say(self, node: &Node, folios: &FolioTable, folio: FolioId, pfn: Pfn) -> Say {
+        if node.is_object(pfn) {
+            return Say::Owner;
+        }
         if !folios.slot(folio).is(Mark::Backed) {
             return Say::Nobody;
         }
@@ -61,13 +70,5 @@ impl Consent<'_> {
         pfn: Pfn,
     ) -> bool {
         !self.may_ask && self.say(node, folios, folio, pfn) != Say::Nobody
-    }
-
-    /// Whether whoever has this say consents.
-    pub(super) fn has(self, say: Say) -> bool {
-        match say {
-            Say::Nobody => true,
-            Say::Store(page) => self.may_ask && self.owners.may_move(page),
-        }
     }
 }

@@ -8,10 +8,11 @@ use super::{Inner, PagePool};
 use crate::alloc::{Compact, Request};
 use crate::backing::{Entry, StoreId};
 use crate::compact::{CompactPriority, Compactor, DirectRun, Owners};
+use crate::folio::FolioId;
 use crate::reclaim::Shrink;
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::sync::clock::{self, Instant};
-use crate::types::NodeId;
+use crate::types::{NodeId, Order};
 use crate::zone::Zone;
 use crate::zone::watermark::AllocFlags;
 
@@ -21,8 +22,9 @@ impl PagePool {
     /// write to just then stays where it is. Returns when there is nothing more to gain, or after
     /// `patience`.
     ///
-    /// Stores that [ask to be asked](crate::Backing::asks_to_migrate) are: who holds locks that they need
-    /// for an answer waits a tenth of a second for each in vain.
+    /// Owners of [movable blocks](crate::MovableOwner) are called, and stores that
+    /// [want to be asked](crate::Backing::asks_to_migrate) are: who holds locks that they need for an answer
+    /// waits a tenth of a second for it in vain.
     ///
     /// There is no need to call it: `kcompactd` does what is asked for, and requests for large blocks
     /// compact for themselves.
@@ -67,6 +69,10 @@ impl Owners for Inner {
         };
         let deadline = clock::deadline_after(ANSWER_WITHIN);
         store.ask(page.page().into(), deadline).is_ok()
+    }
+
+    fn move_object(&self, folio: FolioId, unit: Order) -> bool {
+        self.movables.have_moved(folio, unit)
     }
 }
 

@@ -49,6 +49,7 @@ use crate::zone::{Freed, Zone};
 
 use builder::{Builder, Config};
 use folio::mapping::Mapped;
+use folio::movable::Movables;
 use lifetime::PoolRef;
 use pages::{Pages, PagesUninit};
 use request::AllocRequest;
@@ -75,6 +76,8 @@ pub(crate) struct Inner {
     compact: CompactState,
     /// Ranges of users' stores that are in folios.
     mapped: Mapped,
+    /// Blocks that users move themselves.
+    movables: Movables,
     daemons: Daemons,
     config: Config,
     settings: Mutex<MarkSettings>,

@@ -14,6 +14,7 @@ use crate::error::{BuildError, RangeError};
 use crate::folio::FolioTable;
 use crate::node::{MarkSettings, NodePlan, Nodes};
 use crate::pool::folio::mapping::Mapped;
+use crate::pool::folio::movable::Movables;
 use crate::pool::tunables::{
     check, check_fraction, check_min_free, check_proactiveness, check_scale_factor,
 };
@@ -78,6 +79,7 @@ impl Builder {
             reclaim: ReclaimState::new(nodes.len(), pages),
             compact: CompactState::new(plans.iter().map(|plan| plan.zones.pages))?,
             mapped: Mapped::default(),
+            movables: Movables::new(),
             daemons: Daemons::new(nodes.len()),
             bases: nodes.bases(),
             nodes,
