@@ -31,8 +31,8 @@ pub use gfp::Gfp;
 pub use node::DaemonState;
 pub use pool::builder::{Builder, Config};
 pub use pool::folio::{
-    Advice, FlushError, Folio, FolioPin, FolioRead, FolioWrite, MapError, Mapping, SharedFolio,
-    SharedRead, SharedWrite,
+    Advice, FlushError, Folio, FolioPin, FolioRead, FolioWrite, Immovable, MapError, Mapping,
+    MovableBlock, MovableOwner, MoveOutcome, Relocation, SharedFolio, SharedRead, SharedWrite,
 };
 pub use pool::pages::{Pages, PagesUninit, Split};
 pub use pool::request::AllocRequest;

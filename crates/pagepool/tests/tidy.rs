@@ -223,7 +223,7 @@ fn past_the_facade(source: &Source) -> Vec<String> {
             let rest = &line[at + name.len()..];
             let is_part =
                 line[..at].ends_with(|c| is_word(c) || c == ':') || rest.starts_with(is_word);
-            !is_part && identifier(rest.trim_start_matches(':')) != "Arc"
+            !is_part && !["Arc", "Weak"].contains(&identifier(rest.trim_start_matches(':')))
         })
     };
     let mut complaints = vec![];

@@ -25,6 +25,10 @@ impl StoreId {
     /// How many stores a pool can have.
     pub(crate) const MAX: usize = 31;
 
+    /// The number of what is no store of contents and only has a store's workers: it is in no table, and no
+    /// entry names it.
+    pub(crate) const OUTSIDE: StoreId = StoreId(0);
+
     /// All numbers.
     pub(crate) fn all() -> impl Iterator<Item = StoreId> {
         (1..=Self::MAX).map(|n| StoreId(n as u8))

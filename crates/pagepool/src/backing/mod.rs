@@ -16,8 +16,8 @@
 //! | `set_page_dirty` | none: a folio's mark, set by its writer; a store has nothing to account |
 //! | `write_begin`, `write_end` | none: a write is a guard on memory, and goes out later |
 //! | `bmap` | none: a store numbers its pages itself |
-//! | `migratepage` | none: a store never learns where a folio is, so moving one is not its business |
-//! | `isolate_page`, `putback_page` | none, for the same reason |
+//! | `migratepage` | [`Backing::migrate`], a question, for the few to whom it matters where a folio is |
+//! | `isolate_page`, `putback_page` | none: who is asked has nothing to prepare; see `MovableOwner` |
 //! | `releasepage`, `freepage`, `invalidatepage` | none: a store keeps nothing on a frame |
 //! | `launder_page` | none: a dirty folio is written out before it is dropped |
 //! | `is_partially_uptodate` | none: a folio is in memory as a whole |
@@ -103,6 +103,28 @@ pub trait Backing: Send + Sync + 'static {
     /// What went wrong; the folio then stays dirty, and in memory. A transfer of several pages that
     /// failed is tried again page by page.
     fn write_out(&self, page: u64, bytes: &[u8]) -> Result<WriteOut, BackingError>;
+
+    /// Whether it is to be asked before one of its folios is moved to another place in memory. Asked once,
+    /// when it is attached. By default no: a store sees copies, and never where a folio is.
+    ///
+    /// It is for a store to which that matters all the same, since somebody has told it an address, to
+    /// register it as a buffer for one.
+    fn asks_to_migrate(&self) -> bool {
+        false
+    }
+
+    /// The folio that begins at `page` is about to be moved to another place in memory (kernel:
+    /// `migratepage`); what the store keeps that is tied to its address, it gives up now. Called only if
+    /// [`asks_to_migrate`](Self::asks_to_migrate) said so, and never on behalf of a thread that waits for
+    /// a large block of memory. Nothing may come of the move yet.
+    ///
+    /// # Errors
+    /// Why not: the folio stays where it is. It does so as well if there is no answer within a tenth of a
+    /// second; the store is not asked again before it has answered.
+    fn migrate(&self, page: u64) -> Result<(), BackingError> {
+        let _ = page;
+        Ok(())
+    }
 }
 
 /// How a write-out ended that did not fail.

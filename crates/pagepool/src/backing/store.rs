@@ -20,7 +20,8 @@
 //! - B2: an op is `Done` only while an [`InFlight`] waits for it. One that was abandoned goes from
 //!   `Running` straight to `Vacant`.
 //! - B3: neither direction has more buffers than [`Direction::max_bufs`], whatever becomes of them, so
-//!   that stalled writes leave some for faults, and faults some for reclaim, whose memory they need.
+//!   that stalled writes leave some for faults, and faults some for reclaim, whose memory they need; and a
+//!   question that is not answered, some for both.
 //! - B4: between `write_begins` and `write_ends` for a page, the device may still write it. `write_ends`
 //!   comes before the op is `Done` or `Vacant`.
 //! - B5: what overlaps a write that is queued or running is refused as stalled, so that an abandoned write
@@ -92,12 +93,18 @@ pub(crate) struct StoreSpec {
     pub(crate) spawn: Spawn,
     /// After how long a callback counts as stuck, and its worker is replaced.
     pub(crate) stuck_after: Duration,
+    /// How many questions it may have open at once.
+    pub(crate) max_asks: usize,
 }
 
 impl StoreSpec {
     /// What [`stuck_after`](Self::stuck_after) is where nobody has a better idea: a disk that spins up
     /// takes this long.
     pub(crate) const STUCK_AFTER: Duration = Duration::from_secs(5);
+
+    /// What [`max_asks`](Self::max_asks) is where a store transfers pages: one that owes an answer has its
+    /// buffers for those.
+    pub(crate) const ONE_ASK: usize = 1;
 }
 
 /// One backing at work. A handle: clones are the same store, and the last one dropped closes it.
@@ -140,6 +147,7 @@ impl Store {
             watch,
             spawn,
             stuck_after,
+            max_asks,
         } = spec;
         let shared = Arc::new(Shared {
             id,
@@ -153,6 +161,7 @@ impl Store {
             state: CoreMutex::new(State {
                 ops,
                 next_ticket: 0,
+                max_asks,
                 crew: Crew::new(),
                 is_closed: false,
             }),
@@ -224,6 +233,18 @@ impl Store {
     /// Fills the first `nr` pages of the buffer from the store's pages from `page` on.
     pub(crate) fn submit_read(&self, buf: IoBuf, page: u64, nr: usize) -> InFlight {
         self.submit(buf, Direction::Read, page, nr)
+    }
+
+    /// Asks the backing whether the folio that begins at its page `page` may be moved, and waits for the
+    /// answer.
+    ///
+    /// # Errors
+    /// [`StoreError::Stalled`] if there was none before the deadline, or if the backing owes one already;
+    /// else why not.
+    pub(crate) fn ask(&self, page: u64, deadline: Option<Instant>) -> Result<(), StoreError> {
+        let buf = self.try_take_buf(Direction::Ask);
+        let asked = self.submit(buf.ok_or(StoreError::Stalled)?, Direction::Ask, page, 1);
+        asked.wait(deadline)?.outcome.of(0, 1)
     }
 
     fn submit(&self, mut buf: IoBuf, direction: Direction, page: u64, nr: usize) -> InFlight {

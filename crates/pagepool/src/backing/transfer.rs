@@ -37,9 +37,16 @@ impl Transfer<'_> {
     /// Transfers whole pages between `bytes` and the backing, from its page `page` on.
     ///
     /// If that fails for a reason that may be one page's, each page is tried by itself: one bad page
-    /// takes no other with it.
+    /// takes no other with it. A question is asked once.
     pub(super) fn run(&self, page: u64, bytes: &mut [u8]) -> Outcome {
         let nr = bytes.len() / PAGE_SIZE;
+        if self.direction == Direction::Ask {
+            return match self.attempt(page, bytes) {
+                Attempt::Done => Outcome::DONE,
+                Attempt::Transient => Outcome::all_failed(nr, StoreError::Failed),
+                Attempt::Refused(error) => Outcome::all_failed(nr, error),
+            };
+        }
         match self.attempt_patiently(page, bytes) {
             Ok(()) => Outcome::DONE,
             Err(StoreError::Failed | StoreError::Corrupt) if nr > 1 => {
@@ -84,6 +91,7 @@ impl Transfer<'_> {
                 .read_in(page, bytes)
                 .map(|()| WriteOut::Written),
             Direction::Write => self.backing.write_out(page, bytes),
+            Direction::Ask => self.backing.migrate(page).map(|()| WriteOut::Written),
         }));
         match called {
             Ok(Ok(WriteOut::Written)) => Attempt::Done,

@@ -6,7 +6,7 @@ use arrayvec::ArrayVec;
 
 use super::migrate::{Batch, Mover, Moves};
 use super::policy::terms::MigrateMode;
-use super::survey::{self, Chunk};
+use super::survey::{self, Chunk, Sight};
 use crate::folio::FolioId;
 use crate::node::Node;
 use crate::node::lru::ISOLATE_MAX;
@@ -150,8 +150,7 @@ impl Mover<'_> {
         emptied: &mut Emptied,
         is_interrupted: &dyn Fn() -> bool,
     ) -> Left {
-        let folios = self.custodian.folios;
-        let look = || survey::survey(node, folios, errand.unit, errand.order);
+        let look = || survey::survey(self.sight(node), errand.unit, errand.order);
         let mut found = look();
         emptied.scanned += found.scanned;
         let may_drain = errand.mode != MigrateMode::Async;
@@ -232,15 +231,24 @@ impl Mover<'_> {
         at: Pfn,
         unevictable: bool,
     ) -> (Batch, usize, Option<Pfn>) {
-        let folios = self.custodian.folios;
         let mut frames = ArrayVec::<Pfn, ISOLATE_MAX>::new();
-        let next = survey::folios_in(node, folios, chunk, at, |pfn| frames.try_push(pfn).is_ok());
+        let next = survey::folios_in(self.sight(node), chunk, at, |pfn| {
+            frames.try_push(pfn).is_ok()
+        });
         let mut batch = Batch::new();
-        node.isolate_at(folios, &frames, unevictable, &mut batch);
+        node.isolate_at(self.custodian.folios, &frames, unevictable, &mut batch);
         let pages: usize = batch.iter().map(|one| one.order.pages()).sum();
         let events = self.custodian.nodes.events();
         events.add(VmEvent::CompactIsolated, pages as u64);
         (batch, frames.len(), next)
+    }
+
+    fn sight<'s>(&'s self, node: &'s Node) -> Sight<'s> {
+        Sight {
+            node,
+            folios: self.custodian.folios,
+            consent: self.consent,
+        }
     }
 
     /// Whether nothing stands in a part of a unit.
@@ -250,7 +258,7 @@ impl Mover<'_> {
             let mut offsets = (0..part.order.pages()).step_by(size.pages());
             return offsets.all(|at| zone.blocks().free_pages(part.pfn.add(at)) == size.pages());
         }
-        let found = survey::survey(node, self.custodian.folios, part, part.order);
+        let found = survey::survey(self.sight(node), part, part.order);
         found.chunk.is_some_and(|chunk| chunk.occupied == 0)
     }
 }
@@ -258,6 +266,9 @@ impl Mover<'_> {
 /// Whether what came of a batch is reason to leave the unit.
 fn give_up(moves: Moves, errand: Errand<'_>) -> Option<Left> {
     let no_targets = moves.out_of_targets.map(Left::NoTargets);
+    if moves.refused > 0 {
+        return Some(Left::Obstructed(errand.unit.pfn));
+    }
     // One that stays is enough, for a part is free as a whole or not at all.
     let is_stuck = moves.failed > 0 && !errand.finishes_anyway();
     no_targets.or(is_stuck.then_some(Left::Busy))

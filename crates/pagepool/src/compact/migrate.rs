@@ -21,16 +21,19 @@
 //!
 //! Nobody waits for a move, and a mover that is preempted is in nobody's way. Dirty folios are moved as
 //! others are, since the mark is the folio's and not the frame's; so are those with a copy in swap or in a
-//! store, which know the folio by its number. Folios are moved whole, whatever their order.
+//! store, which know the folio by its number. Folios are moved whole, whatever their order. For those whose
+//! owners have a say, see [`consent`](super::consent).
 
 use arrayvec::ArrayVec;
 
+use super::consent::{Consent, Say};
 use super::policy::terms::MigrateMode;
-use crate::folio::{Frames, Vacated};
+use super::run::Compactor;
+use crate::folio::{FolioId, Frames, Vacated};
 use crate::node::lru::{ISOLATE_MAX, Isolated};
 use crate::node::{Custodian, Node, identity};
 use crate::sync::thread;
-use crate::types::Order;
+use crate::types::{Order, Pfn};
 use crate::zone::Zone;
 use crate::zone::vmstat::VmEvent;
 
@@ -62,6 +65,8 @@ pub(super) struct Moves {
     pub(super) pinned: usize,
     /// There was no free block of this order to move a folio to.
     pub(super) out_of_targets: Option<Order>,
+    /// Of these, those whose owners want them to stay; then the others were not tried.
+    pub(super) refused: usize,
 }
 
 /// Why a folio stayed where it was.
@@ -82,6 +87,8 @@ pub(crate) struct Mover<'a> {
     pub(super) custodian: Custodian<'a>,
     /// Whether freed memory is filled with a pattern, and checked.
     pub(super) hardened: bool,
+    /// Who is asked before they are moved.
+    pub(super) consent: Consent<'a>,
 }
 
 /// Folios of one order, on their way: where each has come to, and what it has left.
@@ -101,6 +108,7 @@ impl Mover<'_> {
         mut batch: Batch,
     ) -> Moves {
         let mut moves = Moves::default();
+        self.ask_owners(node, unit, &mut batch, &mut moves);
         for pass in 0..PASSES {
             self.pass(node, zone, unit, &mut batch, &mut moves);
             let is_last = pass + 1 == PASSES || mode == MigrateMode::Async;
@@ -119,6 +127,44 @@ impl Mover<'_> {
         events.add(VmEvent::PgmigrateSuccess, moves.folios as u64);
         events.add(VmEvent::PgmigrateFail, moves.failed as u64);
         moves
+    }
+
+    /// Asks those who have a say in a folio's move; objects are moved by their owners there and then. If
+    /// anybody refuses, the batch is put back: whoever it was for cannot have the unit.
+    fn ask_owners(&self, node: &Node, unit: Order, batch: &mut Batch, moves: &mut Moves) {
+        let Custodian { folios, .. } = self.custodian;
+        let Consent { owners, may_ask } = self.consent;
+        let mut objects = Batch::new();
+        batch.retain(|one| {
+            let say = self.consent.say(node, folios, one.folio, one.pfn);
+            if let Say::Store(page) = say
+                && moves.refused == 0
+            {
+                moves.refused += usize::from(!may_ask || !owners.may_move(page));
+            }
+            if say == Say::Owner {
+                objects.push(*one);
+            }
+            say != Say::Owner
+        });
+        // Whoever moves them isolates them himself.
+        self.put_back(node, &objects);
+        for one in objects {
+            if moves.refused > 0 {
+                break;
+            }
+            if may_ask && owners.move_object(one.folio, unit) {
+                moves.moved += one.order.pages();
+                moves.folios += 1;
+            } else {
+                moves.refused += 1;
+            }
+        }
+        if moves.refused > 0 {
+            moves.failed += moves.refused;
+            self.put_back(node, batch);
+            batch.clear();
+        }
     }
 
     /// Tries to move each folio of the batch once; those to be tried again stay in it.
@@ -143,7 +189,7 @@ impl Mover<'_> {
                     again.push(one);
                     continue;
                 };
-                match self.move_one(node, one, frames, &mut progress) {
+                match self.move_one(node, one, frames, &mut progress, |_| true) {
                     Ok(()) => {
                         moves.moved += order.pages();
                         moves.folios += 1;
@@ -165,12 +211,7 @@ impl Mover<'_> {
                 }
             }
             *batch = others;
-            let unused = targets.into_iter().map(|frames| {
-                let vacated = Vacated::new(frames.pfn(), frames.order());
-                let _ = frames.into_taken();
-                vacated
-            });
-            progress.vacated.extend(unused);
+            progress.vacated.extend(targets.into_iter().map(unused));
             self.settle(node, zone, &progress, &stayed);
         }
         *batch = again;
@@ -199,13 +240,15 @@ impl Mover<'_> {
         frames
     }
 
-    /// Moves one folio into `frames`; gives these back if it stays.
+    /// Moves one folio into `frames`; gives these back if it stays. Once they hold a copy of it, `adjust` says
+    /// whether to go on.
     fn move_one<'n>(
         &self,
         node: &Node,
         one: Isolated,
         mut frames: Frames<'n>,
         progress: &mut Progress,
+        adjust: impl FnOnce(&mut Frames<'n>) -> bool,
     ) -> Result<(), (Stay, Frames<'n>)> {
         let slot = self.custodian.folios.slot(one.folio);
         let why = || {
@@ -219,7 +262,7 @@ impl Mover<'_> {
         if !slot.begin_copy() {
             return Err((why(), frames));
         }
-        if !copy(&one, &mut frames, || slot.word().is_stable()) {
+        if !copy(&one, &mut frames, || slot.word().is_stable()) || !adjust(&mut frames) {
             slot.end_copy();
             return Err((why(), frames));
         }
@@ -235,6 +278,38 @@ impl Mover<'_> {
         progress.vacated.push(Vacated::new(one.pfn, one.order));
         progress.moved.push(Isolated { pfn: to, ..one });
         Ok(())
+    }
+
+    /// Moves an isolated folio out of a unit of the given order. Its owner has a hand in it: `adjust` is given
+    /// the bytes at their new place, all of them, and says whether to use them. Returns whether it has moved;
+    /// it is on a list either way, or has ended.
+    fn move_with(
+        &self,
+        node: &Node,
+        zone: &Zone,
+        unit: Order,
+        one: Isolated,
+        adjust: &mut dyn FnMut(&mut [u8]) -> bool,
+    ) -> bool {
+        let mut progress = Progress {
+            moved: Batch::new(),
+            vacated: ArrayVec::new(),
+        };
+        let mut stayed = Batch::new();
+        let slot = self.custodian.folios.slot(one.folio);
+        // A copy that was written to meanwhile is not one to show.
+        let adjust = |frames: &mut Frames<'_>| slot.is_stable() && adjust(frames.bytes_mut());
+        match self.targets(node, zone, (one.order, unit), 1).pop() {
+            None => stayed.push(one),
+            Some(frames) => {
+                if let Err((_, frames)) = self.move_one(node, one, frames, &mut progress, adjust) {
+                    progress.vacated.push(unused(frames));
+                    stayed.push(one);
+                }
+            }
+        }
+        self.settle(node, zone, &progress, &stayed);
+        stayed.is_empty()
     }
 
     /// Lists what has moved and what stayed, and frees what was left.
@@ -256,6 +331,44 @@ impl Mover<'_> {
             self.custodian.end_isolated(ended);
         });
     }
+}
+
+impl Compactor<'_> {
+    /// Moves a folio that is an object out of a unit of the given order, for its owner's worker, who keeps it
+    /// from ending. `adjust` is given the frame that it is in and its bytes at their new place, and says
+    /// whether to use them; it does not unwind. Returns whether the folio has moved.
+    pub(crate) fn move_object(
+        &self,
+        folio: FolioId,
+        unit: Order,
+        adjust: &mut dyn FnMut(Pfn, &mut [u8]) -> bool,
+    ) -> bool {
+        let Custodian { nodes, folios, .. } = self.custodian;
+        let word = folios.slot(folio).word();
+        debug_assert!(word.is_resident(), "it is locked in memory: {word:?}");
+        let pfn = Pfn::from_raw(word.location());
+        let node = nodes.node(pfn.node());
+        let zone = node.zone_of(pfn).expect("D1: a frame has a zone");
+        let Some(one) = node.isolate_folio(folios, folio, pfn) else {
+            return false;
+        };
+        let mover = Mover {
+            custodian: self.custodian,
+            hardened: self.hardened,
+            consent: Consent {
+                owners: self.owners,
+                may_ask: false,
+            },
+        };
+        mover.move_with(node, zone, unit, one, &mut |bytes| adjust(pfn, bytes))
+    }
+}
+
+/// Frames that nothing was moved to after all.
+fn unused(frames: Frames<'_>) -> Vacated {
+    let vacated = Vacated::new(frames.pfn(), frames.order());
+    let _ = frames.into_taken();
+    vacated
 }
 
 /// Copies a folio into frames, as long as `is_stable` says that it is worth it; returns whether all of it

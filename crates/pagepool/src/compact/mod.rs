@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod background;
+mod consent;
 mod direct;
 mod empty;
 mod migrate;
@@ -18,6 +19,7 @@ mod trace;
 use crate::node::Node;
 use crate::sync::Requests;
 
+pub(crate) use consent::Owners;
 pub(crate) use direct::DirectRun;
 pub(crate) use mode::{CompactPriority, CompactResult};
 pub(crate) use run::Compactor;

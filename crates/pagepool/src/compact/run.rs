@@ -2,6 +2,7 @@
 //!
 //! *Kernel counterpart:* `compact_zone`, `compact_finished` (v5.0; spec 6.8).
 
+use super::consent::{Consent, Owners};
 use super::empty::{Emptied, Errand, Left, Wanted};
 use super::migrate::Mover;
 use super::policy::choose::Chooser;
@@ -30,6 +31,8 @@ pub(crate) struct Compactor<'a> {
     pub(crate) state: &'a CompactState,
     /// Whether freed memory is filled with a pattern, and checked.
     pub(crate) hardened: bool,
+    /// Who has a say in moves.
+    pub(crate) owners: &'a dyn Owners,
 }
 
 /// What a run is for.
@@ -130,6 +133,10 @@ impl Compactor<'_> {
             mover: Mover {
                 custodian: self.custodian,
                 hardened: self.hardened,
+                consent: Consent {
+                    owners: self.owners,
+                    may_ask: terms.may_ask(),
+                },
             },
             node,
             zone,

@@ -7,6 +7,7 @@
 //! Nothing is locked, so that what is seen may have changed since. Whoever acts on it looks again: the lists
 //! under their lock, the folio at its word.
 
+use super::consent::Consent;
 use crate::folio::{FolioId, FolioTable, Place};
 use crate::node::Node;
 use crate::types::{Migratetype, Order, Pfn};
@@ -25,7 +26,7 @@ enum Occupant {
     Pinned,
     /// A folio in the hands of somebody else, for a moment.
     Busy,
-    /// Memory at a fixed address.
+    /// Memory at a fixed address, or of one who cannot be asked.
     Fixed,
 }
 
@@ -38,6 +39,17 @@ pub(super) struct Chunk {
     pub(super) order: Order,
     /// Pages that must be moved.
     pub(super) occupied: usize,
+}
+
+/// How a unit is looked at.
+#[derive(Clone, Copy)]
+pub(super) struct Sight<'a> {
+    /// The node.
+    pub(super) node: &'a Node,
+    /// Its folios.
+    pub(super) folios: &'a FolioTable,
+    /// Who is asked before they are moved.
+    pub(super) consent: Consent<'a>,
 }
 
 /// What was seen of a unit.
@@ -56,13 +68,14 @@ pub(super) struct Survey {
 }
 
 /// Looks a unit over for a part of the given order, which is no larger than the unit.
-pub(super) fn survey(node: &Node, folios: &FolioTable, unit: Unit, order: Order) -> Survey {
+pub(super) fn survey(sight: Sight<'_>, unit: Unit, order: Order) -> Survey {
+    let node = sight.node;
     let mut found = Survey::default();
     if is_inside_a_block(node, unit) {
         return found;
     }
     let mut part = Part::at(unit.pfn, order);
-    for (pfn, occupant, pages) in walk(node, folios, unit.pfn, unit.order.pages()) {
+    for (pfn, occupant, pages) in walk(sight, unit.pfn, unit.order.pages()) {
         found.scanned += 1;
         part.advance_to(pfn, &mut found);
         match occupant {
@@ -93,14 +106,13 @@ pub(super) fn survey(node: &Node, folios: &FolioTable, unit: Unit, order: Order)
 /// Passes the folios of a chunk to `sink`, as they stand there now, from the frame `from` on, until it says
 /// that it has enough. Returns where to go on, if there is anything left.
 pub(super) fn folios_in(
-    node: &Node,
-    folios: &FolioTable,
+    sight: Sight<'_>,
     chunk: Chunk,
     from: Pfn,
     mut sink: impl FnMut(Pfn) -> bool,
 ) -> Option<Pfn> {
     let end = chunk.pfn.index() + chunk.order.pages();
-    let mut left = walk(node, folios, from, end - from.index());
+    let mut left = walk(sight, from, end - from.index());
     left.find(|(pfn, occupant, _)| *occupant == Occupant::Folio && !sink(*pfn))
         .map(|(pfn, ..)| pfn)
 }
@@ -118,25 +130,29 @@ fn is_inside_a_block(node: &Node, unit: Unit) -> bool {
 }
 
 /// The blocks of a range that begins with one, each with its length; free pages one by one.
-fn walk<'a>(
-    node: &'a Node,
-    folios: &'a FolioTable,
+fn walk(
+    sight: Sight<'_>,
     start: Pfn,
     pages: usize,
-) -> impl Iterator<Item = (Pfn, Occupant, usize)> + 'a {
+) -> impl Iterator<Item = (Pfn, Occupant, usize)> {
     let mut offset = 0;
     std::iter::from_fn(move || {
         if offset >= pages {
             return None;
         }
         let pfn = start.add(offset);
-        let (occupant, pages) = occupant(node, folios, pfn);
+        let (occupant, pages) = occupant(sight, pfn);
         offset += pages;
         Some((pfn, occupant, pages))
     })
 }
 
-fn occupant(node: &Node, folios: &FolioTable, pfn: Pfn) -> (Occupant, usize) {
+fn occupant(sight: Sight<'_>, pfn: Pfn) -> (Occupant, usize) {
+    let Sight {
+        node,
+        folios,
+        consent,
+    } = sight;
     let state = node.map().state(pfn);
     let Some((order, _)) = state.block() else {
         let occupant = if state.is_free() {
@@ -151,9 +167,12 @@ fn occupant(node: &Node, folios: &FolioTable, pfn: Pfn) -> (Occupant, usize) {
     } else {
         match (node.place_hint(pfn), node.map().owner(pfn)) {
             (Place::Listed(_) | Place::Batched, Some(owner)) => {
-                let word = folios.slot(FolioId::from_raw(owner)).word();
+                let folio = FolioId::from_raw(owner);
+                let word = folios.slot(folio).word();
                 if word.pins() > 0 && word.location() == pfn.get() {
                     Occupant::Pinned
+                } else if consent.forbids(node, folios, folio, pfn) {
+                    Occupant::Fixed
                 } else {
                     Occupant::Folio
                 }

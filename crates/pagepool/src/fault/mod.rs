@@ -18,7 +18,7 @@ use std::time::Duration;
 use crate::alloc::{Allocator, Placement, Purpose};
 use crate::backing::Entry;
 use crate::error::{AccessError, AllocError};
-use crate::folio::{FolioId, FolioSlot, FolioWord, Frames, Landing, Mark, Vacated};
+use crate::folio::{CustodyFlag, FolioId, FolioSlot, FolioWord, Frames, Landing, Mark, Vacated};
 use crate::gfp::Gfp;
 use crate::node::lru::kind_of;
 use crate::node::lru_list::FolioKind;
@@ -42,6 +42,8 @@ pub(crate) struct Terms {
     pub(crate) patience: Duration,
     /// When it gives up waiting for a store.
     pub(crate) deadline: Option<Instant>,
+    /// Whether the folio is an object of a user's.
+    pub(crate) is_object: bool,
 }
 
 /// Whether a fault was this thread's to serve.
@@ -75,6 +77,7 @@ struct Fault<'a> {
     slot: &'a FolioSlot,
     /// Where the folio is.
     from: u32,
+    is_object: bool,
     is_over: bool,
 }
 
@@ -133,7 +136,8 @@ impl<'a> Faulter<'a> {
         let Ok(word) = slot.begin_fault() else {
             return Ok(Claim::Taken);
         };
-        let fault = Fault::new(self.custodian, folio, slot, word.location());
+        let mut fault = Fault::new(self.custodian, folio, slot, word.location());
+        fault.is_object = terms.is_object;
         self.serve(fault, landing, terms).map(Claim::Done)
     }
 
@@ -212,7 +216,11 @@ impl<'a> Faulter<'a> {
         landing: Landing,
     ) -> FolioWord {
         let Fault {
-            folio, slot, from, ..
+            folio,
+            slot,
+            from,
+            is_object,
+            ..
         } = fault;
         let Custodian { nodes, folios, .. } = self.custodian;
         slot.expect_use(landing);
@@ -224,7 +232,9 @@ impl<'a> Faulter<'a> {
         let node = nodes.node(pfn.node());
         node.map().set_owner(pfn, Some(folio.get()));
         node.set_copy(kind, pfn, order, copy);
-        node.expect_on_lru(pfn, placement.workingset);
+        let workingset = placement.workingset.then_some(CustodyFlag::Workingset);
+        let owned = is_object.then_some(CustodyFlag::Owned);
+        node.expect_on_lru(pfn, workingset.into_iter().chain(owned));
         self.custodian.count_resident(kind, pfn, order, 1);
 
         fault.is_over = true;
@@ -340,6 +350,7 @@ impl<'a> Fault<'a> {
             folio,
             slot,
             from,
+            is_object: false,
             is_over: false,
         }
     }

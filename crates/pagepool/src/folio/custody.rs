@@ -5,14 +5,15 @@
 //! who frees a page; here it is the place that the frame has at the moment of the drop.
 //!
 //! ```text
-//!  7    6        5          4    3  2    0
-//! +-+--------+------------+------+-------+
-//! | | ORPHAN | WORKINGSET | uses | place |
-//! +-+--------+------------+------+-------+
+//!    7      6         5         4    3  2    0
+//! +-------+--------+------------+------+-------+
+//! | OWNED | ORPHAN | WORKINGSET | uses | place |
+//! +-------+--------+------------+------+-------+
 //! ```
 //!
 //! *uses*: how often reclaim found the folio used, less how often it did not (kernel: `PG_referenced`,
-//! which is one bit). What comes of it is for the policy to say.
+//! which is one bit). What comes of it is for the policy to say. OWNED: the folio's owner has a hand in its
+//! moves (kernel: `PAGE_MAPPING_MOVABLE`).
 //!
 //! | place | number | meaning | who may take it from there |
 //! |---|---|---|---|
@@ -65,11 +66,13 @@ pub(crate) const NR_LISTS: u8 = ISOLATED - FIRST_LIST;
 /// Its owner has dropped the folio and left the frame to the isolator.
 const ORPHAN: u8 = 1 << 6;
 
-/// What reclaim remembers of a folio while it is in memory.
+/// What is remembered of a folio while it is in memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Flag {
     /// It has been on an active list before, or came back soon after it left.
     Workingset = 1 << 5,
+    /// It is an object of a user's, who has it moved himself.
+    Owned = 1 << 7,
 }
 
 const USES_SHIFT: u32 = 3;
@@ -78,7 +81,7 @@ const USES: u8 = 0b11 << USES_SHIFT;
 /// As many uses as can be counted.
 pub(crate) const MAX_USES: u8 = USES >> USES_SHIFT;
 
-const FLAGS: u8 = Flag::Workingset as u8;
+const FLAGS: u8 = Flag::Workingset as u8 | Flag::Owned as u8;
 
 const _: () = assert!(PLACE & FLAGS == 0 && (PLACE | FLAGS) & ORPHAN == 0);
 const _: () = assert!(USES & (PLACE | FLAGS | ORPHAN) == 0);
@@ -272,13 +275,15 @@ mod tests {
     #[test]
     fn what_is_remembered_stays_from_place_to_place_and_ends_with_the_folio() {
         let listed = Custody::default().listed(1);
-        let flag = Flag::Workingset;
-        for uses in 0..=MAX_USES {
+        let cases =
+            (0..=MAX_USES).flat_map(|uses| [Flag::Workingset, Flag::Owned].map(|f| (uses, f)));
+        for (uses, flag) in cases {
             let counted = Custody(listed.bits() ^ listed.flips_to(uses));
             assert_eq!((counted.uses(), counted.place()), (uses, Place::Listed(1)));
             let back = counted.with(flag).isolated().unwrap().listed(3);
             assert!(back.has(flag));
             assert_eq!(back.uses(), uses);
+            assert!(back.isolated().unwrap().moved().has(flag));
             let plain = Custody(back.bits() ^ back.flips_to(0)).without(flag);
             assert_eq!(plain, listed.listed(3));
             assert_eq!(back.off().bits(), 0, "C2");

@@ -1,5 +1,7 @@
 //! A block of frames on its way to become a folio's memory.
 
+use std::ptr::NonNull;
+
 use crate::arena::Arena;
 use crate::sync::fence::release_fence_at;
 use crate::types::{Order, PAGE_SIZE, Pfn};
@@ -86,6 +88,14 @@ impl<'a> Frames<'a> {
         );
         // SAFETY: the frames are ours.
         unsafe { self.arena.copy_in(self.pfn().index(), offset, bytes) }
+    }
+
+    /// All bytes.
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        let first = self.arena.ptr(self.pfn().index());
+        let mut bytes = NonNull::slice_from_raw_parts(first, self.order().bytes());
+        // SAFETY: the frames are ours, and are borrowed as long as `self`; anonymous memory is initialised.
+        unsafe { bytes.as_mut() }
     }
 
     /// Copies `len` bytes in, from `offset` bytes on, out of the same place of the frames from `source` on,

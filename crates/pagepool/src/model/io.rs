@@ -61,6 +61,7 @@ impl Io {
             watch: Some(Arc::clone(&device) as _),
             spawn: thread::spawn,
             stuck_after: StoreSpec::STUCK_AFTER,
+            max_asks: StoreSpec::ONE_ASK,
         });
         Io {
             store: store.expect("the heap has room"),

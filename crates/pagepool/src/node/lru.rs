@@ -338,14 +338,10 @@ impl Node {
 
     /// Marks the frame of a folio that is about to become resident there, before its word says so: from
     /// then on, whoever drops it finds it in the hands of a batch.
-    pub(crate) fn expect_on_lru(&self, pfn: Pfn, workingset: bool) {
+    pub(crate) fn expect_on_lru(&self, pfn: Pfn, flags: impl Iterator<Item = CustodyFlag>) {
         let custody = Custody::default().batched();
         let custody = custody.expect("C2: the frame held no folio");
-        let custody = if workingset {
-            custody.with(CustodyFlag::Workingset)
-        } else {
-            custody
-        };
+        let custody = flags.fold(custody, Custody::with);
         // Release: who empties a batch and finds an old entry for this frame and slot sees that the folio
         // is on its way back, and not where it was before. Pairs with the Acquire in `add`.
         self.map

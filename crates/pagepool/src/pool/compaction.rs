@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use super::{Inner, PagePool};
 use crate::alloc::{Compact, Request};
-use crate::compact::{CompactPriority, Compactor, DirectRun};
+use crate::backing::{Entry, StoreId};
+use crate::compact::{CompactPriority, Compactor, DirectRun, Owners};
+use crate::folio::FolioId;
 use crate::reclaim::Shrink;
+use crate::sync::atomic::Ordering::Relaxed;
 use crate::sync::clock::{self, Instant};
-use crate::types::NodeId;
+use crate::types::{NodeId, Order};
 use crate::zone::Zone;
 use crate::zone::watermark::AllocFlags;
 
@@ -18,6 +21,10 @@ impl PagePool {
     /// pageblocks (kernel: `compact_memory`). Owners go on reading and writing meanwhile; what they pin or
     /// write to just then stays where it is. Returns when there is nothing more to gain, or after
     /// `patience`.
+    ///
+    /// Owners of [movable blocks](crate::MovableOwner) are called, and stores that
+    /// [want to be asked](crate::Backing::asks_to_migrate) are: who holds locks that they need for an answer
+    /// waits a tenth of a second for it in vain.
     ///
     /// There is no need to call it: `kcompactd` does what is asked for, and requests for large blocks
     /// compact for themselves.
@@ -41,7 +48,32 @@ impl Inner {
             custodian: self.custodian(),
             state: &self.compact,
             hardened: self.hardened,
+            owners: self,
         }
+    }
+}
+
+/// How long somebody who has a say in a move may take to answer. What he has to do is a call or two; whoever
+/// waits for him holds back memory meanwhile.
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_millis(100);
+
+impl Owners for Inner {
+    #[inline]
+    fn wants_to_be_asked(&self, store: StoreId) -> bool {
+        // Relaxed: set before the store has folios.
+        self.stores_to_ask.load(Relaxed) >> store.idx() & 1 != 0
+    }
+
+    fn may_move(&self, page: Entry) -> bool {
+        let Some(store) = self.stores.get(page.store()) else {
+            return false;
+        };
+        let deadline = clock::deadline_after(ANSWER_WITHIN);
+        store.ask(page.page().into(), deadline).is_ok()
+    }
+
+    fn move_object(&self, folio: FolioId, unit: Order) -> bool {
+        self.movables.have_moved(folio, unit)
     }
 }
 

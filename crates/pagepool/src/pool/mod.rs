@@ -41,6 +41,7 @@ use crate::gfp::Gfp;
 use crate::node::{Granted, MarkSettings, Nodes};
 use crate::reclaim::ReclaimState;
 use crate::swap::{ReadAhead, SwapSpace};
+use crate::sync::atomic::AtomicU32;
 use crate::sync::{Mutex, thread};
 use crate::types::{Order, PAGE_SIZE, Pfn, ZoneType};
 use crate::zone::vmstat::{NodeItem, VmEvent};
@@ -48,6 +49,7 @@ use crate::zone::{Freed, Zone};
 
 use builder::{Builder, Config};
 use folio::mapping::Mapped;
+use folio::movable::Movables;
 use lifetime::PoolRef;
 use pages::{Pages, PagesUninit};
 use request::AllocRequest;
@@ -64,6 +66,8 @@ pub(crate) struct Inner {
     /// What contents are written to, and read from.
     stores: Arc<Stores>,
     max_stores: usize,
+    /// A bit for each store that is asked before its folios are moved.
+    stores_to_ask: AtomicU32,
     /// Whose turn it is to add a store.
     store_turn: Mutex<()>,
     swap: SwapSpace,
@@ -72,6 +76,8 @@ pub(crate) struct Inner {
     compact: CompactState,
     /// Ranges of users' stores that are in folios.
     mapped: Mapped,
+    /// Blocks that users move themselves.
+    movables: Movables,
     daemons: Daemons,
     config: Config,
     settings: Mutex<MarkSettings>,

@@ -31,6 +31,8 @@ pub struct Stats {
     pub swap_free_pages: usize,
     /// Folios, in memory or away.
     pub folios: usize,
+    /// Of these, movable blocks.
+    pub movable_blocks: usize,
     /// Requests that entered the slow path so far.
     pub slowpath_entries: u64,
     /// Every node.
@@ -269,6 +271,7 @@ impl Stats {
             swap_total_pages: inner.swap.total_pages(),
             swap_free_pages: inner.swap.free_pages(),
             folios: inner.folios.nr_open(),
+            movable_blocks: inner.movables.len(),
             managed_pages: zones().map(|zone| zone.managed).sum(),
             free_pages: zones().map(|zone| zone.free).sum(),
             cached_pages: zones().map(|zone| zone.cached).sum(),

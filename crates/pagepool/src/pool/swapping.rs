@@ -162,6 +162,7 @@ impl Inner {
             gfp: Gfp::USER_MOVABLE,
             patience,
             deadline,
+            is_object: false,
         };
         let back = self.faulter().bring_back_from(folio, entry, terms);
         if back.is_err() || self.give_up_copy(folio, entry) {

@@ -397,6 +397,7 @@ impl SwapSpace {
                 watch: Some(made as Arc<dyn WriteWatch>),
                 spawn: self.spec.spawn,
                 stuck_after: self.spec.stuck_after,
+                max_asks: StoreSpec::ONE_ASK,
             })
         };
         let store = self.spec.stores.add::<BuildError>(make)?;

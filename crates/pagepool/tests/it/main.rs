@@ -3,8 +3,8 @@
 #![expect(clippy::disallowed_types, reason = "these threads are not modelled")]
 
 #[cfg(feature = "allocator-api2")]
-mod compaction;
 mod collections;
+mod compaction;
 mod contention;
 mod daemons;
 mod device_faults;
@@ -14,6 +14,7 @@ mod folios;
 mod mapping;
 mod memory;
 mod model;
+mod movable;
 mod processes;
 mod stress;
 mod swap;

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+use super::StoreSpec;
 use crate::backing::buffer::{Buffer, IO_PAGES};
 use crate::backing::callback::{self, Callers};
 use crate::backing::outcome::{Outcome, StoreError};
@@ -20,20 +21,36 @@ pub(crate) enum Direction {
     Read,
     /// From memory to the backing.
     Write,
+    /// Nowhere: the backing is asked whether a folio may be moved.
+    Ask,
 }
 
 impl Direction {
-    /// Buffers that one direction may have at once (B3).
-    const fn max_bufs(self) -> usize {
+    /// Buffers that one direction may have at once (B3). Asking needs none of its own, but keeps one for as
+    /// long as it takes: a backing that does not answer is not asked again and again.
+    const fn max_bufs(self, max_asks: usize) -> usize {
         match self {
             Direction::Read => 6,
             Direction::Write => 4,
+            Direction::Ask => max_asks,
+        }
+    }
+
+    /// Which is served first, lowest: faults are waited for, and a move is worth less than either.
+    fn rank(self) -> u8 {
+        match self {
+            Direction::Read => 0,
+            Direction::Write => 1,
+            Direction::Ask => 2,
         }
     }
 }
 
-const _: () =
-    assert!(Direction::Read.max_bufs() < NR_BUFS && Direction::Write.max_bufs() < NR_BUFS);
+const _: () = {
+    const MAX_ASKS: usize = StoreSpec::ONE_ASK;
+    assert!(Direction::Read.max_bufs(MAX_ASKS) + MAX_ASKS < NR_BUFS);
+    assert!(Direction::Write.max_bufs(MAX_ASKS) + MAX_ASKS < NR_BUFS);
+};
 
 /// A transfer that was asked for.
 #[derive(Clone, Copy, Debug)]
@@ -97,6 +114,8 @@ pub(super) struct Op {
 pub(in crate::backing) struct State {
     pub(super) ops: [Op; NR_BUFS],
     pub(super) next_ticket: u64,
+    /// Questions that may be open at once.
+    pub(super) max_asks: usize,
     pub(in crate::backing) crew: Crew,
     pub(in crate::backing) is_closed: bool,
 }
@@ -131,7 +150,7 @@ impl State {
     pub(super) fn take_vacant(&mut self, direction: Direction) -> Option<(usize, Buffer)> {
         let is_vacant = |op: &Op| matches!(op.stage, Stage::Vacant);
         let same = |op: &&Op| !is_vacant(op) && op.direction == direction;
-        if self.ops.iter().filter(same).count() >= direction.max_bufs() {
+        if self.ops.iter().filter(same).count() >= direction.max_bufs(self.max_asks) {
             return None;
         }
         let op = self.ops.iter().position(is_vacant)?;
@@ -216,7 +235,7 @@ impl State {
         self.ops.iter().filter(by_ring).count()
     }
 
-    /// The next job: the oldest read, or else the oldest write, since faults are waited for.
+    /// The next job: the oldest of the direction that comes first.
     pub(super) fn take_job(&mut self) -> Option<Job> {
         let queued = self
             .ops
@@ -226,8 +245,8 @@ impl State {
                 Stage::Queued(request) => Some((n, request)),
                 _ => None,
             });
-        let (op, request) = queued
-            .min_by_key(|(_, request)| (request.direction == Direction::Write, request.ticket))?;
+        let (op, request) =
+            queued.min_by_key(|(_, request)| (request.direction.rank(), request.ticket))?;
         let buffer = self.take_buffer(op);
         self.ops[op].stage = Stage::Running {
             request,

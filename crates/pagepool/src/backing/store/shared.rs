@@ -233,5 +233,6 @@ fn count(counters: &Counters, request: Request, outcome: Outcome, is_abandoned: 
             };
             counters.add(why, failed);
         }
+        Direction::Ask => {}
     }
 }

@@ -351,6 +351,7 @@ fn many_threads_read_by_rings_and_write_by_workers() {
         watch: None,
         spawn: thread::spawn,
         stuck_after: Duration::from_secs(60),
+        max_asks: StoreSpec::ONE_ASK,
     });
     let store = store.expect("there is room");
     let write = |page: u64, fill: u8| {

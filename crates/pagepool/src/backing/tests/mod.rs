@@ -105,6 +105,10 @@ impl Backing for Scripted {
         }
         Ok(answer)
     }
+
+    fn migrate(&self, page: u64) -> Result<(), BackingError> {
+        self.act(page, 1).map(|_| ())
+    }
 }
 
 /// Remembers which pages are being written.
@@ -148,6 +152,7 @@ fn fixture_in(in_file: Option<Arc<dyn InFile>>, spawn: Spawn, stuck_after: Durat
         watch: Some(Arc::clone(&watch) as _),
         spawn,
         stuck_after,
+        max_asks: StoreSpec::ONE_ASK,
     });
     Fixture {
         backing,

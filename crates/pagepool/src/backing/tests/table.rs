@@ -17,6 +17,7 @@ fn stores_get_the_first_vacant_number() {
                 watch: None,
                 spawn: thread::spawn,
                 stuck_after: StoreSpec::STUCK_AFTER,
+                max_asks: StoreSpec::ONE_ASK,
             })
         };
         stores.add(make).expect("there is room")

@@ -40,6 +40,45 @@ fn two_writes_are_in_flight_at_once() {
 }
 
 #[test]
+fn a_question_is_asked_once_and_on_a_worker() {
+    let fix = fixture();
+    assert_eq!(fix.store.ask(3, soon()), Ok(()));
+    let answers = [
+        (Script::FailPage(3), StoreError::Failed),
+        (Script::Transient { times: 2 }, StoreError::Failed),
+        (Script::Panic, StoreError::Panicked),
+    ];
+    for (n, (script, error)) in (1..).zip(answers) {
+        fix.backing.set(script);
+        assert_eq!(fix.store.ask(3, soon()), Err(error));
+        assert_eq!(fix.backing.nr_calls.load(Relaxed), 1 + n);
+    }
+    assert_eq!(fix.count(Counter::Panics), 1);
+    assert_eq!(
+        (fix.count(Counter::Reads), fix.count(Counter::Writes)),
+        (0, 0)
+    );
+    assert!(fix.backing.was_inside.lock().iter().all(|inside| *inside));
+}
+
+#[test]
+fn a_store_that_owes_an_answer_is_not_asked_again_and_serves_others() {
+    let fix = fixture();
+    fix.backing.set(Script::Stall);
+    assert_eq!(fix.store.ask(3, within(300)), Err(StoreError::Stalled));
+    assert_eq!(fix.store.ask(4, soon()), Err(StoreError::Stalled));
+    assert_eq!(fix.backing.nr_calls.load(Relaxed), 1, "it was not asked");
+    let take = |direction| -> Vec<_> {
+        std::iter::from_fn(|| fix.store.try_take_buf(direction)).collect()
+    };
+    assert_eq!(take(Direction::Write).len(), 4);
+    assert_eq!(take(Direction::Read).len(), 6);
+    fix.backing.set(Script::Work);
+    eventually(|| fix.store.nr_in_flight() == 0);
+    assert_eq!(fix.store.ask(4, soon()), Ok(()));
+}
+
+#[test]
 fn neither_direction_takes_all_buffers() {
     let fix = fixture();
     let take = |direction| -> Vec<_> {
@@ -276,6 +315,7 @@ fn a_worker_does_not_wait_for_itself() {
         watch: None,
         spawn: thread::spawn,
         stuck_after: Duration::from_secs(60),
+        max_asks: StoreSpec::ONE_ASK,
     });
     let store = store.expect("there is room");
     *backing.0.lock() = Some(store.clone());

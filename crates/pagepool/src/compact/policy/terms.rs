@@ -136,6 +136,12 @@ impl Terms {
         matches!(self.user, User::Direct(_))
     }
 
+    /// Whether those may be asked who have a say in moves: not by a thread that may hold their locks, nor by
+    /// one that must not wait.
+    pub(crate) fn may_ask(&self) -> bool {
+        !self.is_direct() && self.mode != MigrateMode::Async
+    }
+
     /// Whether earlier failures keep the run from beginning.
     pub(crate) fn heeds_deferral(&self) -> bool {
         match self.user {
@@ -238,6 +244,20 @@ mod tests {
         assert!(!direct(CompactPriority::SyncFull).heeds_deferral());
         assert!(!Terms::manual().heeds_deferral());
         assert!(!Terms::proactive().heeds_deferral());
+    }
+
+    #[test]
+    fn nobody_is_asked_on_behalf_of_a_thread_that_waits() {
+        for priority in [
+            CompactPriority::Async,
+            CompactPriority::SyncLight,
+            CompactPriority::SyncFull,
+        ] {
+            assert!(!direct(priority).may_ask());
+        }
+        assert!(Terms::kcompactd(ORDER, CLASS).may_ask());
+        assert!(Terms::manual().may_ask());
+        assert!(Terms::proactive().may_ask());
     }
 
     #[test]

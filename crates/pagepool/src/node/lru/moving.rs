@@ -20,7 +20,7 @@
 use arrayvec::ArrayVec;
 
 use super::{Addition, ISOLATE_MAX, Isolated, Locked, is_at, kind_of, list_at};
-use crate::folio::{Custody, FolioId, FolioTable, Place};
+use crate::folio::{Custody, CustodyFlag, FolioId, FolioTable, Place};
 use crate::node::Node;
 use crate::node::lru_list::LruList;
 use crate::sync::atomic::Ordering;
@@ -31,6 +31,14 @@ impl Node {
     pub(crate) fn place_hint(&self, pfn: Pfn) -> Place {
         // Relaxed: a hint; who acts on it looks again under the lock.
         Custody::from_bits(self.map().lru_cell(pfn).load(Ordering::Relaxed)).place()
+    }
+
+    /// Whether the folio in this frame is an object of a user's. Known to its isolator; to others a hint, as
+    /// `place_hint` is.
+    pub(crate) fn is_object(&self, pfn: Pfn) -> bool {
+        // Relaxed: set before the folio was in memory, and carried along under the lock.
+        let custody = Custody::from_bits(self.map().lru_cell(pfn).load(Ordering::Relaxed));
+        custody.has(CustodyFlag::Owned)
     }
 
     /// Takes the folios in these frames off their lists, as far as they are on one and `taken` has room.

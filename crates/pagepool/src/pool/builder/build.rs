@@ -14,12 +14,14 @@ use crate::error::{BuildError, RangeError};
 use crate::folio::FolioTable;
 use crate::node::{MarkSettings, NodePlan, Nodes};
 use crate::pool::folio::mapping::Mapped;
+use crate::pool::folio::movable::Movables;
 use crate::pool::tunables::{
     check, check_fraction, check_min_free, check_proactiveness, check_scale_factor,
 };
 use crate::pool::{Inner, PagePool, spawn};
 use crate::reclaim::ReclaimState;
 use crate::swap::{ReadAhead, SwapSpace, SwapSpec, default_page_cluster};
+use crate::sync::atomic::AtomicU32;
 use crate::sync::{Mutex, cpu};
 use crate::types::{MAX_NODES, PAGE_SIZE};
 
@@ -70,12 +72,14 @@ impl Builder {
             folios: FolioTable::new(self.folio_limit(pages))?,
             stores,
             max_stores: self.store_limit(),
+            stores_to_ask: AtomicU32::new(0),
             store_turn: Mutex::new(()),
             swap,
             read_ahead: ReadAhead::new(default_page_cluster(pages * PAGE_SIZE)),
             reclaim: ReclaimState::new(nodes.len(), pages),
             compact: CompactState::new(plans.iter().map(|plan| plan.zones.pages))?,
             mapped: Mapped::default(),
+            movables: Movables::new(),
             daemons: Daemons::new(nodes.len()),
             bases: nodes.bases(),
             nodes,

@@ -254,6 +254,7 @@ impl Folio {
                         gfp: Gfp::USER_MOVABLE,
                         patience: left_until(deadline, patience),
                         deadline,
+                        is_object: false,
                     };
                     if let Claim::Done(word) =
                         pool.faulter().fault(self.id(), access.landing(), terms)?

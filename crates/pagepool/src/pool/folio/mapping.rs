@@ -18,6 +18,7 @@ use crate::folio::{FolioId, Mark};
 use crate::node::lru::Isolated;
 use crate::pool::lifetime::PoolRef;
 use crate::pool::{Inner, PagePool};
+use crate::sync::atomic::Ordering::Relaxed;
 use crate::sync::clock::{self, Instant};
 use crate::sync::{CoreMutex, thread};
 use crate::types::{Order, PAGE_SIZE};
@@ -188,6 +189,7 @@ impl PagePool {
         if inner.stores.iter().count() >= limit {
             return Err(MapError::NoRoom { limit });
         }
+        let asks_to_migrate = backing.asks_to_migrate();
         let backing: Arc<dyn Backing> = Arc::new(backing);
         let store = inner.stores.add(|id| {
             Store::new(StoreSpec {
@@ -198,9 +200,14 @@ impl PagePool {
                 watch: None,
                 spawn: crate::pool::spawn,
                 stuck_after: StoreSpec::STUCK_AFTER,
+                max_asks: StoreSpec::ONE_ASK,
             })
         })?;
         let store = store.ok_or(MapError::NoRoom { limit })?;
+        if asks_to_migrate {
+            // Relaxed: it has no folios yet; who meets one has learnt of it later.
+            inner.stores_to_ask.fetch_or(1 << store.id().idx(), Relaxed);
+        }
         Ok(Mapping {
             pool: self.clone(),
             store: store.id(),

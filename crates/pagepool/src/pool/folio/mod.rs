@@ -13,11 +13,13 @@
 //! | `access` | how one gets at the bytes, and waits for them |
 //! | `guard`, `shared` | what one gets: guards, pins, a folio of many owners |
 //! | `mapping` | folios over users' stores |
+//! | `movable` | folios that their owners have a hand in moving |
 
 mod access;
 mod guard;
 mod handle;
 pub(crate) mod mapping;
+pub(in crate::pool) mod movable;
 mod shared;
 #[cfg(all(test, not(loom)))]
 mod tests;
@@ -25,6 +27,7 @@ mod tests;
 pub use guard::{FolioPin, FolioRead, FolioWrite};
 pub use handle::Folio;
 pub use mapping::{FlushError, MapError, Mapping};
+pub use movable::{Immovable, MovableBlock, MovableOwner, MoveOutcome, Relocation};
 pub use shared::{SharedFolio, SharedRead, SharedWrite};
 
 use super::PagePool;
@@ -110,13 +113,25 @@ impl PagePool {
     /// [`alloc_pages`](Self::alloc_pages).
     pub fn alloc_folio(&self, len: usize, gfp: Gfp) -> Result<Folio, AllocError> {
         let folio = self.blank_folio(len)?;
-        let terms = Terms {
+        let terms = self.first_terms(gfp);
+        self.populate(&folio, terms)?;
+        Ok(folio)
+    }
+
+    /// What a folio is brought into memory by for the first time.
+    fn first_terms(&self, gfp: Gfp) -> Terms {
+        Terms {
             gfp: gfp | Gfp::MOVABLE | Gfp::HIGHMEM,
             patience: self.inner.patience,
             deadline: clock::deadline_after(self.inner.patience),
-        };
+            is_object: false,
+        }
+    }
+
+    /// Brings a blank folio into memory.
+    fn populate(&self, folio: &Folio, terms: Terms) -> Result<(), AllocError> {
         match self.inner.faulter().fault(folio.id(), Landing::Idle, terms) {
-            Ok(_) => Ok(folio),
+            Ok(_) => Ok(()),
             Err(AccessError::Alloc(error)) => Err(error),
             Err(error) => unreachable!("a blank folio is not read from anywhere: {error}"),
         }
