@@ -97,22 +97,40 @@ struct Progress {
     vacated: ArrayVec<Vacated, { 2 * ISOLATE_MAX }>,
 }
 
+/// Folios that are still isolated. Dropped, also by a panic, they go back.
+struct InHand<'m> {
+    mover: &'m Mover<'m>,
+    node: &'m Node,
+    batch: Batch,
+}
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        self.mover.put_back(self.node, &self.batch);
+    }
+}
+
 impl Mover<'_> {
-    /// Moves isolated folios out of a unit of the given order, to free blocks of `zone`. All of them are on their lists afterwards, where
-    /// they were or where they are now, or have ended.
+    /// Moves isolated folios out of a unit of the given order, to free blocks of `zone`. All of them are on
+    /// their lists afterwards, where they were or where they are now, or have ended.
     pub(super) fn move_batch(
         &self,
         node: &Node,
         zone: &Zone,
         (mode, unit): (MigrateMode, Order),
-        mut batch: Batch,
+        batch: Batch,
     ) -> Moves {
         let mut moves = Moves::default();
-        self.ask_owners(node, unit, &mut batch, &mut moves);
+        let mut hand = InHand {
+            mover: self,
+            node,
+            batch,
+        };
+        self.ask_owners(node, unit, &mut hand.batch, &mut moves);
         for pass in 0..PASSES {
-            self.pass(node, zone, unit, &mut batch, &mut moves);
+            self.pass(node, zone, unit, &mut hand.batch, &mut moves);
             let is_last = pass + 1 == PASSES || mode == MigrateMode::Async;
-            if batch.is_empty() || moves.out_of_targets.is_some() || is_last {
+            if hand.batch.is_empty() || moves.out_of_targets.is_some() || is_last {
                 break;
             }
             if pass < FORCE_FROM {
@@ -121,8 +139,8 @@ impl Mover<'_> {
                 thread::sleep(WAIT);
             }
         }
-        moves.failed += batch.len();
-        self.put_back(node, &batch);
+        moves.failed += hand.batch.len();
+        drop(hand);
         let events = self.custodian.nodes.events();
         events.add(VmEvent::PgmigrateSuccess, moves.folios as u64);
         events.add(VmEvent::PgmigrateFail, moves.failed as u64);
