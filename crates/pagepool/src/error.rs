@@ -61,6 +61,9 @@ pub enum AllocError {
     /// The pool has as many folios as it can.
     #[error("the pool has no room for another folio")]
     TooManyFolios,
+    /// The group that the request is for, or one above it, has all that it may.
+    #[error("the memory group is at its limit, and nothing of it could be reclaimed")]
+    GroupLimit,
 }
 
 impl AllocError {
@@ -79,6 +82,7 @@ impl AllocError {
             AllocError::AllPinned => "all_pinned",
             AllocError::Reentrant => "reentrant",
             AllocError::TooManyFolios => "too_many_folios",
+            AllocError::GroupLimit => "group_limit",
         }
     }
 
@@ -105,6 +109,7 @@ impl AllocError {
             AllocError::TooManyFolios => {
                 "drop folios, or build the pool with a larger `max_folios`"
             }
+            AllocError::GroupLimit => "free memory of the group, or raise its `max`",
         }
     }
 }

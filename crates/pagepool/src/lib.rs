@@ -13,6 +13,7 @@ pub(crate) mod zone; // 4  a buddy behind a lock: marks, reserves, per-CPU cache
 pub(crate) mod backing; // 5  where contents go that are not in memory: stores and their I/O
 pub(crate) mod swap; // 5  where swapped contents are: areas, slots, read-ahead
 pub(crate) mod folio; // 5  the word, slots, pins: memory behind a handle
+pub(crate) mod group; // 6  who shares a pool: a tree of groups, charges, limits, protection
 pub(crate) mod node; // 6  zones, zonelists and requests of a pool; every step that never sleeps
 pub(crate) mod compact; // 7  moving folios so that large blocks are free
 pub(crate) mod reclaim; // 8  which folios leave memory, and when to stop
@@ -28,12 +29,14 @@ pub use backing::{Backing, BackingError, FileBacking, IoEngine, WriteOut};
 pub use daemon::StillRunning;
 pub use error::{AccessError, AllocError, BuildError, OrderError, RangeError, Violation};
 pub use gfp::Gfp;
+pub use group::{GroupError, GroupLimits};
 pub use node::DaemonState;
 pub use pool::builder::{Builder, Config};
 pub use pool::folio::{
     Advice, FlushError, Folio, FolioPin, FolioRead, FolioWrite, Immovable, MapError, Mapping,
     MovableBlock, MovableOwner, MoveOutcome, Relocation, SharedFolio, SharedRead, SharedWrite,
 };
+pub use pool::groups::{Group, GroupStats, LimitsOutcome};
 pub use pool::pages::{Pages, PagesUninit, Split};
 pub use pool::request::AllocRequest;
 pub use pool::stats::{LruStats, NodeStats, PagesetStats, Stats, Vmstat, ZoneStats};
@@ -42,7 +45,8 @@ pub use pool::tunables::Tunables;
 pub use pool::{PagePool, StillHeld};
 pub use swap::{Fault, Faults, FaultyDevice, SwapDevice, SwapError, SwapFile, SwapFileBuilder};
 pub use types::{
-    MAX_NODES, Migratetype, NR_ORDERS, NR_ZONES, NodeId, NodeMask, Order, PAGE_SIZE, Pfn, ZoneType,
+    GroupId, MAX_GROUPS, MAX_NODES, Migratetype, NR_ORDERS, NR_ZONES, NodeId, NodeMask, Order,
+    PAGE_SIZE, Pfn, ZoneType,
 };
 
 #[cfg(loom)]

@@ -268,6 +268,44 @@ impl fmt::Display for NodeId {
     }
 }
 
+/// The most groups that a pool can have, its root not counted.
+pub const MAX_GROUPS: usize = 255;
+
+/// A memory group of a pool, by its place in the pool's table. A place is used again once its group was
+/// deleted.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct GroupId(u16);
+
+impl GroupId {
+    /// What belongs to no group in particular.
+    pub const ROOT: GroupId = GroupId(0);
+
+    /// Returns the group at a place of the table, known to be in range.
+    #[must_use]
+    pub(crate) const fn at(n: usize) -> GroupId {
+        assert!(n <= MAX_GROUPS);
+        GroupId(n as u16)
+    }
+
+    /// Its place in the table; the root's is 0.
+    #[must_use]
+    pub const fn get(self) -> usize {
+        self.0 as usize
+    }
+
+    /// Whether it is the root.
+    #[must_use]
+    pub const fn is_root(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl fmt::Debug for GroupId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "group{}", self.0)
+    }
+}
+
 /// A set of nodes, one bit each.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NodeMask(u16);

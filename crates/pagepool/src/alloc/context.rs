@@ -7,7 +7,7 @@ use crate::error::AllocError;
 use crate::gfp::Gfp;
 use crate::node::{Nodes, Walk};
 use crate::sync::cpu;
-use crate::types::{NodeId, NodeMask, Order, ZoneType};
+use crate::types::{GroupId, NodeId, NodeMask, Order, ZoneType};
 
 /// What a block is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,6 +39,8 @@ pub(crate) struct Placement {
     pub(crate) preferred: Option<NodeId>,
     /// How long to wait; none is the pool's default.
     pub(crate) patience: Option<Duration>,
+    /// Who is charged for it, by the caller of the allocator.
+    pub(crate) group: GroupId,
 }
 
 impl Default for Placement {
@@ -48,6 +50,7 @@ impl Default for Placement {
             mask: NodeMask::ALL,
             preferred: None,
             patience: None,
+            group: GroupId::ROOT,
         }
     }
 }

@@ -23,6 +23,7 @@
 
 #![forbid(unsafe_code)]
 
+mod charge;
 mod context;
 mod retry;
 mod slow;
@@ -38,13 +39,15 @@ use crate::backing::{PoolTag, callback};
 use crate::compact::{CompactPriority, DirectRun};
 use crate::error::AllocError;
 use crate::gfp::Gfp;
+use crate::group::Groups;
 use crate::node::{Granted, Nodes};
 use crate::sync::clock::Instant;
 use crate::sync::cpu;
-use crate::types::{Migratetype, Order, ZoneType};
+use crate::types::{GroupId, Migratetype, Order, ZoneType};
 use crate::zone::watermark::AllocFlags;
 use crate::zone::{Taken, ZoneRequest, pcp};
 
+pub(crate) use charge::Charge;
 pub(crate) use context::{Placement, Purpose, Request};
 
 /// Frees memory on behalf of a request, in the requesting thread.
@@ -56,6 +59,18 @@ pub(crate) trait Reclaim: Sync {
     /// Why the request cannot be helped, if that is known better than by the state of the zones.
     fn obstacle(&self, _request: &Request) -> Option<AllocError> {
         None
+    }
+
+    /// Tries to free so many pages of a group and those below it, until the deadline; returns how many were
+    /// freed.
+    fn reclaim_from(
+        &self,
+        _group: GroupId,
+        _pages: usize,
+        _gfp: Gfp,
+        _deadline: Option<Instant>,
+    ) -> usize {
+        0
     }
 
     /// Pages of a zone that might be reclaimed.
@@ -85,6 +100,8 @@ pub(crate) trait Compact: Sync {
 pub(crate) struct Allocator<'a> {
     /// Where memory comes from.
     pub(crate) nodes: &'a Nodes,
+    /// Who is charged for it.
+    pub(crate) groups: &'a Groups,
     /// Who frees memory when it runs short.
     pub(crate) reclaimer: Option<&'a dyn Reclaim>,
     /// Who makes large blocks.

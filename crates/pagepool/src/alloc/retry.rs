@@ -4,6 +4,8 @@
 //! of spec 9.10: only a skipped compaction asks whether reclaim would help it, everything else
 //! raises the priority, so that every loop is finite.
 
+use std::time::Duration;
+
 use crate::compact::{CompactPriority, CompactResult};
 use crate::types::Order;
 
@@ -15,6 +17,17 @@ const MAX_COMPACT_RETRIES: u32 = 16;
 
 /// The same for costly orders.
 const MAX_COSTLY_COMPACT_RETRIES: u32 = 4;
+
+/// The longest that somebody waits for having taken a group beyond its high limit.
+const MAX_HIGH_PENALTY: Duration = Duration::from_secs(2);
+
+/// How long somebody waits who takes a group of which nothing can be reclaimed `beyond` pages over its
+/// `high` limit: the square of the excess, so that a little is hardly felt, and as much again as the limit
+/// is prohibitive (kernel: `calculate_high_delay`, later than v5.0).
+pub(crate) fn high_penalty(beyond: usize, high: usize) -> Duration {
+    let excess = beyond as f64 / high.max(1) as f64;
+    MAX_HIGH_PENALTY.mul_f64((excess * excess).min(1.0))
+}
 
 /// The slow path's memory of its rounds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -119,6 +132,16 @@ mod tests {
             assert!(rounds.after_reclaim(at(4), true));
         }
         assert!(!rounds.after_reclaim(at(4), true));
+    }
+
+    #[test]
+    fn the_penalty_for_going_beyond_high_grows_faster_than_the_excess() {
+        let penalty = |beyond| high_penalty(beyond, 1000).as_millis();
+        assert_eq!(
+            [0, 10, 100, 500, 1000, 9000].map(penalty),
+            [0, 0, 20, 500, 2000, 2000]
+        );
+        assert_eq!(high_penalty(1, 0), MAX_HIGH_PENALTY);
     }
 
     #[test]

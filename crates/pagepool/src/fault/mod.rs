@@ -15,11 +15,12 @@ mod read_in;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use crate::alloc::{Allocator, Placement, Purpose};
+use crate::alloc::{Allocator, Charge, Placement, Purpose};
 use crate::backing::Entry;
 use crate::error::{AccessError, AllocError};
 use crate::folio::{CustodyFlag, FolioId, FolioSlot, FolioWord, Frames, Landing, Mark, Vacated};
 use crate::gfp::Gfp;
+use crate::group::GroupItem;
 use crate::node::lru::kind_of;
 use crate::node::lru_list::FolioKind;
 use crate::node::{Custodian, FrameSink, Node};
@@ -81,11 +82,12 @@ struct Fault<'a> {
     is_over: bool,
 }
 
-/// Frames that were taken for a folio. Dropped, they go back (Q2).
+/// Frames that were taken for a folio, and what its group is charged for them. Dropped, they go back (Q2).
 struct FreshFrames<'a> {
     sink: &'a dyn FrameSink,
     /// None once a folio has them.
     frames: Option<Frames<'a>>,
+    charge: Option<Charge<'a>>,
 }
 
 impl<'a> FreshFrames<'a> {
@@ -93,6 +95,9 @@ impl<'a> FreshFrames<'a> {
     fn publish(mut self) -> (Pfn, Order) {
         let taken = self.frames.take().expect("they are published once");
         let taken = taken.into_taken();
+        if let Some(charge) = self.charge.take() {
+            charge.keep();
+        }
         (taken.pfn(), taken.order())
     }
 }
@@ -166,15 +171,20 @@ impl<'a> Faulter<'a> {
         landing: Landing,
         terms: Terms,
     ) -> Result<FolioWord, AccessError> {
-        let mut frames = self.take_frames(fault.slot.order(), terms)?;
+        let mut frames = self.take_frames(&fault, terms)?;
         let ahead = self.fill(&fault, &mut frames, terms)?;
         let word = self.publish(fault, frames, landing);
         self.publish_ahead(ahead);
         Ok(word)
     }
 
-    /// Takes frames for a folio.
-    fn take_frames(&self, order: Order, terms: Terms) -> Result<FreshFrames<'a>, AllocError> {
+    /// Takes frames for a folio, and charges its group for them.
+    fn take_frames(&self, fault: &Fault<'_>, terms: Terms) -> Result<FreshFrames<'a>, AllocError> {
+        let order = fault.slot.order();
+        let group = self.custodian.folios.group(fault.folio);
+        let charge = self
+            .allocator
+            .charge(group, order.pages(), terms.gfp, terms.patience)?;
         let placement = Placement {
             purpose: Purpose::Folio,
             patience: Some(terms.patience),
@@ -185,6 +195,7 @@ impl<'a> Faulter<'a> {
         let frames = FreshFrames {
             sink: self.custodian.frames,
             frames: Some(Frames::new(node.arena(), granted.taken)),
+            charge: Some(charge),
         };
         if self.hardened {
             frames.assert_poison();
@@ -235,7 +246,8 @@ impl<'a> Faulter<'a> {
         let workingset = placement.workingset.then_some(CustodyFlag::Workingset);
         let owned = is_object.then_some(CustodyFlag::Owned);
         node.expect_on_lru(pfn, workingset.into_iter().chain(owned));
-        self.custodian.count_resident(kind, pfn, order, 1);
+        let group = folios.group(folio);
+        self.custodian.count_resident(group, kind, pfn, order, 1);
 
         fault.is_over = true;
         let released = slot.end_fault(pfn.get(), landing);
@@ -273,8 +285,9 @@ impl<'a> Faulter<'a> {
         node.clear_lru(pfn);
         node.map().set_owner(pfn, None);
         node.set_copy(kind, pfn, order, 0);
-        self.custodian.count_resident(kind, pfn, order, -1);
-        self.custodian.frames.free_frames(Vacated::new(pfn, order));
+        let group = self.custodian.folios.group(folio);
+        self.custodian
+            .give_back(group, kind, Vacated::new(pfn, order));
         self.custodian.bury(folio, copy);
     }
 
@@ -285,7 +298,7 @@ impl<'a> Faulter<'a> {
         let arrival = if slot.is(Mark::ReadAhead) {
             Arrival::ReadAhead
         } else if was_evicted {
-            Arrival::Back(self.refault(slot, kind, order))
+            Arrival::Back(self.refault(fault, kind, order))
         } else {
             Arrival::Fresh
         };
@@ -298,13 +311,15 @@ impl<'a> Faulter<'a> {
     }
 
     /// Judges how soon the folio came back (kernel: `workingset_refault`).
-    fn refault(&self, slot: &FolioSlot, kind: FolioKind, order: Order) -> Refault {
-        let (node, shadow) = slot.shadow();
+    fn refault(&self, fault: &Fault<'_>, kind: FolioKind, order: Order) -> Refault {
+        let (node, shadow) = fault.slot.shadow();
         let node = self.allocator.nodes.node(NodeId::at(usize::from(node)));
         let shadow = Shadow::from_raw(shadow);
         let state = self.reclaimer.state;
-        let distance = state.buckets.distance(node.lru().age(), shadow);
-        let sizes = Reclaimer::all_sizes(node);
+        let group = self.custodian.folios.group(fault.folio);
+        let vec = node.lru().of(group);
+        let distance = state.buckets.distance(vec.age(), shadow);
+        let sizes = Reclaimer::sizes_of(node, group);
         let can_swap = self.reclaimer.has_room_for_anon(node);
         let refault = state
             .policy
@@ -315,10 +330,14 @@ impl<'a> Faulter<'a> {
         node.count(refaults, pages as i64);
         state
             .node(node.id())
-            .history(|history| history.charge(kind, pages, sizes.total()));
+            .history(group, |history| history.charge(kind, pages, sizes.total()));
+        if !group.is_root() {
+            let slot = self.custodian.groups.slot(group);
+            slot.add(GroupItem::Refaulted, pages as i64);
+        }
         if refault.activates() {
             node.count(activations, pages as i64);
-            node.lru().advance_age(pages);
+            vec.note_activated(kind, pages);
         }
         if refault == Refault::Restore {
             node.count(restorations, pages as i64);

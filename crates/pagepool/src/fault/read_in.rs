@@ -151,7 +151,7 @@ impl<'a> Faulter<'a> {
                 break;
             };
             let gfp = (terms.gfp | Gfp::NOWARN | Gfp::NORETRY) - Gfp::DIRECT_RECLAIM;
-            let Ok(frames) = self.take_frames(Order::ZERO, Terms { gfp, ..terms }) else {
+            let Ok(frames) = self.take_frames(&fault, Terms { gfp, ..terms }) else {
                 break; // and the fault is taken back
             };
             side.push(Neighbour {

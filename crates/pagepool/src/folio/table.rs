@@ -8,8 +8,11 @@ use super::slot::{FolioSlot, Mark};
 use super::waiters::Waiters;
 use crate::arena::ZeroedTable;
 use crate::error::BuildError;
+use crate::memmap::Memmap;
 use crate::sync::CoreMutex;
-use crate::types::Order;
+use crate::sync::atomic::{AtomicU8, Ordering};
+use crate::sync::fence::mutated;
+use crate::types::{GroupId, MAX_GROUPS, Order};
 
 /// The number of a folio's slot.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -46,13 +49,17 @@ struct Vacancies {
 #[derive(Debug)]
 pub(crate) struct FolioTable {
     slots: ZeroedTable<FolioSlot>,
+    /// The group of each. Beside the slots, since hardly anybody looks who looks at those.
+    groups: ZeroedTable<AtomicU8>,
     vacancies: CoreMutex<Vacancies>,
     waiters: Waiters,
 }
 
+const _: () = assert!(MAX_GROUPS <= u8::MAX as usize);
+
 impl FolioTable {
-    /// The most folios that a table can be for.
-    pub(crate) const MAX: usize = u32::MAX as usize - 1;
+    /// The most folios that a table can be for: a frame's owner has room for no more.
+    pub(crate) const MAX: usize = Memmap::MAX_OWNERS;
 
     /// Returns a table for so many folios, which costs memory only for those there are.
     ///
@@ -62,6 +69,7 @@ impl FolioTable {
         assert!(max_folios <= Self::MAX, "{max_folios} folios");
         Ok(FolioTable {
             slots: ZeroedTable::new(max_folios, "the table of folios")?,
+            groups: ZeroedTable::new(max_folios, "the table of folios")?,
             vacancies: CoreMutex::new(Vacancies::default()),
             waiters: Waiters::new(),
         })
@@ -69,7 +77,9 @@ impl FolioTable {
 
     /// Bytes that a table for so many folios may come to take.
     pub(crate) fn bytes_for(max_folios: usize) -> usize {
-        ZeroedTable::<FolioSlot>::bytes_for(max_folios) + Waiters::bytes()
+        ZeroedTable::<FolioSlot>::bytes_for(max_folios)
+            + ZeroedTable::<AtomicU8>::bytes_for(max_folios)
+            + Waiters::bytes()
     }
 
     /// Bytes that the table may come to take.
@@ -84,6 +94,7 @@ impl FolioTable {
         order: Order,
         marks: &[Mark],
         location: u32,
+        group: GroupId,
     ) -> Option<(FolioId, bool)> {
         let mut vacancies = self.vacancies.lock();
         let number = match vacancies.first.checked_sub(1) {
@@ -99,8 +110,23 @@ impl FolioTable {
         };
         vacancies.nr_open += 1;
         let is_first = vacancies.nr_open == 1;
+        self.set_group(FolioId(number), group);
         self.slots[number as usize].open(order, marks, location);
         Some((FolioId(number), is_first))
+    }
+
+    /// The group of a folio. Who acts on it holds the folio in a way that keeps it from changing: see
+    /// [`set_group`](Self::set_group).
+    pub(crate) fn group(&self, id: FolioId) -> GroupId {
+        // Relaxed: ordered by the folio's word, or by the lock of the lists that it is on.
+        let group = self.groups[id.idx()].load(Ordering::Relaxed);
+        GroupId::at(usize::from(group))
+    }
+
+    /// Moves a folio to a group, for its owner, who has it away and in its own hands.
+    pub(crate) fn set_group(&self, id: FolioId, group: GroupId) {
+        // Relaxed: as in `group`.
+        self.groups[id.idx()].store(group.get() as u8, Ordering::Relaxed);
     }
 
     /// The slot of a folio that has ended, for a new one. Nobody holds it, or will.
@@ -136,6 +162,15 @@ impl FolioTable {
         let id = FolioId((offset / size_of::<FolioSlot>()) as u32);
         debug_assert!(ptr::eq(self.slot(id), slot), "a slot of another table");
         id
+    }
+
+    /// Moves a folio to a group that its owner has pinned in memory. Whoever has begun a copy of it, and may
+    /// have read the old group in order to evict it, comes to nothing.
+    pub(crate) fn set_group_of_pinned(&self, id: FolioId, group: GroupId) {
+        self.set_group(id, group);
+        if !mutated("group.move_ends_copy") {
+            self.slot(id).end_copy();
+        }
     }
 
     /// The slots that were ever used, with their numbers.

@@ -14,7 +14,8 @@
 //!  frame          0     1     2     3     4     5     6     7     8
 //!  states       [A o2]  -     -     -   [C o0] free  free  free [A o0]     a byte each
 //!  links          .     .     .     .     .    n p    .     .     .        next and prev
-//!  owners        f12    .     .     .     .     .     .     .    f3        the folio in the block
+//!  owners        f12    .     .     .     .     .     .     .    f3        the folio in the block, or the
+//!                                                                           group of a raw one
 //!  copies        s7     .     .     .     .     .     .     .     .        where it has a copy
 //!  lru          [lists] .     .     .     .     .     .     .  [lists]      which list it is on
 //! ```
@@ -49,7 +50,7 @@ use crate::{
     arena::ZeroedTable,
     error::{BuildError, Violation, ensure},
     sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed},
-    types::{Migratetype, NodeId, Pfn},
+    types::{GroupId, Migratetype, NodeId, Pfn},
 };
 
 pub(crate) use self::{
@@ -65,6 +66,16 @@ const NEXT: usize = 0;
 /// The link to the frame before.
 const PREV: usize = 1;
 
+/// Marks a number in the column of owners as that of a raw block's group.
+const RAW: u32 = 1 << 31;
+
+fn group_in(owner: u32) -> GroupId {
+    match owner & RAW {
+        0 => GroupId::ROOT,
+        _ => GroupId::at((owner & !RAW) as usize),
+    }
+}
+
 /// The frame table of one node.
 #[derive(Debug)]
 pub(crate) struct Memmap {
@@ -72,7 +83,8 @@ pub(crate) struct Memmap {
     pages: usize,
     states: ZeroedTable<AtomicU8>,
     links: ZeroedTable<Link>,
-    /// Of a block that holds a folio: the folio's number and 1.
+    /// Of a block that holds a folio: the folio's number and 1. Of a raw block of a group: [`RAW`] and the
+    /// group.
     owners: ZeroedTable<AtomicU32>,
     /// Of a block that holds a folio: where a copy of its contents is kept, 0 if nowhere.
     copies: ZeroedTable<AtomicU32>,
@@ -239,11 +251,37 @@ impl Memmap {
         &self.states[scattered::<STATES>(pfn.index())]
     }
 
+    /// The highest number of a folio in a block, and 1.
+    pub(crate) const MAX_OWNERS: usize = RAW as usize - 1;
+
     /// The number of the folio in a block, if it holds one. A hint to all but the folio's owner.
     #[inline]
     pub(crate) fn owner(&self, pfn: Pfn) -> Option<u32> {
         // Relaxed: a hint; whoever acts on it checks the folio's own word.
-        self.number(&self.owners, pfn).load(Relaxed).checked_sub(1)
+        let owner = self.number(&self.owners, pfn).load(Relaxed);
+        owner.checked_sub(1).filter(|_| owner & RAW == 0)
+    }
+
+    /// The group of a raw block; the root, if it was not allocated for another.
+    pub(crate) fn group_of_raw(&self, pfn: Pfn) -> GroupId {
+        // Relaxed: a hint to all but the block's owner.
+        group_in(self.number(&self.owners, pfn).load(Relaxed))
+    }
+
+    /// Notes the group of a raw block, which is not the root, for its owner.
+    pub(crate) fn set_group_of_raw(&self, pfn: Pfn, group: GroupId) {
+        // Relaxed: ordered by what hands the block over.
+        self.number(&self.owners, pfn)
+            .store(RAW | group.get() as u32, Relaxed);
+    }
+
+    /// Takes the group of a raw block off, for who frees it.
+    pub(crate) fn take_group_of_raw(&self, pfn: Pfn) -> GroupId {
+        // Relaxed: as in `group_of_raw`.
+        let owner = self.number(&self.owners, pfn);
+        let group = group_in(owner.load(Relaxed));
+        owner.store(0, Relaxed);
+        group
     }
 
     /// Sets the folio in a block, or that it holds none any more.

@@ -8,12 +8,14 @@
 )]
 
 mod folio;
+mod group;
 mod io;
 mod kcompactd;
 mod kswapd;
 mod zone;
 
 pub use folio::Folio;
+pub use group::{GroupedFolio, Room};
 pub use io::Io;
 pub use kcompactd::{Kcompactd, Look, Site};
 pub use kswapd::{Daemon, Node};

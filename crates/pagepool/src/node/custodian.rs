@@ -7,7 +7,8 @@ use super::lru::{Isolated, kind_of};
 use super::lru_list::FolioKind;
 use super::{Node, Nodes};
 use crate::folio::{FolioId, FolioTable, FolioWord, Mark, Vacated};
-use crate::types::{Order, Pfn};
+use crate::group::{GroupItem, Groups};
+use crate::types::{GroupId, Order, Pfn};
 use crate::zone::vmstat::{NodeItem, VmEvent};
 use crate::zone::{Freed, Zone};
 
@@ -39,6 +40,8 @@ pub(crate) struct Custodian<'a> {
     pub(crate) nodes: &'a Nodes,
     /// The folios.
     pub(crate) folios: &'a FolioTable,
+    /// Who is charged for them.
+    pub(crate) groups: &'a Groups,
     /// Where frames go.
     pub(crate) frames: &'a dyn FrameSink,
     /// Where copies go.
@@ -59,7 +62,7 @@ impl Custodian<'_> {
         }
         // It stays where it is: what is dead is neither evicted nor moved.
         let pfn = Pfn::from_raw(word.location());
-        if self.nodes.node(pfn.node()).disown(pfn) {
+        if self.nodes.node(pfn.node()).disown(self.folios, pfn) {
             self.end_resident(folio, pfn, slot.order());
         }
     }
@@ -79,8 +82,7 @@ impl Custodian<'_> {
         if self.count_clean(node, folio, order) {
             self.nodes.events().count(VmEvent::LostWrites);
         }
-        self.count_resident(kind, pfn, order, -1);
-        self.frames.free_frames(Vacated::new(pfn, order));
+        self.give_back(self.folios.group(folio), kind, Vacated::new(pfn, order));
         self.bury(folio, copy);
     }
 
@@ -89,7 +91,11 @@ impl Custodian<'_> {
         if copy != 0 {
             self.copies.drop_copy(copy);
         }
+        let group = self.folios.group(folio);
         self.folios.vacate(folio);
+        if !group.is_root() {
+            self.groups.slot(group).leave();
+        }
     }
 
     /// Frees the copy of an isolated folio, which is dirty from then on: its contents are nowhere else.
@@ -110,10 +116,11 @@ impl Custodian<'_> {
         let slot = self.folios.slot(folio);
         if slot.begin_copy() {
             let copy = node.map().copy(pfn);
+            let group = self.folios.group(folio);
             if slot.evict(0) {
                 slot.clear(Mark::Dirty);
                 slot.clear(Mark::Evicted);
-                self.free_evicted(isolated);
+                self.free_evicted(isolated, group);
                 if copy != 0 {
                     self.copies.drop_copy(copy);
                 }
@@ -143,15 +150,22 @@ impl Custodian<'_> {
         true
     }
 
-    /// Frees the frames that an isolated folio has left. Its slot is not looked at: the owner may have
-    /// dropped the folio where it is now, and the slot may be another's.
-    pub(crate) fn free_evicted(&self, isolated: Isolated) {
+    /// Frees the frames that an isolated folio of `group` has left. Its slot is not looked at: the owner may
+    /// have dropped the folio where it is now, and the slot may be another's.
+    pub(crate) fn free_evicted(&self, isolated: Isolated, group: GroupId) {
         let Isolated {
             kind, pfn, order, ..
         } = isolated;
         self.nodes.node(pfn.node()).forget_isolated(&isolated);
-        self.count_resident(kind, pfn, order, -1);
-        self.frames.free_frames(Vacated::new(pfn, order));
+        self.give_back(group, kind, Vacated::new(pfn, order));
+    }
+
+    /// Frees frames of a folio that was in them, and gives back what its group was charged for them.
+    pub(crate) fn give_back(&self, group: GroupId, kind: FolioKind, frames: Vacated) {
+        let (pfn, order) = (frames.pfn(), frames.order());
+        self.count_resident(group, kind, pfn, order, -1);
+        self.frames.free_frames(frames);
+        self.groups.uncharge(group, order.pages());
     }
 
     /// Counts a backed folio that has become dirty, for the writer that has set the mark; `word` is what
@@ -183,13 +197,23 @@ impl Custodian<'_> {
         }
     }
 
-    /// Counts a folio that has come to these frames, or left them.
-    pub(crate) fn count_resident(&self, kind: FolioKind, pfn: Pfn, order: Order, sign: i64) {
-        let item = match kind {
-            FolioKind::Anon => NodeItem::AnonPages,
-            FolioKind::File => NodeItem::FilePages,
+    /// Counts a folio of a group that has come to these frames, or left them.
+    pub(crate) fn count_resident(
+        &self,
+        group: GroupId,
+        kind: FolioKind,
+        pfn: Pfn,
+        order: Order,
+        sign: i64,
+    ) {
+        let (item, of_group) = match kind {
+            FolioKind::Anon => (NodeItem::AnonPages, GroupItem::Anon),
+            FolioKind::File => (NodeItem::FilePages, GroupItem::File),
         };
-        let node = self.nodes.node(pfn.node());
-        node.count(item, sign * order.pages() as i64);
+        let pages = sign * order.pages() as i64;
+        self.nodes.node(pfn.node()).count(item, pages);
+        if !group.is_root() {
+            self.groups.slot(group).add(of_group, pages);
+        }
     }
 }

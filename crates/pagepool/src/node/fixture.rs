@@ -51,6 +51,7 @@ pub(crate) fn nodes_with(zones: &[[usize; NR_ZONES]], settings: &MarkSettings) -
         distances: (0..zones.len())
             .map(|other| 10 + 10 * node.abs_diff(other) as u8)
             .collect(),
+        max_groups: 0,
     };
     let plans: Vec<_> = zones.iter().enumerate().map(plan).collect();
     let nodes = Nodes::build(&plans, zones.len().max(2)).expect("small nodes can be built");

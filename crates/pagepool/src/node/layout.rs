@@ -59,6 +59,8 @@ pub(crate) struct NodePlan {
     pub(crate) cpus: Vec<usize>,
     /// Its distance to each node, itself included.
     pub(crate) distances: Vec<u8>,
+    /// How many groups its lists are for, beside the root.
+    pub(crate) max_groups: usize,
 }
 
 impl NodePlan {
@@ -70,7 +72,7 @@ impl NodePlan {
             .iter()
             .map(|pages| Zone::estimate(*pages, nr_cpus))
             .sum();
-        Memmap::estimate(self.zones.span()) + zones + Node::fixed_bytes(nr_cpus)
+        Memmap::estimate(self.zones.span()) + zones + Node::fixed_bytes(nr_cpus, self.max_groups)
     }
 
     pub(super) fn build(
@@ -121,7 +123,7 @@ impl NodePlan {
             cpus: self.cpus.clone(),
             distances: self.distances.clone(),
             counters: DeltaCounters::new(nr_cpus, threshold),
-            lru: super::lru::Lru::new(nr_cpus),
+            lru: super::lru::Lru::new(nr_cpus, self.max_groups),
             kswapd: DaemonPost::new(FenceNames {
                 waker: "kswapd.waker",
                 sleeper: "kswapd.sleeper",

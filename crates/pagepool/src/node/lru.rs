@@ -1,4 +1,4 @@
-//! The lists of a node's folios, from recently used to next to go.
+//! The lists of a node's folios, from recently used to next to go: five of each group.
 //!
 //! *Kernel counterpart:* `struct lruvec`, `mm/swap.c` (`pagevec_lru_move_fn`, `lru_add_drain`,
 //! `activate_page`), `isolate_lru_pages`, `putback_inactive_pages` (v5.0).
@@ -14,12 +14,13 @@
 //! - U1: a frame's custody says `Listed` exactly while it is on that list; the lists of a node hold heads
 //!   of blocks of that node only.
 //! - U2: a listed or isolated frame holds a resident folio, and that folio's word says so.
-//! - U3: `sizes` are the pages on the lists, by zone, whenever the lock is free.
+//! - U3: `sizes` are the pages on the lists, by zone, whenever the lock is free; so are those of each
+//!   group, of its lists.
 //! - U4: a folio's owner lets go of its frame under the lock. So whoever puts an isolated folio back sees
 //!   either that it is an orphan, and frees it, or the owner will find the frame on a list (see
 //!   `folio/custody.rs`).
 //!
-//! **Locking:** one lock for the five lists and the custody of all frames of the node. A CPU's batch has
+//! **Locking:** one lock for the lists of all groups and the custody of all frames of the node. A CPU's batch has
 //! a lock of its own, which is let go before the lists are locked.
 //!
 //! Not here: which list a folio belongs on, and which leaves memory (`reclaim`).
@@ -33,9 +34,9 @@ use super::lru_list::{FolioKind, LruList};
 use crate::error::{Violation, ensure};
 use crate::folio::{Custody, CustodyFlag, FolioId, FolioTable, FolioWord, Heir, Mark, Place};
 use crate::memmap::{Memmap, PfnList};
-use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{CoreGuard, CoreMutex, PerCpu, Rank};
-use crate::types::{NR_ZONES, Order, Pfn, ZoneType};
+use crate::types::{GroupId, NR_ZONES, Order, Pfn, ZoneType};
 use crate::zone::vmstat::{NodeItem, VmEvent, VmEvents};
 
 /// Number of lists.
@@ -85,83 +86,162 @@ pub(crate) struct Isolation {
     pub(crate) taken: usize,
 }
 
-#[derive(Debug, Default)]
-struct Lists {
-    lists: [PfnList; NR_LRU],
-}
+/// The lists of one group.
+type Lists = [PfnList; NR_LRU];
 
-/// The lists of one node.
+/// Pages on each list, by zone.
 #[derive(Debug)]
-pub(crate) struct Lru {
-    lists: CoreMutex<Lists>,
-    sizes: [[AtomicUsize; NR_LRU]; NR_ZONES],
-    batches: PerCpu<CoreMutex<ArrayVec<Addition, BATCH>>>,
-    /// Evictions and activations so far, in pages: the clock of refault distances.
-    age: AtomicU64,
-    /// Activations of folios that came back, when the last reclaim ended.
-    refaults: [AtomicU64; 2],
+struct Sizes([[AtomicUsize; NR_LRU]; NR_ZONES]);
+
+impl Default for Sizes {
+    fn default() -> Sizes {
+        Sizes(std::array::from_fn(|_| {
+            std::array::from_fn(|_| AtomicUsize::new(0))
+        }))
+    }
 }
 
-impl Lru {
-    pub(super) fn new(nr_cpus: usize) -> Lru {
-        Lru {
-            lists: CoreMutex::ranked(Rank::Lru, Lists::default()),
-            sizes: std::array::from_fn(|_| std::array::from_fn(|_| AtomicUsize::new(0))),
-            batches: PerCpu::new(nr_cpus, |_| CoreMutex::new(ArrayVec::new())),
-            age: AtomicU64::new(0),
-            refaults: std::array::from_fn(|_| AtomicU64::new(0)),
-        }
-    }
-
-    /// Bytes beside the value itself.
-    pub(super) fn bytes(nr_cpus: usize) -> usize {
-        nr_cpus * size_of::<CoreMutex<ArrayVec<Addition, BATCH>>>().next_multiple_of(128)
+impl Sizes {
+    fn cell(&self, list: LruList, zone: ZoneType) -> &AtomicUsize {
+        &self.0[zone.idx()][list.idx()]
     }
 
     /// Pages on a list in zones up to `up_to`.
-    pub(crate) fn size(&self, list: LruList, up_to: ZoneType) -> usize {
-        self.sizes[..=up_to.idx()]
+    fn sum(&self, list: LruList, up_to: ZoneType) -> usize {
+        self.0[..=up_to.idx()]
             .iter()
             // Relaxed: a number by itself (U3).
             .map(|zone| zone[list.idx()].load(Ordering::Relaxed))
             .sum()
     }
 
-    /// Pages on a list in one zone.
-    pub(crate) fn size_in(&self, list: LruList, zone: ZoneType) -> usize {
-        // Relaxed: as in `size`.
-        self.sizes[zone.idx()][list.idx()].load(Ordering::Relaxed)
+    /// Adds to a size, under the lists' lock.
+    fn change(&self, list: LruList, zone: ZoneType, change: isize) {
+        let size = self.cell(list, zone);
+        // Relaxed: written under the lock only (U3).
+        let pages = size.load(Ordering::Relaxed).wrapping_add_signed(change);
+        size.store(pages, Ordering::Relaxed);
+    }
+}
+
+/// What is known of the lists of one group in one node (kernel: the numbers of a `struct lruvec`).
+#[derive(Debug, Default)]
+pub(crate) struct LruVec {
+    sizes: Sizes,
+    /// Evictions and activations so far, in pages: the clock of refault distances.
+    age: AtomicU64,
+    /// Pages activated when they came back, so far.
+    activated: [AtomicU64; 2],
+    /// The same when the last reclaim ended.
+    refaults: [AtomicU64; 2],
+    /// What it has given too little to reclaim so far, in pages, against other groups.
+    credit: AtomicI64,
+}
+
+// Relaxed throughout: numbers by themselves, and advice.
+impl LruVec {
+    /// Pages of the group on a list in zones up to `up_to`.
+    pub(crate) fn size(&self, list: LruList, up_to: ZoneType) -> usize {
+        self.sizes.sum(list, up_to)
     }
 
     /// The clock of refault distances, in pages.
     pub(crate) fn age(&self) -> u64 {
-        // Relaxed: a number by itself.
         self.age.load(Ordering::Relaxed)
     }
 
     /// Lets the clock go on by `pages` evicted or activated ones.
     pub(crate) fn advance_age(&self, pages: usize) {
-        // Relaxed: as in `age`.
         self.age.fetch_add(pages as u64, Ordering::Relaxed);
     }
 
-    /// The count of activations after refaults that the last reclaim left behind.
-    pub(crate) fn refaults(&self, kind: FolioKind) -> u64 {
-        // Relaxed: advice only.
-        self.refaults[kind as usize].load(Ordering::Relaxed)
+    /// Counts pages that were activated when they came back.
+    pub(crate) fn note_activated(&self, kind: FolioKind, pages: usize) {
+        self.activated[kind as usize].fetch_add(pages as u64, Ordering::Relaxed);
+        self.advance_age(pages);
     }
 
-    /// Leaves such a count behind.
-    pub(crate) fn set_refaults(&self, kind: FolioKind, refaults: u64) {
-        // Relaxed: as in `refaults`.
-        self.refaults[kind as usize].store(refaults, Ordering::Relaxed);
+    /// Whether pages were activated when they came back, since the last reclaim ended.
+    pub(crate) fn has_refaulted(&self, kind: FolioKind) -> bool {
+        let activated = self.activated[kind as usize].load(Ordering::Relaxed);
+        activated != self.refaults[kind as usize].load(Ordering::Relaxed)
+    }
+
+    /// What it has given too little so far, against other groups.
+    pub(crate) fn credit(&self) -> i64 {
+        self.credit.load(Ordering::Relaxed)
+    }
+
+    /// Changes that. Of two who do at once, one may be lost.
+    pub(crate) fn set_credit(&self, credit: i64) {
+        self.credit.store(credit, Ordering::Relaxed);
+    }
+
+    /// A reclaim has ended.
+    pub(crate) fn snapshot_refaults(&self) {
+        for (refaults, activated) in self.refaults.iter().zip(&self.activated) {
+            refaults.store(activated.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+}
+
+/// The lists of one node.
+#[derive(Debug)]
+pub(crate) struct Lru {
+    /// Of each group, by its place in the table.
+    lists: CoreMutex<Box<[Lists]>>,
+    vecs: Box<[LruVec]>,
+    /// Of all groups together.
+    sizes: Sizes,
+    batches: PerCpu<CoreMutex<ArrayVec<Addition, BATCH>>>,
+}
+
+impl Lru {
+    pub(super) fn new(nr_cpus: usize, max_groups: usize) -> Lru {
+        let lists = (0..=max_groups).map(|_| Lists::default()).collect();
+        Lru {
+            lists: CoreMutex::ranked(Rank::Lru, lists),
+            vecs: (0..=max_groups).map(|_| LruVec::default()).collect(),
+            sizes: Sizes::default(),
+            batches: PerCpu::new(nr_cpus, |_| CoreMutex::new(ArrayVec::new())),
+        }
+    }
+
+    /// Bytes beside the value itself.
+    pub(super) fn bytes(nr_cpus: usize, max_groups: usize) -> usize {
+        let batch = size_of::<CoreMutex<ArrayVec<Addition, BATCH>>>().next_multiple_of(128);
+        let group = size_of::<Lists>() + size_of::<LruVec>();
+        nr_cpus * batch + (max_groups + 1) * group
+    }
+
+    /// How many groups there are lists for, beside the root.
+    pub(super) fn max_groups(&self) -> usize {
+        self.vecs.len() - 1
+    }
+
+    /// What is known of a group's lists.
+    #[inline]
+    pub(crate) fn of(&self, group: GroupId) -> &LruVec {
+        &self.vecs[group.get()]
+    }
+
+    /// Pages of all groups on a list in zones up to `up_to`.
+    pub(crate) fn size(&self, list: LruList, up_to: ZoneType) -> usize {
+        self.sizes.sum(list, up_to)
+    }
+
+    /// Pages of all groups on a list in one zone.
+    pub(crate) fn size_in(&self, list: LruList, zone: ZoneType) -> usize {
+        // Relaxed: a number by itself (U3).
+        self.sizes.cell(list, zone).load(Ordering::Relaxed)
     }
 }
 
 /// The lists, locked, with what they are lists of.
 struct Locked<'a> {
-    lists: CoreGuard<'a, Lists>,
+    lists: CoreGuard<'a, Box<[Lists]>>,
     node: &'a Node,
+    folios: &'a FolioTable,
 }
 
 impl Locked<'_> {
@@ -186,70 +266,84 @@ impl Locked<'_> {
         block.expect("U2: a listed frame heads a block").0
     }
 
-    /// Adds to the published size of a list.
-    fn resize(&self, pfn: Pfn, list: LruList, change: isize) {
+    /// The group of the folio in a frame.
+    fn group(&self, pfn: Pfn) -> GroupId {
+        let folio = self.map().owner(pfn).map(FolioId::from_raw);
+        self.folios
+            .group(folio.expect("U2: a listed frame holds a folio"))
+    }
+
+    /// Adds to the published sizes of a list.
+    fn resize(&self, pfn: Pfn, group: GroupId, list: LruList, change: isize) {
         let zone = self.node.zone_of(pfn).expect("D1: a frame has a zone");
-        let size = &self.node.lru.sizes[zone.zone_type().idx()][list.idx()];
-        // Relaxed: written under the lock only (U3).
-        let pages = size.load(Ordering::Relaxed).wrapping_add_signed(change);
-        size.store(pages, Ordering::Relaxed);
+        let zone = zone.zone_type();
+        self.node.lru.sizes.change(list, zone, change);
+        self.node.lru.of(group).sizes.change(list, zone, change);
+    }
+
+    fn list(&mut self, group: GroupId, list: LruList) -> &mut PfnList {
+        &mut self.lists[group.get()][list.idx()]
     }
 
     fn link(&mut self, pfn: Pfn, list: LruList) {
-        self.note_linked(pfn, list);
+        let group = self.note_linked(pfn, list);
         let map = self.node.map();
-        self.lists.lists[list.idx()].push_front(map, pfn);
+        self.list(group, list).push_front(map, pfn);
     }
 
     fn link_at_tail(&mut self, pfn: Pfn, list: LruList) {
-        self.note_linked(pfn, list);
+        let group = self.note_linked(pfn, list);
         let map = self.node.map();
-        self.lists.lists[list.idx()].push_back(map, pfn);
+        self.list(group, list).push_back(map, pfn);
     }
 
-    fn note_linked(&mut self, pfn: Pfn, list: LruList) {
+    /// Returns the group whose list it is.
+    fn note_linked(&mut self, pfn: Pfn, list: LruList) -> GroupId {
         let custody = self.custody(pfn).listed(list.idx() as u8);
         self.set_custody(pfn, custody);
         let pages = self.order(pfn).pages() as isize;
-        self.resize(pfn, list, pages);
+        let group = self.group(pfn);
+        self.resize(pfn, group, list, pages);
+        group
     }
 
     fn unlink(&mut self, pfn: Pfn, list: LruList) {
         let map = self.node.map();
-        self.lists.lists[list.idx()].remove(map, pfn);
+        let group = self.group(pfn);
+        self.list(group, list).remove(map, pfn);
         let pages = self.order(pfn).pages() as isize;
-        self.resize(pfn, list, -pages);
+        self.resize(pfn, group, list, -pages);
     }
 
     /// The list that a folio goes to, given where it should: locked ones are out of reclaim's sight, and
     /// one that was unlocked on its way there is not.
-    fn list_for(folios: &FolioTable, folio: FolioId, list: LruList) -> LruList {
+    fn list_for(&self, folio: FolioId, list: LruList) -> LruList {
         match list {
-            _ if folios.slot(folio).is(Mark::Locked) => LruList::Unevictable,
-            LruList::Unevictable => kind_of(folios, folio).inactive(),
+            _ if self.folios.slot(folio).is(Mark::Locked) => LruList::Unevictable,
+            LruList::Unevictable => kind_of(self.folios, folio).inactive(),
             list => list,
         }
     }
 
     /// Puts a batched folio on its list, unless it has gone: then its frame is free, or somebody else's,
     /// who has an addition of his own.
-    fn add(&mut self, folios: &FolioTable, addition: Addition) {
+    fn add(&mut self, addition: Addition) {
         let Addition { pfn, folio, list } = addition;
         // Acquire: this mark is set without the lock. Pairs with the Release in `expect_on_lru`.
         let custody = Custody::from_bits(self.map().lru_cell(pfn).load(Ordering::Acquire));
         let is_there = custody.place() == Place::Batched
             && self.map().owner(pfn) == Some(folio.get())
-            && is_at(folios.slot(folio).word(), pfn);
+            && is_at(self.folios.slot(folio).word(), pfn);
         if is_there {
-            let list = Locked::list_for(folios, folio, list);
+            let list = self.list_for(folio, list);
             self.link(pfn, list);
         }
     }
 
-    /// Takes up to `nr` pages off the tail of a list, from zones up to `up_to`.
+    /// Takes up to `nr` pages off the tail of a list of a group, from zones up to `up_to`.
     fn isolate(
         &mut self,
-        folios: &FolioTable,
+        group: GroupId,
         list: LruList,
         nr: usize,
         up_to: ZoneType,
@@ -257,17 +351,17 @@ impl Locked<'_> {
         mut skip: impl FnMut(ZoneType, usize),
     ) -> Isolation {
         let node = self.node;
-        let map = node.map();
+        let (map, folios) = (node.map(), self.folios);
         let mut found = Isolation::default();
         let mut passed_over = PfnList::new();
         while found.scanned < nr && found.skipped < SKIP_MAX && !taken.is_full() {
-            let Some(pfn) = self.lists.lists[list.idx()].back(map) else {
+            let Some(pfn) = self.list(group, list).back(map) else {
                 break;
             };
             let order = self.order(pfn);
             let zone = node.zone_of(pfn).expect("D1: a frame has a zone");
             if zone.zone_type() > up_to {
-                self.lists.lists[list.idx()].remove(map, pfn);
+                self.list(group, list).remove(map, pfn);
                 passed_over.push_front(map, pfn);
                 found.skipped += order.pages();
                 skip(zone.zone_type(), order.pages());
@@ -292,7 +386,7 @@ impl Locked<'_> {
         }
         // At the head: at the tail they would be passed over again at once.
         while let Some(pfn) = passed_over.pop_back(map) {
-            self.lists.lists[list.idx()].push_front(map, pfn);
+            self.list(group, list).push_front(map, pfn);
         }
         found
     }
@@ -324,10 +418,11 @@ fn item_isolated(kind: FolioKind) -> NodeItem {
 }
 
 impl Node {
-    fn lock_lists(&self) -> Locked<'_> {
+    fn lock_lists<'a>(&'a self, folios: &'a FolioTable) -> Locked<'a> {
         Locked {
             lists: self.lru.lists.lock(),
             node: self,
+            folios,
         }
     }
 
@@ -387,9 +482,9 @@ impl Node {
                 lru = addition.list.name(),
             );
         }
-        let mut locked = self.lock_lists();
+        let mut locked = self.lock_lists(folios);
         for addition in batch {
-            locked.add(folios, addition);
+            locked.add(addition);
         }
     }
 
@@ -407,12 +502,12 @@ impl Node {
         }
     }
 
-    /// Takes folios of up to `nr` pages off the tail of a list, from zones up to `up_to` (kernel:
+    /// Takes folios of up to `nr` pages off the tail of a list of a group, from zones up to `up_to` (kernel:
     /// `isolate_lru_pages`).
     pub(crate) fn isolate_from_lru(
         &self,
         folios: &FolioTable,
-        list: LruList,
+        (group, list): (GroupId, LruList),
         nr: usize,
         up_to: ZoneType,
         events: &VmEvents,
@@ -421,9 +516,9 @@ impl Node {
         let mut skipped = [0; NR_ZONES];
         let before = taken.len();
         let found = {
-            let mut locked = self.lock_lists();
+            let mut locked = self.lock_lists(folios);
             let skip = |zone: ZoneType, pages| skipped[zone.idx()] += pages;
-            locked.isolate(folios, list, nr, up_to, taken, skip)
+            locked.isolate(group, list, nr, up_to, taken, skip)
         };
         for one in &taken[before..] {
             self.count_isolated(one, 1);
@@ -451,14 +546,14 @@ impl Node {
     ) {
         let mut dead = ArrayVec::<Isolated, ISOLATE_MAX>::new();
         {
-            let mut locked = self.lock_lists();
+            let mut locked = self.lock_lists(folios);
             for one in isolated.iter().copied() {
                 if locked.custody(one.pfn).is_orphan() {
                     locked.set_custody(one.pfn, Custody::default());
                     dead.push(one);
                     continue;
                 }
-                let list = Locked::list_for(folios, one.folio, one.list);
+                let list = locked.list_for(one.folio, one.list);
                 locked.link(one.pfn, list);
             }
         }
@@ -525,8 +620,8 @@ impl Node {
 
     /// Lets go of the frame of a folio that has been killed in it, for its owner. Returns whether the
     /// frame, which is on no list then, is the owner's to free; else whoever holds it isolated frees it.
-    pub(crate) fn disown(&self, pfn: Pfn) -> bool {
-        let mut locked = self.lock_lists();
+    pub(crate) fn disown(&self, folios: &FolioTable, pfn: Pfn) -> bool {
+        let mut locked = self.lock_lists(folios);
         let (custody, heir) = locked.custody(pfn).dropped();
         if let Heir::OwnerUnlinks(list) = heir {
             locked.unlink(pfn, list_at(list));
@@ -544,7 +639,7 @@ impl Node {
         pfn: Pfn,
         list: LruList,
     ) -> bool {
-        let mut locked = self.lock_lists();
+        let mut locked = self.lock_lists(folios);
         if !is_at(folios.slot(folio).word(), pfn) {
             return false;
         }
@@ -552,9 +647,22 @@ impl Node {
             return false; // its list is chosen when it is put there
         };
         locked.unlink(pfn, list_at(from));
-        let to = Locked::list_for(folios, folio, list);
+        let to = locked.list_for(folio, list);
         locked.link(pfn, to);
         true
+    }
+
+    /// Moves a folio that is pinned in this frame to a group, and to its lists, if it is on one.
+    pub(crate) fn regroup(&self, folios: &FolioTable, folio: FolioId, pfn: Pfn, group: GroupId) {
+        let mut locked = self.lock_lists(folios);
+        let Place::Listed(list) = locked.custody(pfn).place() else {
+            // Put on a list of its group's later.
+            folios.set_group_of_pinned(folio, group);
+            return;
+        };
+        locked.unlink(pfn, list_at(list));
+        folios.set_group_of_pinned(folio, group);
+        locked.link(pfn, list_at(list));
     }
 
     /// Makes a listed folio the next of its kind to be reclaimed (kernel: `deactivate_file_page`,
@@ -566,7 +674,7 @@ impl Node {
         pfn: Pfn,
         kind: FolioKind,
     ) -> bool {
-        let mut locked = self.lock_lists();
+        let mut locked = self.lock_lists(folios);
         let place = locked.custody(pfn).place();
         match place {
             Place::Listed(from)
@@ -589,7 +697,7 @@ impl Node {
         pfn: Pfn,
     ) -> Option<Isolated> {
         let isolated = {
-            let mut locked = self.lock_lists();
+            let mut locked = self.lock_lists(folios);
             if !is_at(folios.slot(folio).word(), pfn) {
                 return None;
             }
@@ -613,14 +721,14 @@ impl Node {
     }
 
     /// Whether somebody has the folio in this frame isolated.
-    pub(crate) fn is_isolated(&self, pfn: Pfn) -> bool {
-        self.lock_lists().custody(pfn).place() == Place::Isolated
+    pub(crate) fn is_isolated(&self, folios: &FolioTable, pfn: Pfn) -> bool {
+        self.lock_lists(folios).custody(pfn).place() == Place::Isolated
     }
 
     /// The list that a resident folio of this node is on, if any.
     #[cfg(test)]
-    pub(crate) fn listed_on(&self, pfn: Pfn) -> Option<LruList> {
-        match self.lock_lists().custody(pfn).place() {
+    pub(crate) fn listed_on(&self, folios: &FolioTable, pfn: Pfn) -> Option<LruList> {
+        match self.lock_lists(folios).custody(pfn).place() {
             Place::Listed(list) => Some(list_at(list)),
             Place::Off | Place::Batched | Place::Isolated => None,
         }
@@ -628,10 +736,28 @@ impl Node {
 
     /// Checks the lists against their invariants. Exact while nobody reclaims.
     pub(crate) fn verify_lru(&self, folios: &FolioTable) -> Result<(), Violation> {
-        let locked = self.lock_lists();
+        let locked = self.lock_lists(folios);
+        let mut sizes = [[0; NR_LRU]; NR_ZONES];
+        for (group, lists) in locked.lists.iter().enumerate() {
+            let of_group = self.verify_lists(&locked, GroupId::at(group), lists)?;
+            for (all, group) in sizes.iter_mut().flatten().zip(of_group.iter().flatten()) {
+                *all += group;
+            }
+        }
+        ensure_sizes(&self.lru.sizes, &sizes)
+    }
+
+    /// Checks the lists of a group; returns the pages that are on them.
+    fn verify_lists(
+        &self,
+        locked: &Locked<'_>,
+        group: GroupId,
+        lists: &Lists,
+    ) -> Result<[[usize; NR_LRU]; NR_ZONES], Violation> {
+        let folios = locked.folios;
         let mut sizes = [[0; NR_LRU]; NR_ZONES];
         for list in LruList::ALL {
-            let frames = &locked.lists.lists[list.idx()];
+            let frames = &lists[list.idx()];
             frames.verify(self.map())?;
             for pfn in frames.iter(self.map()) {
                 let place = locked.custody(pfn).place();
@@ -641,16 +767,29 @@ impl Node {
                 let word = folio.map(|folio| folios.slot(folio).word());
                 let is_there = word.is_some_and(|word| is_at(word, pfn) || word.is_dead());
                 ensure!(is_there, "U2", "{pfn} is on {list:?}, its folio {word:?}");
+                let own = locked.group(pfn);
+                ensure!(
+                    own == group,
+                    "U1",
+                    "{pfn} of {own:?} is on a list of {group:?}"
+                );
                 let zone = self.zone_of(pfn).expect("D1: a frame has a zone");
                 sizes[zone.zone_type().idx()][list.idx()] += locked.order(pfn).pages();
             }
         }
-        for zone in ZoneType::ALL {
-            for list in LruList::ALL {
-                let (said, is) = (self.lru.size_in(list, zone), sizes[zone.idx()][list.idx()]);
-                ensure!(said == is, "U3", "{zone} {list:?}: {said}, but {is}");
-            }
-        }
-        Ok(())
+        ensure_sizes(&self.lru.of(group).sizes, &sizes)?;
+        Ok(sizes)
     }
+}
+
+fn ensure_sizes(said: &Sizes, are: &[[usize; NR_LRU]; NR_ZONES]) -> Result<(), Violation> {
+    for zone in ZoneType::ALL {
+        for list in LruList::ALL {
+            // Relaxed: a number by itself (U3).
+            let said = said.cell(list, zone).load(Ordering::Relaxed);
+            let is = are[zone.idx()][list.idx()];
+            ensure!(said == is, "U3", "{zone} {list:?}: {said}, but {is}");
+        }
+    }
+    Ok(())
 }

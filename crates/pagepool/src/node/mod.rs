@@ -178,15 +178,15 @@ impl Node {
 
     fn metadata_bytes(&self) -> usize {
         let zones: usize = self.zones.iter().map(Zone::metadata_bytes).sum();
-        self.map.bytes() + zones + Node::fixed_bytes(self.counters.nr_cpus())
+        self.map.bytes() + zones + Node::fixed_bytes(self.counters.nr_cpus(), self.lru.max_groups())
     }
 
     /// Bytes of a node that do not depend on its memory: itself with its zones, its counters, its
     /// zonelist, and what it knows of CPUs and distances.
-    fn fixed_bytes(nr_cpus: usize) -> usize {
+    fn fixed_bytes(nr_cpus: usize, max_groups: usize) -> usize {
         let counters = DeltaCounters::<NR_NODE_ITEMS>::bytes(nr_cpus);
         let lists = Zonelists::bytes_per_node() + MAX_NODES + nr_cpus * size_of::<usize>();
-        size_of::<Node>() + counters + lists + lru::Lru::bytes(nr_cpus)
+        size_of::<Node>() + counters + lists + lru::Lru::bytes(nr_cpus, max_groups)
     }
 }
 

@@ -65,6 +65,7 @@ pub struct Builder {
     compaction_proactiveness: u8,
     trim_threshold: Option<usize>,
     max_folios: Option<usize>,
+    max_groups: Option<usize>,
     swap: Vec<PlannedArea>,
     swap_limit: Option<u64>,
     max_stores: Option<usize>,
@@ -104,6 +105,7 @@ impl Builder {
             compaction_proactiveness: DEFAULT_PROACTIVENESS,
             trim_threshold: None,
             max_folios: None,
+            max_groups: None,
             swap: Vec::new(),
             swap_limit: None,
             max_stores: None,
@@ -243,9 +245,17 @@ impl Builder {
     }
 
     /// The most folios that there can be at once, in memory or away. Default: as many as there are pages
-    /// of memory and of swap. Each costs 16 bytes of the budget, whether it is there or not.
+    /// of memory and of swap. Each costs 17 bytes of the budget, whether it is there or not.
     pub fn max_folios(mut self, folios: usize) -> Self {
         self.max_folios = Some(folios);
+        self
+    }
+
+    /// The most [groups](super::PagePool::create_group) that there can be at once, 0 to
+    /// [`MAX_GROUPS`](crate::MAX_GROUPS). Default: one for each MiB of memory, at least 4 and at most 64.
+    /// Each costs about 600 bytes of the budget a node.
+    pub fn max_groups(mut self, groups: usize) -> Self {
+        self.max_groups = Some(groups);
         self
     }
 
@@ -272,7 +282,7 @@ impl Builder {
     }
 
     /// The most bytes of swap that there can be at any time. Default: what the builder was given. Each
-    /// page costs 12 bytes of the budget, and 16 for the folio that may be there, used or not.
+    /// page costs 12 bytes of the budget, and 17 for the folio that may be there, used or not.
     pub fn swap_limit(mut self, bytes: u64) -> Self {
         self.swap_limit = Some(bytes);
         self

@@ -5,17 +5,19 @@
 use std::ptr::NonNull;
 
 use super::Inner;
+use crate::alloc::scope::{self, ScopeKind};
 use crate::alloc::{Reclaim, Request};
 use crate::backing::Entry;
 use crate::error::{AllocError, Violation, ensure};
 use crate::fault::Faulter;
 use crate::folio::{FolioId, FolioTable, Mark, Vacated, copy_racing_at};
+use crate::gfp::Gfp;
 use crate::node::lru::kind_of;
 use crate::node::lru_list::LruList;
 use crate::node::{CopySink, Custodian, FrameSink, Node, Walk};
-use crate::reclaim::{DirectTerms, Obstacle, Reclaimer, Shrink};
-use crate::sync::clock::Instant;
-use crate::types::{Pfn, ZoneType};
+use crate::reclaim::{DirectTerms, GroupTerms, Obstacle, Reclaimer, Shrink};
+use crate::sync::clock::{self, Instant};
+use crate::types::{GroupId, Pfn, ZoneType};
 use crate::zone::vmstat::VmEvent;
 use crate::zone::{Freed, Zone};
 
@@ -29,6 +31,7 @@ impl Inner {
         Custodian {
             nodes: &self.nodes,
             folios: &self.folios,
+            groups: &self.groups,
             frames: self,
             copies: self,
         }
@@ -153,6 +156,25 @@ impl Inner {
         Some((self.nodes.node(pfn.node()), pfn))
     }
 
+    /// Reclaims pages of a group on somebody's request; returns how many. Of the root, any.
+    pub(super) fn reclaim_group(
+        &self,
+        group: GroupId,
+        pages: usize,
+        deadline: Option<Instant>,
+    ) -> usize {
+        let _memalloc = scope::enter(ScopeKind::Memalloc);
+        let mut freed = 0;
+        while freed < pages {
+            let now = self.reclaim_from(group, pages - freed, Gfp::KERNEL, deadline);
+            freed += now;
+            if now == 0 || clock::is_over(deadline) {
+                break;
+            }
+        }
+        freed
+    }
+
     /// Checks the invariants of folios and lists. Exact while nothing else runs.
     pub(super) fn verify_folios(&self) -> Result<(), Violation> {
         for node in self.nodes.iter() {
@@ -258,6 +280,24 @@ impl Reclaim for Inner {
             }
             None => None,
         }
+    }
+
+    fn reclaim_from(
+        &self,
+        group: GroupId,
+        pages: usize,
+        gfp: Gfp,
+        deadline: Option<Instant>,
+    ) -> usize {
+        for node in self.nodes.iter() {
+            node.drain_lru_all(&self.folios);
+        }
+        self.reclaimer().try_to_free_group_pages(GroupTerms {
+            group,
+            pages,
+            gfp,
+            deadline,
+        })
     }
 
     fn reclaimable_pages(&self, zone: &Zone) -> usize {

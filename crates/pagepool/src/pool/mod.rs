@@ -12,6 +12,7 @@ pub(crate) mod census;
 mod compaction;
 mod daemons;
 pub(crate) mod folio;
+pub(crate) mod groups;
 mod hotplug;
 mod husbandry;
 pub(crate) mod swapping;
@@ -29,7 +30,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::alloc::{Allocator, Placement};
+use crate::alloc::{Allocator, Charge, Placement};
 use crate::arena::{Arena, Bases};
 use crate::backing::{PoolTag, Stores};
 use crate::buddy::IdleBlock;
@@ -38,6 +39,7 @@ use crate::daemon::Daemons;
 use crate::error::{AllocError, Violation};
 use crate::folio::FolioTable;
 use crate::gfp::Gfp;
+use crate::group::Groups;
 use crate::node::{Granted, MarkSettings, Nodes};
 use crate::reclaim::ReclaimState;
 use crate::swap::{ReadAhead, SwapSpace};
@@ -63,6 +65,7 @@ pub(crate) struct Inner {
     /// Where the nodes' frames are.
     bases: Bases,
     folios: FolioTable,
+    groups: Groups,
     /// What contents are written to, and read from.
     stores: Arc<Stores>,
     max_stores: usize,
@@ -101,6 +104,7 @@ impl Inner {
     fn allocator(&self) -> Allocator<'_> {
         Allocator {
             nodes: &self.nodes,
+            groups: &self.groups,
             reclaimer: Some(self),
             compactor: Some(self),
             patience: self.patience,
@@ -171,6 +175,10 @@ impl PagePool {
         }
     }
 
+    pub(in crate::pool) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
     /// Allocates a zeroed block of `order`: 2^order pages of 4 KiB, aligned to its own size.
     ///
     /// With [`Gfp::DIRECT_RECLAIM`] (part of [`Gfp::KERNEL`]) a request of order 3 or less waits for
@@ -192,7 +200,7 @@ impl PagePool {
     /// As [`alloc_pages`](Self::alloc_pages).
     pub fn alloc_pages_uninit(&self, order: Order, gfp: Gfp) -> Result<PagesUninit, AllocError> {
         let granted = self.inner.allocator().alloc(order, gfp)?;
-        Ok(self.hand_out(self.adopt(granted), gfp))
+        Ok(self.hand_out(self.adopt(granted, None), gfp))
     }
 
     fn alloc_placed(
@@ -201,13 +209,21 @@ impl PagePool {
         gfp: Gfp,
         placement: Placement,
     ) -> Result<PagesUninit, AllocError> {
-        let granted = self.inner.allocator().alloc_placed(order, gfp, placement)?;
-        Ok(self.hand_out(self.adopt(granted), gfp))
+        let allocator = self.inner.allocator();
+        let group = placement.group;
+        let charge = if group.is_root() {
+            None
+        } else {
+            let patience = placement.patience.unwrap_or(self.inner.patience);
+            Some(allocator.charge(group, order.pages(), gfp, patience)?)
+        };
+        let granted = allocator.alloc_placed(order, gfp, placement)?;
+        Ok(self.hand_out(self.adopt(granted, charge), gfp))
     }
 
     /// Puts a block into the hands of its owner: from here on it is freed whatever happens.
-    fn adopt(&self, granted: Granted) -> PagesUninit {
-        PagesUninit::new(&self.inner, granted)
+    fn adopt(&self, granted: Granted, charge: Option<Charge<'_>>) -> PagesUninit {
+        PagesUninit::new(&self.inner, granted, charge)
     }
 
     /// Makes an adopted block ready for use.
@@ -255,10 +271,11 @@ impl PagePool {
                 .inner
                 .allocator()
                 .alloc_bulk(order, gfp, batch, &mut |taken| {
-                    blocks.push(self.adopt(Granted {
+                    let granted = Granted {
                         taken,
                         from_reserve: false,
-                    }));
+                    };
+                    blocks.push(self.adopt(granted, None));
                 })?;
             out.extend(
                 blocks
@@ -344,6 +361,7 @@ impl PagePool {
             .nodes
             .verify()
             .and_then(|()| self.inner.verify_folios())
+            .and_then(|()| self.inner.verify_groups())
             .and_then(|()| self.inner.swap.verify());
         drop(freeze);
         verdict

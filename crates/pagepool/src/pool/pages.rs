@@ -12,9 +12,9 @@ use std::ptr::NonNull;
 
 use super::lifetime::{self, PoolRef, Tether};
 use super::{Inner, PagePool};
+use crate::alloc::Charge;
 use crate::arena::Arena;
 use crate::buddy::IdleBlock;
-
 use crate::error::AllocError;
 use crate::folio::follow_last_owner;
 use crate::gfp::Gfp;
@@ -34,6 +34,8 @@ struct Block {
     from_reserve: bool,
     /// It went through a raw pointer: whether it is still out is settled by an exchange.
     was_raw: bool,
+    /// It belongs to a group, which the frame table knows.
+    is_charged: bool,
 }
 
 // SAFETY: (O1) a block owns its memory as a `Box<[u8]>` does; the pool is `Sync`.
@@ -88,6 +90,24 @@ impl Block {
     }
 }
 
+impl Block {
+    /// Each of `count` parts of this order belongs to the block's group from now on.
+    fn share_group(&self, order: Order, count: usize) {
+        let group = self.map().group_of_raw(self.pfn);
+        for part in 1..count {
+            let pfn = self.pfn.add(part << order.get());
+            self.map().set_group_of_raw(pfn, group);
+            self.pool().groups.slot(group).join();
+        }
+    }
+
+    /// Gives back what its group was charged for it.
+    fn uncharge(&self) {
+        let group = self.map().take_group_of_raw(self.pfn);
+        self.pool().leave_group(group, self.order.pages());
+    }
+}
+
 impl Drop for Block {
     fn drop(&mut self) {
         let mobility = match self.take_state() {
@@ -107,6 +127,9 @@ impl Drop for Block {
             unsafe { arena.poison(index, pages) };
         }
         arena.asan_poison(index, pages);
+        if self.is_charged {
+            self.uncharge();
+        }
         // SAFETY: 1. (O1) the block is ours, and this is its end; 2. `take_state` has seen to it.
         unsafe { lifetime::release(self.tether, self.zone(), self.pfn, self.order) };
     }
@@ -204,12 +227,25 @@ impl Pages {
                 .map()
                 .set_state(pfn, FrameState::allocated(order, mobility));
         }
+        if block.is_charged {
+            block.share_group(order, count);
+        }
         Split {
             whole,
             order,
             next: 0,
             count,
         }
+    }
+
+    /// The pool that it is of.
+    pub(super) fn pool(&self) -> &Inner {
+        self.block.pool()
+    }
+
+    /// Says whether the block belongs to a group.
+    pub(super) fn set_charged(&mut self, is_charged: bool) {
+        self.block.is_charged = is_charged;
     }
 
     /// Gives up the handle for a pointer to the first byte. The block stays out until it comes back
@@ -266,7 +302,7 @@ impl PagesUninit {
     /// Makes the handle of a block that was taken from this pool. A [`Taken`](crate::zone::Taken) is
     /// made by a zone alone, for each block that leaves it, and cannot be copied: who has it owns the
     /// block (O1).
-    pub(super) fn new(pool: &PoolRef, granted: Granted) -> PagesUninit {
+    pub(super) fn new(pool: &PoolRef, granted: Granted, charge: Option<Charge<'_>>) -> PagesUninit {
         let Granted {
             taken,
             from_reserve,
@@ -278,6 +314,15 @@ impl PagesUninit {
         follow_last_owner();
         let ptr = arena.ptr(pfn.index());
         let tether = pool.tether();
+        let is_charged = charge.is_some();
+        if let Some(charge) = charge {
+            let group = charge.keep();
+            pool.nodes
+                .node(pfn.node())
+                .map()
+                .set_group_of_raw(pfn, group);
+            pool.join_group(group, order.pages());
+        }
         let block = Block {
             tether,
             ptr,
@@ -285,6 +330,7 @@ impl PagesUninit {
             order,
             from_reserve,
             was_raw: false,
+            is_charged,
         };
         PagesUninit {
             block,
@@ -436,6 +482,7 @@ impl PagePool {
             order,
             from_reserve: false,
             was_raw: true,
+            is_charged: !node.map().group_of_raw(pfn).is_root(),
         }
     }
 

@@ -9,7 +9,7 @@ use super::pages::{Pages, PagesUninit};
 use crate::alloc::Placement;
 use crate::error::AllocError;
 use crate::gfp::Gfp;
-use crate::types::{NodeId, NodeMask, Order};
+use crate::types::{GroupId, NodeId, NodeMask, Order};
 
 /// A request for a block, to be completed and made.
 ///
@@ -68,6 +68,12 @@ impl<'a> AllocRequest<'a> {
     /// [deadline](super::Builder::deadline) by default. Zero tries everything once.
     pub fn deadline(mut self, patience: Duration) -> Self {
         self.placement.patience = Some(patience);
+        self
+    }
+
+    /// Who is charged for the block.
+    pub(super) fn for_group(mut self, group: GroupId) -> Self {
+        self.placement.group = group;
         self
     }
 

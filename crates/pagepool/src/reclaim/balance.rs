@@ -28,7 +28,7 @@
 use crate::node::{Node, Nodes, identity};
 use crate::sync::Requests;
 use crate::sync::clock::{self, Instant};
-use crate::types::{NR_ZONES, Order, PAGEBLOCK_ORDER, ZoneType};
+use crate::types::{GroupId, NR_ZONES, Order, PAGEBLOCK_ORDER, ZoneType};
 use crate::zone::Zone;
 use crate::zone::fragmentation::compact_gap;
 use crate::zone::vmstat::VmEvent;
@@ -109,6 +109,12 @@ impl Run {
         self.boost_left > 0
     }
 
+    /// Whether nothing was had because of low limits, and so they must be broken: a daemon that leaves it at
+    /// that leaves memory short, and others to wait (kernel, later: `memcg_low_reclaim` in `balance_pgdat`).
+    fn must_break_low(&self) -> bool {
+        self.sc.nr_reclaimed == 0 && self.sc.low_spared && !self.sc.breaks_low
+    }
+
     fn was_boosted(&self) -> bool {
         self.boosts != [0; NR_ZONES]
     }
@@ -161,6 +167,9 @@ impl Balance<'_> {
             boost_left: boosts.iter().sum(),
             sc: ScanControl {
                 who: Who::Kswapd,
+                target: GroupId::ROOT,
+                breaks_low: false,
+                low_spared: false,
                 order: highest_order(asked),
                 reclaim_idx: class,
                 priority: DEF_PRIORITY,
@@ -194,6 +203,10 @@ impl Balance<'_> {
                 Pass::Same => {}
                 Pass::Harder => run.sc.priority -= 1,
                 Pass::End(end) => return end,
+            }
+            if run.sc.priority == 0 && run.must_break_low() {
+                run.sc.breaks_low = true;
+                run.sc.priority = DEF_PRIORITY;
             }
         }
         End::Exhausted
@@ -259,7 +272,13 @@ impl Balance<'_> {
             .sum();
         sc.nr_to_reclaim = missing.min(high_marks);
         sc.nr_scanned = 0;
-        self.shrinker.shrink_node(self.node, sc);
+        // B12: first from those who have more than they were meant to.
+        let from_offenders = self.shrinker.shrink_beyond_soft(self.node, sc);
+        sc.nr_scanned += from_offenders.scanned;
+        sc.nr_reclaimed += from_offenders.reclaimed;
+        if from_offenders.reclaimed < sc.nr_to_reclaim {
+            self.shrinker.shrink_node(self.node, sc);
+        }
         sc.nr_reclaimed += identity::take_freed();
 
         // Enough for the block twice over: if it is still not there, only compaction can build it.

@@ -5,7 +5,7 @@
 use super::policy::throttle::Powers;
 use crate::node::Node;
 use crate::sync::clock::{self, Instant};
-use crate::types::{Order, ZoneType};
+use crate::types::{GroupId, Order, ZoneType};
 use crate::zone::vmstat::VmEvent;
 
 /// Reclaim begins by looking at 1/2^12 of each list (kernel: `DEF_PRIORITY`).
@@ -48,6 +48,12 @@ impl Who {
 pub(crate) struct ScanControl {
     /// Who reclaims.
     pub(crate) who: Who,
+    /// The group from which to reclaim, with all below it; the root is everything.
+    pub(crate) target: GroupId,
+    /// Whether there is no other way than to break low limits.
+    pub(crate) breaks_low: bool,
+    /// Whether something was spared for a low limit.
+    pub(crate) low_spared: bool,
     /// The order that is wanted.
     pub(crate) order: Order,
     /// The highest zone to reclaim from.
@@ -77,6 +83,9 @@ impl ScanControl {
     pub(crate) fn for_flush(deadline: Option<Instant>) -> ScanControl {
         ScanControl {
             who: Who::Controller,
+            target: GroupId::ROOT,
+            breaks_low: false,
+            low_spared: false,
             order: Order::ZERO,
             reclaim_idx: ZoneType::Movable,
             priority: DEF_PRIORITY,
@@ -118,6 +127,10 @@ pub(crate) trait Shrink: Sync {
     /// One pass over a node's lists at `sc.priority`; adds to `sc` what came of it (kernel:
     /// `shrink_node`).
     fn shrink_node(&self, node: &Node, sc: &mut ScanControl) -> Reclaimed;
+
+    /// Reclaims from groups that are beyond their soft limits, before anybody else has to give; returns
+    /// what that brought (kernel: `mem_cgroup_soft_limit_reclaim`).
+    fn shrink_beyond_soft(&self, node: &Node, sc: &ScanControl) -> Reclaimed;
 
     /// Moves some folios from the active anonymous list to the inactive one if that is short (kernel:
     /// `age_active_anon`).

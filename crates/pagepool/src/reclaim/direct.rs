@@ -15,7 +15,7 @@ use super::trace;
 use crate::gfp::Gfp;
 use crate::node::{Node, Walk, identity};
 use crate::sync::clock::{self, Instant};
-use crate::types::{NodeMask, Order};
+use crate::types::{GroupId, NodeMask, Order};
 use crate::zone::Zone;
 use crate::zone::fragmentation::{Suitability, compact_gap};
 use crate::zone::watermark::{AllocFlags, Mark};
@@ -71,6 +71,9 @@ impl Reclaimer<'_> {
         let mut rounds = DirectRounds::start(stint, !is_spared);
         let mut sc = ScanControl {
             who: Who::Direct,
+            target: GroupId::ROOT,
+            breaks_low: false,
+            low_spared: false,
             order: terms.walk.order,
             reclaim_idx: terms.walk.class,
             priority: rounds.priority(),
@@ -89,11 +92,17 @@ impl Reclaimer<'_> {
         };
         identity::take_freed();
         trace::direct_reclaim_begin(&sc, terms.gfp);
+        let first = rounds;
         let progress = loop {
             let end = self.round(terms.walk, &mut sc);
             match rounds.after(end) {
                 After::Again(next) if !sc.is_late() => rounds = next,
                 After::Again(_) => break sc.nr_reclaimed,
+                // Nothing but what low limits protect: then that.
+                After::Done(0) if sc.low_spared && !sc.breaks_low && !sc.is_late() => {
+                    sc.breaks_low = true;
+                    rounds = first;
+                }
                 After::Done(progress) => break progress,
             }
             sc.priority = rounds.priority();
@@ -129,10 +138,14 @@ impl Reclaimer<'_> {
                 compaction_ready = true;
                 continue;
             }
-            let pass = self.shrink_node(node, sc);
-            let freed = identity::take_freed();
-            sc.nr_reclaimed += freed;
-            if pass.reclaimed + freed > 0 {
+            let reclaimed_before = sc.nr_reclaimed;
+            let from_offenders = self.shrink_beyond_soft(node, sc).reclaimed;
+            sc.nr_reclaimed += from_offenders;
+            if from_offenders < sc.nr_to_reclaim {
+                self.shrink_node(node, sc);
+            }
+            sc.nr_reclaimed += identity::take_freed();
+            if sc.nr_reclaimed > reclaimed_before {
                 node.note_progress(walk.order, walk.class);
             }
             if sc.is_late() {

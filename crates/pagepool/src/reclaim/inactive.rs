@@ -4,6 +4,7 @@
 //! [`policy::page`](super::policy::page).
 
 use super::control::ScanControl;
+use super::domain::Domain;
 use super::policy::page::{self, Action, Backup, PageFacts, PageTerms, StoreOwner};
 use super::policy::throttle::{ISOLATED_WAIT, too_many_isolated};
 use super::shrink::{Batch, Reclaimer};
@@ -23,12 +24,13 @@ impl Reclaimer<'_> {
     /// written in order to be.
     pub(super) fn shrink_inactive(
         &self,
-        node: &Node,
+        domain: Domain<'_>,
         list: LruList,
         nr: usize,
         sc: &mut ScanControl,
         writer: &mut Writer<'_>,
     ) -> usize {
+        let Domain { node, group } = domain;
         if self.is_crowded(node, list, sc) {
             return 0;
         }
@@ -36,10 +38,11 @@ impl Reclaimer<'_> {
         node.drain_lru(folios);
         let mut batch = Batch::new();
         let up_to = sc.reclaim_idx;
-        let found = node.isolate_from_lru(folios, list, nr, up_to, nodes.events(), &mut batch);
+        let from = (group, list);
+        let found = node.isolate_from_lru(folios, from, nr, up_to, nodes.events(), &mut batch);
         let kind = list.kind().expect("an inactive list has a kind");
         self.memory(node)
-            .history(|history| history.note_scanned(kind, found.taken));
+            .history(group, |history| history.note_scanned(kind, found.taken));
         nodes
             .events()
             .add(sc.who.scan_event(), found.scanned as u64);
@@ -51,7 +54,7 @@ impl Reclaimer<'_> {
         for one in batch {
             dropped += self.shrink_folio(node, one, sc, writer, &mut back);
         }
-        let activated = self.note_activated(node, list, &back);
+        let activated = self.note_activated(domain, list, &back);
         let dirty = self.dirty_pages_of_files(&back);
         self.put_back(node, &back);
         let written = writer.pushed() - pushed;
@@ -183,7 +186,7 @@ impl Reclaimer<'_> {
     }
 
     /// Counts the pages that were made active; returns them.
-    fn note_activated(&self, node: &Node, from: LruList, back: &[Isolated]) -> usize {
+    fn note_activated(&self, domain: Domain<'_>, from: LruList, back: &[Isolated]) -> usize {
         let activated = back
             .iter()
             .filter(|one| one.list == from.with_active(true))
@@ -193,8 +196,9 @@ impl Reclaimer<'_> {
             let events = self.custodian.nodes.events();
             events.add(VmEvent::Pgactivate, activated as u64);
             let kind = from.kind().expect("an inactive list has a kind");
-            self.memory(node)
-                .history(|history| history.note_rotated(kind, activated));
+            self.memory(domain.node).history(domain.group, |history| {
+                history.note_rotated(kind, activated);
+            });
         }
         activated
     }
@@ -225,17 +229,20 @@ impl Reclaimer<'_> {
             return Err(one);
         }
         slot.expect_no_use();
+        // Looked at after the copy was begun: an owner who moves it from here on ends the copy.
+        let group = self.custodian.folios.group(one.folio);
+        let vec = node.lru().of(group);
         if self.state.policy.leaves_shadow(one.kind) {
             let workingset = node.custody_of(&one).has(CustodyFlag::Workingset);
-            let shadow = self.state.buckets.shadow(node.lru().age(), workingset);
+            let shadow = self.state.buckets.shadow(vec.age(), workingset);
             slot.set_shadow(node.id().get() as u8, shadow.raw());
         }
         if !slot.evict(copy) {
             slot.clear(Mark::Evicted);
             return Err(one);
         }
-        node.lru().advance_age(pages);
-        self.custodian.free_evicted(one);
+        vec.advance_age(pages);
+        self.custodian.free_evicted(one, group);
         Ok(pages)
     }
 }

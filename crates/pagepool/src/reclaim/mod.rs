@@ -5,8 +5,11 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod balance;
+mod confined;
 mod control;
 mod direct;
+mod domain;
+mod groups;
 mod inactive;
 pub(crate) mod policy;
 mod shrink;
@@ -14,6 +17,7 @@ mod state;
 mod trace;
 mod write_out;
 
+pub(crate) use confined::GroupTerms;
 #[cfg(test)]
 pub(crate) use control::Reclaimed;
 pub(crate) use control::{ScanControl, Shrink, Who};

@@ -1,13 +1,13 @@
 //! Passes over a node's lists: how much of each is looked at, in what order, and what came of it.
 //!
-//! *Kernel counterpart:* `shrink_node`, `shrink_node_memcg`, `shrink_list`, `age_active_anon` (v5.0).
-//! Groups, slab and pressure notes are not there yet.
+//! *Kernel counterpart:* `shrink_node_memcg`, `shrink_list`, `age_active_anon` (v5.0). Which groups a pass
+//! is over is in [`groups`](super::groups).
 
 use arrayvec::ArrayVec;
 
-use super::control::{Reclaimed, SWAP_CLUSTER_MAX, ScanControl, Shrink};
+use super::control::{SWAP_CLUSTER_MAX, ScanControl};
+use super::domain::Domain;
 use super::policy::balance_lists::Balance;
-use super::policy::for_compaction::{PassEnd, should_continue};
 use super::policy::scan_count::{ScanInputs, file_is_tiny};
 use super::policy::scan_loop::{ScanLoop, Thoroughness};
 use super::policy::verdict::{Aging, Candidate};
@@ -17,14 +17,13 @@ use super::trace;
 use super::write_out::Writer;
 use crate::backing::{Entry, Stores};
 use crate::folio::{CustodyFlag, Mark};
+use crate::group::protection::beyond;
 use crate::node::lru::{ISOLATE_MAX, Isolated};
 use crate::node::lru_list::{FolioKind, LruList};
 use crate::node::{Custodian, Node, identity};
 use crate::swap::SwapSpace;
-use crate::sync::thread;
 use crate::types::ZoneType;
 use crate::zone::Zone;
-use crate::zone::fragmentation::Suitability;
 use crate::zone::vmstat::{NodeItem, VmEvent};
 use crate::zone::watermark::Mark as Watermark;
 
@@ -70,77 +69,71 @@ impl<'a> Reclaimer<'a> {
         (run.len as usize, next)
     }
 
-    /// Pages on the lists of a node, in zones up to `up_to`.
-    fn sizes(node: &Node, up_to: ZoneType) -> PerList<usize> {
-        PerList::each(|list| node.lru().size(list, up_to))
-    }
-
-    /// Pages on the lists of a node.
-    pub(crate) fn all_sizes(node: &Node) -> PerList<usize> {
-        Self::sizes(node, ZoneType::Movable)
-    }
-
-    fn balance(&self, node: &Node, kind: FolioKind, counts_refaults: bool) -> Balance {
-        let size = |list| node.lru().size(list, ZoneType::Movable);
-        let refaulted = || activations(node, kind) != node.lru().refaults(kind);
+    fn balance(&self, domain: Domain<'_>, kind: FolioKind, counts_refaults: bool) -> Balance {
         Balance {
             kind,
-            inactive: size(kind.inactive()),
-            active: size(kind.active()),
-            refaulted: counts_refaults && refaulted(),
+            inactive: domain.size(kind.inactive()),
+            active: domain.size(kind.active()),
+            refaulted: counts_refaults && domain.vec().has_refaulted(kind),
             has_swap: self.swap.has_area(),
         }
     }
 
     /// Whether folios of a kind should be moved to the inactive list, by the lengths of the lists alone.
-    fn inactive_is_low(&self, node: &Node, kind: FolioKind) -> bool {
-        let balance = self.balance(node, kind, false);
+    fn inactive_is_low(&self, domain: Domain<'_>, kind: FolioKind) -> bool {
+        let balance = self.balance(domain, kind, false);
         self.state.policy.inactive_is_low(&balance)
     }
 
-    fn inputs(&self, node: &Node, sc: &ScanControl) -> ScanInputs {
-        let high_marks: usize = node
-            .managed_up_to(ZoneType::Movable)
-            .map(|zone| zone.mark(Watermark::High))
-            .sum();
-        let free: usize = node.zones().iter().map(Zone::free_pages).sum();
-        let all = Self::sizes(node, ZoneType::Movable);
-        let is_low = |kind| self.inactive_is_low(node, kind);
+    fn inputs(&self, domain: Domain<'_>, sc: &ScanControl, protected: usize) -> ScanInputs {
+        let Domain { node, group } = domain;
+        let usage = self.custodian.groups.slot(group).pages();
+        let sizes = domain.sizes(sc.reclaim_idx);
+        let is_low = |kind| self.inactive_is_low(domain, kind);
         ScanInputs {
-            eligible: Self::sizes(node, sc.reclaim_idx),
+            eligible: PerList::each(|list| match list {
+                LruList::Unevictable => 0,
+                list => beyond(sizes[list], usage, protected),
+            }),
             priority: sc.priority,
             least: SWAP_CLUSTER_MAX,
             swappiness: self.state.swappiness(),
             can_swap: self.can_swap(node, sc),
-            file_is_tiny: file_is_tiny(all.of_kind(FolioKind::File), free, high_marks),
+            file_is_tiny: sc.target.is_root() && is_short_of_files(node),
             inactive_is_low: PerKind::each(is_low),
         }
     }
 
-    /// One pass over the lists.
-    fn shrink_lists(&self, node: &Node, sc: &mut ScanControl) {
-        let inputs = self.inputs(node, sc);
-        let sizes = PerKind::each(|kind| Self::sizes(node, ZoneType::Movable).of_kind(kind));
-        let targets = self.memory(node).history(|history| {
-            history.fade(sizes);
+    /// One pass over the lists of a group, `protected` of whose pages are left to it, for `wanted` pages.
+    pub(super) fn shrink_lists(
+        &self,
+        domain: Domain<'_>,
+        sc: &mut ScanControl,
+        wanted: usize,
+        protected: usize,
+    ) {
+        let inputs = self.inputs(domain, sc, protected);
+        let memory = self.memory(domain.node);
+        let targets = memory.history(domain.group, |history| {
+            history.fade(domain.kind_sizes());
             self.state.policy.scan_targets(&inputs, history)
         });
 
-        let thoroughness = Thoroughness::of(sc.who, sc.priority, sc.nr_to_reclaim);
-        let mut pass = ScanLoop::new(targets.targets, sc.nr_to_reclaim, thoroughness);
-        let mut writer = Writer::new(*self, node);
+        let thoroughness = Thoroughness::of(sc.who, sc.priority, wanted);
+        let mut pass = ScanLoop::new(targets.targets, wanted, thoroughness);
+        let mut writer = Writer::new(*self, domain);
         while let Some(batch) = pass.next_batch() {
             let kind = batch
                 .list
                 .kind()
                 .expect("a list that is scanned has a kind");
             let progress = if batch.list.is_active() {
-                if self.is_to_age(node, &self.balance(node, kind, true), sc) {
-                    self.shrink_active(node, batch.list, batch.pages, sc);
+                if self.is_to_age(domain, &self.balance(domain, kind, true), sc) {
+                    self.shrink_active(domain, batch.list, batch.pages, sc);
                 }
                 0
             } else {
-                self.shrink_inactive(node, batch.list, batch.pages, sc, &mut writer)
+                self.shrink_inactive(domain, batch.list, batch.pages, sc, &mut writer)
             };
             pass.note_reclaimed(progress);
             if sc.is_late() {
@@ -149,30 +142,32 @@ impl<'a> Reclaimer<'a> {
         }
         writer.finish(sc);
 
-        self.age_anon(node, sc);
+        self.age_anon(domain, sc);
     }
 
     /// Moves some folios to the inactive anonymous list if that is short, and of use.
-    fn age_anon(&self, node: &Node, sc: &ScanControl) {
-        let balance = self.balance(node, FolioKind::Anon, false);
-        if self.swap.has_area() && self.is_to_age(node, &balance, sc) {
-            self.shrink_active(node, LruList::ActiveAnon, SWAP_CLUSTER_MAX, sc);
+    pub(super) fn age_anon(&self, domain: Domain<'_>, sc: &ScanControl) {
+        let balance = self.balance(domain, FolioKind::Anon, false);
+        if self.swap.has_area() && self.is_to_age(domain, &balance, sc) {
+            self.shrink_active(domain, LruList::ActiveAnon, SWAP_CLUSTER_MAX, sc);
         }
     }
 
     /// Whether folios of a kind are to move to the inactive list now.
-    fn is_to_age(&self, node: &Node, balance: &Balance, sc: &ScanControl) -> bool {
-        trace::inactive_list_is_low(node.id(), sc.reclaim_idx, balance);
+    fn is_to_age(&self, domain: Domain<'_>, balance: &Balance, sc: &ScanControl) -> bool {
+        trace::inactive_list_is_low(domain.node.id(), sc.reclaim_idx, balance);
         self.state.policy.inactive_is_low(balance)
     }
 
     /// Moves folios from the tail of an active list to the inactive one.
-    fn shrink_active(&self, node: &Node, list: LruList, nr: usize, sc: &ScanControl) {
+    fn shrink_active(&self, domain: Domain<'_>, list: LruList, nr: usize, sc: &ScanControl) {
+        let Domain { node, group } = domain;
         let Custodian { nodes, folios, .. } = self.custodian;
         node.drain_lru(folios);
         let mut batch = Batch::new();
         let up_to = sc.reclaim_idx;
-        let found = node.isolate_from_lru(folios, list, nr, up_to, nodes.events(), &mut batch);
+        let from = (group, list);
+        let found = node.isolate_from_lru(folios, from, nr, up_to, nodes.events(), &mut batch);
         nodes.events().add(VmEvent::Pgrefill, found.scanned as u64);
 
         let mut deactivated = 0;
@@ -196,7 +191,7 @@ impl<'a> Reclaimer<'a> {
             }
         }
         let kind = list.kind().expect("an active list has a kind");
-        self.memory(node).history(|history| {
+        self.memory(node).history(group, |history| {
             history.note_scanned(kind, found.taken);
             history.note_rotated(kind, rotated);
         });
@@ -231,85 +226,16 @@ impl<'a> Reclaimer<'a> {
             self.custodian.end_isolated(ended);
         });
     }
-
-    fn pass_end(&self, node: &Node, sc: &ScanControl, pass: Reclaimed) -> PassEnd {
-        let size = |list| node.lru().size(list, sc.reclaim_idx);
-        let anon = if self.can_swap(node, sc) {
-            size(LruList::InactiveAnon)
-        } else {
-            0
-        };
-        let can_compact = |zone: &Zone| {
-            zone.compaction_suitable(sc.order, sc.reclaim_idx) != Suitability::Skipped
-        };
-        PassEnd {
-            order: sc.order,
-            priority: sc.priority,
-            reclaimed: pass.reclaimed,
-            total_reclaimed: sc.nr_reclaimed,
-            inactive: size(LruList::InactiveFile) + anon,
-            can_compact: node.managed_up_to(sc.reclaim_idx).any(can_compact),
-        }
-    }
 }
 
-/// Activations of folios that came back, so far.
-fn activations(node: &Node, kind: FolioKind) -> u64 {
-    node.counter(match kind {
-        FolioKind::Anon => NodeItem::WorkingsetActivateAnon,
-        FolioKind::File => NodeItem::WorkingsetActivateFile,
-    })
-}
-
-impl Shrink for Reclaimer<'_> {
-    fn shrink_node(&self, node: &Node, sc: &mut ScanControl) -> Reclaimed {
-        let mut total = Reclaimed::default();
-        loop {
-            let before = Reclaimed {
-                scanned: sc.nr_scanned,
-                reclaimed: sc.nr_reclaimed,
-            };
-            self.shrink_lists(node, sc);
-            let pass = Reclaimed {
-                scanned: sc.nr_scanned - before.scanned,
-                reclaimed: sc.nr_reclaimed - before.reclaimed,
-            };
-            total.scanned += pass.scanned;
-            total.reclaimed += pass.reclaimed;
-
-            thread::yield_now();
-            if sc.is_late() || !should_continue(&self.pass_end(node, sc, pass)) {
-                return total;
-            }
-        }
-    }
-
-    fn age_active_anon(&self, node: &Node, sc: &ScanControl) {
-        let everywhere = ScanControl {
-            reclaim_idx: ZoneType::Movable,
-            ..sc.clone()
-        };
-        self.age_anon(node, &everywhere);
-    }
-
-    fn snapshot_refaults(&self, node: &Node) {
-        for kind in FolioKind::ALL {
-            node.lru().set_refaults(kind, activations(node, kind));
-        }
-    }
-
-    fn reclaimable_pages(&self, zone: &Zone) -> usize {
-        let node = self.custodian.nodes.node(zone.node());
-        let size = |list| node.lru().size_in(list, zone.zone_type());
-        let file = size(LruList::InactiveFile) + size(LruList::ActiveFile);
-        if self.has_room_for_anon(node) {
-            file + size(LruList::InactiveAnon) + size(LruList::ActiveAnon)
-        } else {
-            file
-        }
-    }
-
-    fn has_swap(&self) -> bool {
-        self.swap.has_area()
-    }
+/// Whether all files of a node together could not lift it above its high marks.
+fn is_short_of_files(node: &Node) -> bool {
+    let high_marks: usize = node
+        .managed_up_to(ZoneType::Movable)
+        .map(|zone| zone.mark(Watermark::High))
+        .sum();
+    let free: usize = node.zones().iter().map(Zone::free_pages).sum();
+    let size = |list| node.lru().size(list, ZoneType::Movable);
+    let files = size(LruList::InactiveFile) + size(LruList::ActiveFile);
+    file_is_tiny(files, free, high_marks)
 }

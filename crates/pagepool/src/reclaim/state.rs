@@ -8,21 +8,29 @@ use super::policy::{Policy, TwoLists};
 use crate::backing::{StoreError, StoreId};
 use crate::sync::CoreMutex;
 use crate::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
-use crate::types::NodeId;
+use crate::types::{GroupId, NodeId};
 
 /// Reclaim's memory of one node.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct NodeMemory {
-    /// Which kind of folio was cheaper to take.
-    history: CoreMutex<History>,
+    /// Which kind of folio was cheaper to take, for each group.
+    histories: CoreMutex<Box<[History]>>,
     /// Threads that reclaim for themselves.
     direct: AtomicUsize,
 }
 
 impl NodeMemory {
-    /// Looks at the history, or adds to it.
-    pub(crate) fn history<T>(&self, f: impl FnOnce(&mut History) -> T) -> T {
-        f(&mut self.history.lock())
+    fn new(max_groups: usize) -> NodeMemory {
+        let histories = (0..=max_groups).map(|_| History::default()).collect();
+        NodeMemory {
+            histories: CoreMutex::new(histories),
+            direct: AtomicUsize::new(0),
+        }
+    }
+
+    /// Looks at the history of a group, or adds to it.
+    pub(crate) fn history<T>(&self, group: GroupId, f: impl FnOnce(&mut History) -> T) -> T {
+        f(&mut self.histories.lock()[group.get()])
     }
 
     /// A thread begins to reclaim for itself, unless `most` do so already.
@@ -119,10 +127,16 @@ pub(crate) struct ReclaimState {
 }
 
 impl ReclaimState {
-    /// For a pool of `nr_nodes` nodes and `pages` pages, with default settings.
-    pub(crate) fn new(nr_nodes: usize, pages: usize) -> ReclaimState {
+    /// Bytes that it remembers of so many groups of a node, the root not counted.
+    pub(crate) fn bytes_for(max_groups: usize) -> usize {
+        (max_groups + 1) * size_of::<History>()
+    }
+
+    /// For a pool of `nr_nodes` nodes and `pages` pages, and so many groups beside the root, with default
+    /// settings.
+    pub(crate) fn new(nr_nodes: usize, pages: usize, max_groups: usize) -> ReclaimState {
         ReclaimState {
-            nodes: (0..nr_nodes).map(|_| NodeMemory::default()).collect(),
+            nodes: (0..nr_nodes).map(|_| NodeMemory::new(max_groups)).collect(),
             write_errors: std::array::from_fn(|_| WriteErrors::default()),
             buckets: Buckets::for_pages(pages),
             policy: Box::new(TwoLists::REFINED),

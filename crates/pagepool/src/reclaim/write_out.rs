@@ -15,6 +15,7 @@
 use arrayvec::ArrayVec;
 
 use super::control::ScanControl;
+use super::domain::Domain;
 use super::shrink::{Batch, Reclaimer};
 use super::state::Obstacle;
 use super::trace;
@@ -24,7 +25,7 @@ use crate::node::Node;
 use crate::node::lru::Isolated;
 use crate::node::lru_list::FolioKind;
 use crate::sync::clock;
-use crate::types::PAGE_SIZE;
+use crate::types::{GroupId, PAGE_SIZE};
 use crate::zone::vmstat::{NodeItem, VmEvent};
 
 /// Buffers in flight at once: one is written while the next is filled.
@@ -77,6 +78,7 @@ type Flying = ArrayVec<(InFlight, usize), DEPTH>;
 pub(super) struct Writer<'a> {
     reclaimer: Reclaimer<'a>,
     node: &'a Node,
+    group: GroupId,
     open: Option<Open>,
     flights: ArrayVec<Flight, DEPTH>,
     pushed: usize,
@@ -85,10 +87,11 @@ pub(super) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    pub(super) fn new(reclaimer: Reclaimer<'a>, node: &'a Node) -> Writer<'a> {
+    pub(super) fn new(reclaimer: Reclaimer<'a>, Domain { node, group }: Domain<'a>) -> Writer<'a> {
         Writer {
             reclaimer,
             node,
+            group,
             open: None,
             flights: ArrayVec::new(),
             pushed: 0,
@@ -266,9 +269,10 @@ impl<'a> Writer<'a> {
 
     /// What is written costs its kind something.
     fn charge(&self, kind: FolioKind, pages: usize) {
-        let lru_pages = Reclaimer::all_sizes(self.node).total();
-        let memory = self.reclaimer.memory(self.node);
-        memory.history(|history| history.charge(kind, pages, lru_pages));
+        let Writer { node, group, .. } = *self;
+        let lru_pages = Domain { node, group }.all_sizes().total();
+        let memory = self.reclaimer.memory(node);
+        memory.history(group, |history| history.charge(kind, pages, lru_pages));
     }
 
     /// Waits for the oldest buffer in flight; returns whether there was one.
@@ -465,7 +469,8 @@ impl Reclaimer<'_> {
         }
         self.custodian.count_clean(node, one.folio, one.order);
         let mut sc = ScanControl::for_flush(deadline);
-        let mut writer = Writer::new(*self, node);
+        let group = self.custodian.folios.group(one.folio);
+        let mut writer = Writer::new(*self, Domain { node, group });
         let written = writer.write_pieces(&one, entry, &mut sc);
         let is_current = slot.end_copy();
         // Not written, or written to since: dirty all the same.

@@ -11,6 +11,7 @@ mod device_faults;
 mod episode;
 mod folio_threads;
 mod folios;
+mod groups;
 mod mapping;
 mod memory;
 mod model;

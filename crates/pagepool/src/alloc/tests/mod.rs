@@ -103,6 +103,7 @@ impl Compact for FakeCompact {
 fn bare(nodes: &Nodes, patience: Duration) -> Allocator<'_> {
     Allocator {
         nodes,
+        groups: Box::leak(Box::new(Groups::new(0))),
         reclaimer: None,
         compactor: None,
         patience,

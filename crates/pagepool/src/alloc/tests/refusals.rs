@@ -156,6 +156,7 @@ fn a_mask_that_excludes_all_memory_is_the_cause() {
         mask: mask(allowed),
         preferred: Some(NodeId::at(0)),
         patience: None,
+        group: GroupId::ROOT,
     };
     let alloc = |placement, gfp| allocator.alloc_placed(Order::ZERO, gfp, placement);
     assert_eq!(
@@ -188,6 +189,7 @@ fn thisnode_narrows_the_mask_and_does_not_widen_it() {
         mask: mask(&[1]),
         preferred: Some(NodeId::at(0)),
         patience: None,
+        group: GroupId::ROOT,
     };
     let refused = allocator.alloc_placed(Order::ZERO, Gfp::KERNEL | Gfp::THISNODE, forbidden);
     assert_eq!(refused.unwrap_err(), AllocError::NodeMask);

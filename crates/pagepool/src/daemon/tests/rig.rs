@@ -128,6 +128,10 @@ impl Shrink for Rig {
         }
     }
 
+    fn shrink_beyond_soft(&self, _node: &Node, _sc: &ScanControl) -> Reclaimed {
+        Reclaimed::default()
+    }
+
     fn age_active_anon(&self, _node: &Node, _sc: &ScanControl) {}
 
     fn snapshot_refaults(&self, _node: &Node) {}

@@ -52,9 +52,9 @@ impl Node {
     ) {
         let before = taken.len();
         {
-            let mut locked = self.lock_lists();
+            let mut locked = self.lock_lists(folios);
             let room = taken.remaining_capacity();
-            let isolate = |pfn: &Pfn| locked.isolate_one(folios, *pfn, unevictable);
+            let isolate = |pfn: &Pfn| locked.isolate_one(*pfn, unevictable);
             taken.extend(frames.iter().filter_map(isolate).take(room));
         }
         for one in &taken[before..] {
@@ -81,28 +81,21 @@ impl Node {
 
     /// Lists folios where they have come to, unless they have gone already.
     pub(crate) fn list_moved(&self, folios: &FolioTable, moved: &[Isolated]) {
-        let mut locked = self.lock_lists();
+        let mut locked = self.lock_lists(folios);
         for one in moved {
-            locked.add(
-                folios,
-                Addition {
-                    pfn: one.pfn,
-                    folio: one.folio,
-                    list: one.list,
-                },
-            );
+            locked.add(Addition {
+                pfn: one.pfn,
+                folio: one.folio,
+                list: one.list,
+            });
         }
     }
 }
 
 impl Locked<'_> {
     /// Takes the folio in a frame off its list, if it is on one.
-    fn isolate_one(
-        &mut self,
-        folios: &FolioTable,
-        pfn: Pfn,
-        unevictable: bool,
-    ) -> Option<Isolated> {
+    fn isolate_one(&mut self, pfn: Pfn, unevictable: bool) -> Option<Isolated> {
+        let folios = self.folios;
         let custody = self.custody(pfn);
         let Place::Listed(from) = custody.place() else {
             return None;

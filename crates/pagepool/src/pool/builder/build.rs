@@ -12,6 +12,7 @@ use crate::compact::state::CompactState;
 use crate::daemon::Daemons;
 use crate::error::{BuildError, RangeError};
 use crate::folio::FolioTable;
+use crate::group::Groups;
 use crate::node::{MarkSettings, NodePlan, Nodes};
 use crate::pool::folio::mapping::Mapped;
 use crate::pool::folio::movable::Movables;
@@ -23,7 +24,7 @@ use crate::reclaim::ReclaimState;
 use crate::swap::{ReadAhead, SwapSpace, SwapSpec, default_page_cluster};
 use crate::sync::atomic::AtomicU32;
 use crate::sync::{Mutex, cpu};
-use crate::types::{MAX_NODES, PAGE_SIZE};
+use crate::types::{MAX_GROUPS, MAX_NODES, PAGE_SIZE};
 
 /// Memory that whole free blocks of a zone keep by default: an eighth of the largest node, at least
 /// 32 MiB.
@@ -70,13 +71,14 @@ impl Builder {
         }
         let pool = PagePool::new(Inner {
             folios: FolioTable::new(self.folio_limit(pages))?,
+            groups: Groups::new(self.group_limit()),
             stores,
             max_stores: self.store_limit(),
             stores_to_ask: AtomicU32::new(0),
             store_turn: Mutex::new(()),
             swap,
             read_ahead: ReadAhead::new(default_page_cluster(pages * PAGE_SIZE)),
-            reclaim: ReclaimState::new(nodes.len(), pages),
+            reclaim: ReclaimState::new(nodes.len(), pages, self.group_limit()),
             compact: CompactState::new(plans.iter().map(|plan| plan.zones.pages))?,
             mapped: Mapped::default(),
             movables: Movables::new(),
@@ -115,6 +117,12 @@ impl Builder {
             "max_stores",
             self.store_limit(),
             || format!("{} (the swap areas given) to {most}", self.swap.len()),
+        )?;
+        check(
+            self.group_limit() <= MAX_GROUPS,
+            "max_groups",
+            self.group_limit(),
+            || format!("0 to {MAX_GROUPS}"),
         )?;
         check_scale_factor(self.scale_factor())?;
         check_fraction(self.percpu_pagelist_fraction)?;

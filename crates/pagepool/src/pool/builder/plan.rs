@@ -10,8 +10,10 @@ use crate::backing::Store;
 use crate::compact::state::CompactState;
 use crate::error::RangeError;
 use crate::folio::FolioTable;
+use crate::group::Groups;
 use crate::node::{NodePlan, Nodes, ZonePlan};
 use crate::pool::tunables::check;
+use crate::reclaim::ReclaimState;
 use crate::swap::SwapSpace;
 use crate::types::{Order, PAGE_SIZE, PAGEBLOCK_ORDER, Pfn};
 
@@ -23,6 +25,10 @@ const MOVABLE_FROM: usize = (128 << 20) / PAGE_SIZE;
 
 /// The share of a node that becomes its Movable zone by default, in percent.
 const DEFAULT_MOVABLE_PERCENT: u8 = 12;
+
+/// How many groups there can be by default: one a MiB, within these bounds.
+const DEFAULT_GROUPS_MIN: usize = 4;
+const DEFAULT_GROUPS_MAX: usize = 64;
 
 /// Distances of the kernel: to oneself, and to a neighbour.
 pub(super) const LOCAL_DISTANCE: u8 = 10;
@@ -118,6 +124,7 @@ impl Builder {
             },
             cpus: self.plan_cpus(node, real.then_some(host), nr_cpus),
             distances: self.plan_distances(node, real.then_some(host)),
+            max_groups: self.group_limit(),
         };
         Ok((0..self.nodes).map(plan).collect())
     }
@@ -183,6 +190,15 @@ impl Builder {
         FolioTable::bytes_for(self.folio_limit(pages))
             .saturating_add(SwapSpace::bytes_for(self.swap_bytes()))
             .saturating_add(self.store_limit() * Store::bytes())
+            .saturating_add(Groups::bytes_for(self.group_limit()))
+            .saturating_add(self.nodes * ReclaimState::bytes_for(self.group_limit()))
+    }
+
+    /// How many groups there can be.
+    pub(super) fn group_limit(&self) -> usize {
+        let (Size::Budget(bytes) | Size::Managed(bytes)) = self.size;
+        let default = (bytes >> 20).clamp(DEFAULT_GROUPS_MIN, DEFAULT_GROUPS_MAX);
+        self.max_groups.unwrap_or(default)
     }
 
     /// Bytes of swap that there can be.

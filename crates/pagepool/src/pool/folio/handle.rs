@@ -12,7 +12,7 @@ use crate::folio::{FolioId, FolioSlot, Mark};
 use crate::pool::Inner;
 use crate::pool::lifetime::{PoolRef, Tether};
 use crate::sync::atomic::{AtomicU32, Ordering};
-use crate::types::{NodeId, Order, Pfn};
+use crate::types::{GroupId, NodeId, Order, Pfn};
 
 /// Movable memory behind a handle: it may be moved, written out and brought back while nobody holds it.
 ///
@@ -49,18 +49,22 @@ unsafe impl Send for Folio {}
 unsafe impl Sync for Folio {}
 
 impl Folio {
-    /// Makes a folio, blank or at a store's page.
+    /// Makes a folio of a group, blank or at a store's page.
     pub(super) fn open_at(
         pool: &PoolRef,
         len: usize,
         order: Order,
         marks: &[Mark],
         home: Option<Entry>,
+        group: GroupId,
     ) -> Result<Folio, AllocError> {
         let folios = pool.folios();
         let raw_home = home.map_or(0, Entry::raw);
-        let opened = folios.open(order, marks, raw_home);
+        let opened = folios.open(order, marks, raw_home, group);
         let (id, is_first) = opened.ok_or(AllocError::TooManyFolios)?;
+        if !group.is_root() {
+            pool.groups.slot(group).join();
+        }
         if is_first {
             pool.keep_for_folios();
         }

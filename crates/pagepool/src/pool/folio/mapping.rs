@@ -15,7 +15,9 @@ use super::Folio;
 use crate::backing::{Backing, Entry, Store, StoreError, StoreId, StoreSpec};
 use crate::error::{AllocError, BuildError};
 use crate::folio::{FolioId, Mark};
+use crate::group::GroupError;
 use crate::node::lru::Isolated;
+use crate::pool::groups::Group;
 use crate::pool::lifetime::PoolRef;
 use crate::pool::{Inner, PagePool};
 use crate::sync::atomic::Ordering::Relaxed;
@@ -174,6 +176,8 @@ impl Mapped {
 pub struct Mapping {
     pool: PagePool,
     store: StoreId,
+    /// Whom its folios belong to.
+    group: Group,
 }
 
 impl PagePool {
@@ -211,6 +215,7 @@ impl PagePool {
         Ok(Mapping {
             pool: self.clone(),
             store: store.id(),
+            group: self.root_group(),
         })
     }
 }
@@ -241,13 +246,32 @@ impl Mapping {
             }
         }
         let len = order.bytes();
-        let opened = Folio::open_at(inner, len, order, &[Mark::Backed], Some(home));
+        let opened = Folio::open_at(
+            inner,
+            len,
+            order,
+            &[Mark::Backed],
+            Some(home),
+            self.group.id(),
+        );
         let folio = opened.map_err(|error| {
             inner.mapped.remove(home);
             MapError::Alloc(error)
         })?;
         inner.mapped.name(home, folio.id());
         Ok(folio)
+    }
+
+    /// The same mapping, for folios that belong to a group. Those made before stay where they are.
+    ///
+    /// # Errors
+    /// [`GroupError::OtherPool`].
+    pub fn in_group(&self, group: &Group) -> Result<Mapping, GroupError> {
+        group.check_pool(&self.pool)?;
+        Ok(Mapping {
+            group: group.clone(),
+            ..self.clone()
+        })
     }
 
     /// The bytes of a page.
@@ -335,7 +359,7 @@ impl Inner {
                 let Some((node, pfn)) = self.place_of(folio) else {
                     return false;
                 };
-                let is_isolated = node.is_isolated(pfn);
+                let is_isolated = node.is_isolated(&self.folios, pfn);
                 // It may have been moved meanwhile: then that was its old frame.
                 if is_isolated || self.place_of(folio).is_none_or(|(_, now)| now == pfn) {
                     return is_isolated;

@@ -13,6 +13,7 @@
 //! | `access` | how one gets at the bytes, and waits for them |
 //! | `guard`, `shared` | what one gets: guards, pins, a folio of many owners |
 //! | `mapping` | folios over users' stores |
+//! | `regroup` | folios that go from one group to another |
 //! | `movable` | folios that their owners have a hand in moving |
 
 mod access;
@@ -20,6 +21,7 @@ mod guard;
 mod handle;
 pub(crate) mod mapping;
 pub(in crate::pool) mod movable;
+mod regroup;
 mod shared;
 #[cfg(all(test, not(loom)))]
 mod tests;
@@ -36,7 +38,7 @@ use crate::fault::Terms;
 use crate::folio::Landing;
 use crate::gfp::Gfp;
 use crate::sync::clock;
-use crate::types::Order;
+use crate::types::{GroupId, Order};
 
 /// How a folio is going to be used, for [`Folio::advise`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -112,7 +114,17 @@ impl PagePool {
     /// [`AllocError::NeverFits`] for a length out of range, else as
     /// [`alloc_pages`](Self::alloc_pages).
     pub fn alloc_folio(&self, len: usize, gfp: Gfp) -> Result<Folio, AllocError> {
-        let folio = self.blank_folio(len)?;
+        self.alloc_folio_in(GroupId::ROOT, len, gfp)
+    }
+
+    /// The same, for a group.
+    pub(in crate::pool) fn alloc_folio_in(
+        &self,
+        group: GroupId,
+        len: usize,
+        gfp: Gfp,
+    ) -> Result<Folio, AllocError> {
+        let folio = self.blank_folio_in(group, len)?;
         let terms = self.first_terms(gfp);
         self.populate(&folio, terms)?;
         Ok(folio)
@@ -143,9 +155,18 @@ impl PagePool {
     /// # Errors
     /// [`AllocError::NeverFits`] for a length out of range, [`AllocError::TooManyFolios`].
     pub fn blank_folio(&self, len: usize) -> Result<Folio, AllocError> {
+        self.blank_folio_in(GroupId::ROOT, len)
+    }
+
+    /// The same, for a group.
+    pub(in crate::pool) fn blank_folio_in(
+        &self,
+        group: GroupId,
+        len: usize,
+    ) -> Result<Folio, AllocError> {
         let order = Order::for_bytes(len).filter(|_| len > 0);
         let order = order.ok_or(AllocError::NeverFits)?;
-        Folio::open_at(&self.inner, len, order, &[], None)
+        Folio::open_at(&self.inner, len, order, &[], None, group)
     }
 
     /// Pins several folios at once, or none: those away are brought back first.

@@ -54,7 +54,7 @@ use crate::gfp::Gfp;
 use crate::pool::PagePool;
 use crate::pool::compaction::ANSWER_WITHIN;
 use crate::sync::{Mutex, clock};
-use crate::types::{NodeId, Order, Pfn};
+use crate::types::{GroupId, NodeId, Order, Pfn};
 
 /// Owners that may be in a call at once: one that does not return keeps its place.
 const MAX_CALLS: usize = 4;
@@ -205,9 +205,27 @@ impl PagePool {
         owner: Arc<dyn MovableOwner>,
         key: u64,
     ) -> Result<MovableBlock, AllocError> {
+        self.alloc_movable_in(GroupId::ROOT, order, gfp, (owner, key))
+    }
+
+    /// The same, for a group.
+    pub(in crate::pool) fn alloc_movable_in(
+        &self,
+        group: GroupId,
+        order: Order,
+        gfp: Gfp,
+        (owner, key): (Arc<dyn MovableOwner>, u64),
+    ) -> Result<MovableBlock, AllocError> {
         let movables = &self.inner.movables;
         movables.prepare(self.inner.tag());
-        let folio = Folio::open_at(&self.inner, order.bytes(), order, &[Mark::Locked], None)?;
+        let folio = Folio::open_at(
+            &self.inner,
+            order.bytes(),
+            order,
+            &[Mark::Locked],
+            None,
+            group,
+        )?;
         let id = folio.id();
         let object = Arc::new(Object { folio, owner, key });
         movables.registry.enter(id, &object);

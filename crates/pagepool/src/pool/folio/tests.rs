@@ -13,7 +13,7 @@ use crate::node::lru::Isolated;
 use crate::node::lru_list::LruList;
 use crate::pool::pages::Pages;
 use crate::swap::{SwapError, SwapFile};
-use crate::types::{NodeId, PAGE_SIZE};
+use crate::types::{GroupId, NodeId, PAGE_SIZE};
 use crate::zone::vmstat::NodeItem;
 
 fn pool() -> PagePool {
@@ -40,7 +40,7 @@ fn isolate(pool: &PagePool, folio: &Folio) -> Isolated {
 
 fn list_of(pool: &PagePool, folio: &Folio) -> Option<LruList> {
     let (node, pfn) = pool.inner.place_of(folio.id()).unwrap();
-    node.listed_on(pfn)
+    node.listed_on(pool.inner.folios(), pfn)
 }
 
 fn counter(pool: &PagePool, item: NodeItem) -> u64 {
@@ -51,7 +51,7 @@ fn counter(pool: &PagePool, item: NodeItem) -> u64 {
 fn evict(pool: &PagePool, isolated: Isolated) {
     let slot = pool.inner.folios().slot(isolated.folio);
     assert!(slot.begin_copy() && slot.evict(0));
-    pool.inner.custodian().free_evicted(isolated);
+    pool.inner.custodian().free_evicted(isolated, GroupId::ROOT);
 }
 
 /// It went back to the list out of reclaim's sight that it came from, and stayed there.
@@ -94,9 +94,17 @@ fn the_frames_of_a_folio_are_counted_by_its_own_kind_if_its_slot_is_another_s() 
     assert!(folio.slot().begin_copy() && folio.slot().evict(0));
     let id = folio.id();
     drop(folio);
-    let next = Folio::open_at(&pool.inner, PAGE_SIZE, Order::ZERO, &[Mark::Backed], None).unwrap();
+    let next = Folio::open_at(
+        &pool.inner,
+        PAGE_SIZE,
+        Order::ZERO,
+        &[Mark::Backed],
+        None,
+        GroupId::ROOT,
+    )
+    .unwrap();
     assert_eq!(next.id(), id);
-    pool.inner.custodian().free_evicted(isolated);
+    pool.inner.custodian().free_evicted(isolated, GroupId::ROOT);
     assert_eq!(counter(&pool, NodeItem::AnonPages), was - 1);
     assert_eq!(counter(&pool, NodeItem::FilePages), 0);
 }

@@ -57,6 +57,10 @@ impl Shrink for Fake<'_> {
         Reclaimed { scanned, reclaimed }
     }
 
+    fn shrink_beyond_soft(&self, _node: &Node, _sc: &ScanControl) -> Reclaimed {
+        Reclaimed::default()
+    }
+
     fn age_active_anon(&self, _node: &Node, _sc: &ScanControl) {
         self.nr_aged.fetch_add(1, Relaxed);
     }

@@ -13,6 +13,7 @@
 //! | `page` | what to do with one isolated folio |
 //! | `workingset` | whether a folio that comes back deserves to be active |
 //! | `for_compaction` | when a reclaim has made enough room for compaction |
+//! | `fairness` | which group a pass takes from |
 //! | `direct` | how much a thread reclaims for itself |
 //! | `throttle` | when it must not isolate more |
 //!
@@ -22,6 +23,7 @@
 
 pub(crate) mod balance_lists;
 pub(crate) mod direct;
+pub(crate) mod fairness;
 pub(crate) mod for_compaction;
 pub(crate) mod history;
 pub(crate) mod page;

@@ -1,0 +1,224 @@
+//! Charging a group for what is about to be allocated, and what to do when it has no room.
+//!
+//! *Kernel counterpart:* `try_charge`, `mem_cgroup_handle_over_high` (v5.0). A charge comes before the
+//! memory, so that a group never has more than its limit, not even for a moment.
+//!
+//! ```text
+//!  room in the group and all above it? ─► charged ─► beyond high? reclaim from it, else wait a little
+//!    │ no
+//!    ▼  may reclaim?  from the group that is full, and below ──► room? again
+//!    │ no, or nothing came of it
+//!    ▼  may wait?     for pages to be given back, at most to the deadline ──► again
+//!    │ no
+//!    ▼  refused
+//! ```
+//!
+//! **Invariants**
+//! - A4: a charge that is not kept is given back, whatever happens.
+
+use std::time::Duration;
+
+use super::Allocator;
+use super::retry::{MAX_RECLAIM_RETRIES, high_penalty};
+use super::scope::{self, ScopeKind};
+use crate::error::AllocError;
+use crate::gfp::Gfp;
+use crate::group::{Full, GroupItem, Groups};
+use crate::sync::clock::{self, Instant};
+use crate::sync::thread;
+use crate::types::GroupId;
+use crate::zone::vmstat::VmEvent;
+
+/// How long a charge waits for others before it reclaims anew.
+const RECLAIM_AGAIN: Duration = Duration::from_millis(50);
+
+/// How far beyond its high limit a group may be without anybody waiting, in pages: what is reclaimed at
+/// once.
+const BATCH: usize = 32;
+
+/// Pages that a group is charged for, until somebody has them.
+#[derive(Debug)]
+#[must_use = "it is given back when it is dropped"]
+pub(crate) struct Charge<'a> {
+    groups: &'a Groups,
+    group: GroupId,
+    pages: usize,
+}
+
+impl Charge<'_> {
+    /// Somebody has the pages, and gives the charge back with them. Returns the group.
+    pub(crate) fn keep(self) -> GroupId {
+        let group = self.group;
+        std::mem::forget(self);
+        group
+    }
+}
+
+impl Drop for Charge<'_> {
+    fn drop(&mut self) {
+        self.groups.uncharge(self.group, self.pages);
+    }
+}
+
+/// What a charge may do to be granted.
+#[derive(Clone, Copy, Debug)]
+struct Terms {
+    gfp: Gfp,
+    deadline: Option<Instant>,
+}
+
+impl Terms {
+    fn may_reclaim(self) -> bool {
+        self.gfp.contains(Gfp::DIRECT_RECLAIM) && !scope::is_memalloc()
+    }
+
+    fn may_wait(self) -> bool {
+        !self.gfp.intersects(Gfp::NORETRY)
+    }
+
+    fn must_not_fail(self) -> bool {
+        self.gfp.contains(Gfp::NOFAIL)
+    }
+
+    fn is_late(self) -> bool {
+        clock::is_over(self.deadline) && !self.must_not_fail()
+    }
+}
+
+impl<'a> Allocator<'a> {
+    /// Charges a group for so many pages that are about to be allocated.
+    ///
+    /// # Errors
+    /// [`AllocError::GroupLimit`] if it has no room for them, and none could be made in time.
+    #[inline]
+    pub(crate) fn charge(
+        &self,
+        group: GroupId,
+        pages: usize,
+        gfp: Gfp,
+        patience: Duration,
+    ) -> Result<Charge<'a>, AllocError> {
+        if !group.is_root() {
+            self.charge_group(group, pages, gfp, patience)?;
+        }
+        Ok(Charge {
+            groups: self.groups,
+            group,
+            pages,
+        })
+    }
+
+    fn charge_group(
+        &self,
+        group: GroupId,
+        pages: usize,
+        gfp: Gfp,
+        patience: Duration,
+    ) -> Result<(), AllocError> {
+        // Asked for only where it is needed: most charges find room.
+        let terms = || Terms {
+            gfp: scope::restrict(gfp),
+            deadline: clock::deadline_after(patience),
+        };
+        if self.groups.try_charge(group, pages).is_err() {
+            self.charge_slow(group, pages, terms())?;
+        }
+        if self.groups.beyond_high(group).is_some() {
+            self.mind_high(group, terms());
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn charge_slow(&self, group: GroupId, pages: usize, terms: Terms) -> Result<(), AllocError> {
+        let mut fruitless = 0;
+        loop {
+            let Err(full) = self.groups.try_charge(group, pages) else {
+                return Ok(());
+            };
+            let slot = self.groups.slot(full.0);
+            slot.add(GroupItem::MaxReached, 1);
+            // What is larger than the limit itself is not waited for.
+            if !terms.may_reclaim() || (pages > slot.max() && !terms.must_not_fail()) {
+                return Err(self.refuse(full, terms));
+            }
+            if self.reclaim_from(full.0, pages, terms) > 0 {
+                fruitless = 0;
+            } else {
+                fruitless += 1;
+                if !terms.may_wait() && fruitless > 1 {
+                    return Err(self.refuse(full, terms));
+                }
+                self.wait_for_room(full, pages, fruitless, terms);
+            }
+            if terms.is_late() {
+                // Somebody may have given pages back while we looked at the time.
+                let charged = self.groups.try_charge(group, pages);
+                return charged.map_err(|full| self.refuse(full, terms));
+            }
+        }
+    }
+
+    fn wait_for_room(&self, full: Full, pages: usize, fruitless: u32, terms: Terms) {
+        let content = Gfp::RETRY_MAYFAIL;
+        if terms.gfp.contains(content) && fruitless <= MAX_RECLAIM_RETRIES {
+            thread::yield_now();
+            return;
+        }
+        let soon = clock::deadline_after(RECLAIM_AGAIN);
+        let until = match terms.must_not_fail() {
+            true => soon,
+            false => [soon, terms.deadline].into_iter().flatten().min(),
+        };
+        self.groups.wait_for_room(full, pages, until);
+    }
+
+    /// Reclaims from a group; returns the pages that were freed.
+    fn reclaim_from(&self, group: GroupId, pages: usize, terms: Terms) -> usize {
+        let Some(reclaimer) = self.reclaimer.filter(|_| !scope::is_exempt()) else {
+            return 0;
+        };
+        let _memalloc = scope::enter(ScopeKind::Memalloc);
+        reclaimer.reclaim_from(group, pages, terms.gfp, terms.deadline)
+    }
+
+    /// Who took a group beyond its high limit reclaims from it, and is slowed down if that does not help.
+    #[cold]
+    fn mind_high(&self, group: GroupId, terms: Terms) {
+        let mut fruitless = false;
+        while let Some((over, beyond)) = self.groups.beyond_high(group) {
+            let slot = self.groups.slot(over);
+            slot.add(GroupItem::HighReached, 1);
+            if !terms.may_reclaim() {
+                return;
+            }
+            if fruitless {
+                if beyond > BATCH && terms.may_wait() {
+                    self.pay_penalty(beyond, slot.high(), terms);
+                }
+                return;
+            }
+            fruitless = self.reclaim_from(over, beyond.max(BATCH), terms) == 0;
+            if terms.is_late() {
+                return;
+            }
+        }
+    }
+
+    fn pay_penalty(&self, beyond: usize, high: usize, terms: Terms) {
+        let penalty = clock::deadline_after(high_penalty(beyond, high));
+        let until = [penalty, terms.deadline].into_iter().flatten().min();
+        if let Some(until) = until {
+            thread::sleep(until.saturating_duration_since(clock::now()));
+        }
+    }
+
+    /// Says why, and counts it, unless nobody expected more.
+    fn refuse(&self, full: Full, terms: Terms) -> AllocError {
+        if !terms.gfp.contains(Gfp::NOWARN) {
+            self.groups.slot(full.0).add(GroupItem::Refused, 1);
+            self.nodes.events().count(VmEvent::Refusals);
+        }
+        AllocError::GroupLimit
+    }
+}

@@ -1,0 +1,99 @@
+//! A group's room, and a folio that belongs to one group or another.
+
+use crate::folio::{FolioId, FolioSlot, FolioTable, Landing};
+use crate::group::PageCounter;
+use crate::sync::{WaitQueue, clock};
+use crate::types::{GroupId, Order};
+
+/// A count of pages with a limit, and the queue of those who wait for room.
+#[derive(Debug)]
+pub struct Room {
+    /// The count.
+    pub counter: PageCounter,
+    queue: WaitQueue,
+}
+
+impl Room {
+    /// Returns room for so many pages.
+    pub fn new(max: usize) -> Room {
+        let room = Room {
+            counter: PageCounter::default(),
+            queue: WaitQueue::unfenced(),
+        };
+        assert!(!room.counter.set_max(max), "nobody waits yet");
+        room
+    }
+
+    /// Charges a page, and waits for room until that is possible.
+    pub fn charge(&self) {
+        while !self.counter.try_charge(1) {
+            self.counter.wait(&self.queue, 1, None);
+        }
+    }
+
+    /// The same, but gives up when the model fires the time-out; returns whether it is charged.
+    pub fn charge_in_time(&self) -> bool {
+        if self.counter.try_charge(1) {
+            return true;
+        }
+        self.counter.wait(&self.queue, 1, Some(clock::now()));
+        self.counter.try_charge(1)
+    }
+
+    /// Gives a page back.
+    pub fn uncharge(&self) {
+        self.wake_if(self.counter.uncharge(1));
+    }
+
+    /// Sets the limit.
+    pub fn set_max(&self, max: usize) {
+        self.wake_if(self.counter.set_max(max));
+    }
+
+    /// Lets one timed wait run out.
+    pub fn fire_timeout(&self) {
+        self.queue.fire_timeout();
+    }
+
+    fn wake_if(&self, wakes: bool) {
+        if wakes {
+            self.queue.wake_published();
+        }
+    }
+}
+
+/// A folio in memory, with its group.
+#[derive(Debug)]
+pub struct GroupedFolio {
+    table: FolioTable,
+    id: FolioId,
+}
+
+impl GroupedFolio {
+    /// Returns a clean folio of group 0 in the frame `frame`.
+    pub fn resident(frame: u32) -> GroupedFolio {
+        let table = FolioTable::new(1).expect("the heap has room");
+        let opened = table.open(Order::ZERO, &[], 0, GroupId::ROOT);
+        let (id, _) = opened.expect("it is the first");
+        let slot = table.slot(id);
+        slot.begin_fault().expect("a new folio is away");
+        let released = slot.end_fault(frame, Landing::Idle);
+        assert!(!released.wake, "nobody waits for a new folio");
+        GroupedFolio { table, id }
+    }
+
+    /// The word and all that can be done with it.
+    pub fn slot(&self) -> &FolioSlot {
+        self.table.slot(self.id)
+    }
+
+    /// Its group.
+    pub fn group(&self) -> usize {
+        self.table.group(self.id).get()
+    }
+
+    /// Moves it to a group, for an owner who has it pinned.
+    pub fn set_group_of_pinned(&self, group: usize) {
+        self.table.set_group_of_pinned(self.id, GroupId::at(group));
+    }
+}

@@ -1,0 +1,79 @@
+//! A request that waits for room in its group is not forgotten.
+//!
+//! *Threads:* one or two that charge a page to a group which is full, and wait for room; one that gives a page
+//! back, or raises the limit. *Property:* nobody sleeps while there is room, and there are never more pages
+//! than the limit allows. *The bug it would catch:* a page given back, or a limit raised, between the look that
+//! found no room and the sleep. *The edits that make it fail:* mutants `group.uncharge_wakes`,
+//! `group.max_wakes` and `group.room_recheck`; each leaves a thread asleep.
+
+#![cfg(loom)]
+
+use loom_tests::{Outcomes, Shared, actor, check, join, join_all};
+use pagepool::model::Room;
+
+/// Returns a full group with room for one page.
+fn full() -> Shared<Room> {
+    let room = Shared::new(Room::new(1));
+    room.charge();
+    room
+}
+
+#[test]
+fn who_waits_gets_the_page_that_is_given_back() {
+    check("group_room", 25, || {
+        let room = full();
+        let r = Shared::clone(&room);
+        let waiter = actor(move || r.charge());
+        room.uncharge();
+        join(waiter);
+        assert_eq!(room.counter.pages(), 1);
+    });
+}
+
+#[test]
+fn who_waits_gets_what_a_higher_limit_allows() {
+    check("group_room_limit", 25, || {
+        let room = full();
+        let r = Shared::clone(&room);
+        let waiter = actor(move || r.charge());
+        room.set_max(2);
+        join(waiter);
+        assert_eq!(room.counter.pages(), 2);
+    });
+}
+
+/// The one who gets the page passes it on; neither sleeps for ever, and there is never more than one.
+#[test]
+fn of_two_who_wait_each_has_its_turn() {
+    check("group_room_two", 1000, || {
+        let room = full();
+        let waiters = [(); 2].map(|()| {
+            let r = Shared::clone(&room);
+            actor(move || {
+                r.charge();
+                assert_eq!(r.counter.pages(), 1);
+                r.uncharge();
+            })
+        });
+        room.uncharge();
+        join_all(waiters);
+        assert_eq!(room.counter.pages(), 0);
+    });
+}
+
+#[test]
+fn a_deadline_ends_the_wait() {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("group_room_deadline", 40, move || {
+        let room = full();
+        let r = Shared::clone(&room);
+        let waiter = actor(move || r.charge_in_time());
+        room.fire_timeout();
+        room.uncharge();
+        let is_charged = join(waiter);
+        assert_eq!(room.counter.pages(), usize::from(is_charged));
+        seen.record(is_charged);
+    });
+    outcomes.assert_exactly([false, true]);
+}
