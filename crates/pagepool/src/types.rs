@@ -326,6 +326,35 @@ impl fmt::Debug for NodeMask {
     }
 }
 
+/// A group of users whose memory is accounted together (kernel: a memory cgroup).
+///
+/// There is one group so far, [`ROOT`](GroupId::ROOT), to which everything belongs.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct GroupId(u16);
+
+impl GroupId {
+    /// The group that all others are in, and that everything belongs to that is in no other.
+    pub const ROOT: GroupId = GroupId(0);
+
+    /// Returns the group with the number `n`.
+    #[must_use]
+    pub const fn new(n: u16) -> GroupId {
+        GroupId(n)
+    }
+
+    /// The group's number, 0 for the root.
+    #[must_use]
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+}
+
+impl fmt::Debug for GroupId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "group{}", self.0)
+    }
+}
+
 /// What a zone is for, from the most to the least constrained (kernel: `enum zone_type`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(u8)]

@@ -11,12 +11,14 @@ mod folio;
 mod io;
 mod kcompactd;
 mod kswapd;
+mod shrinking;
 mod zone;
 
 pub use folio::Folio;
 pub use io::Io;
 pub use kcompactd::{Kcompactd, Look, Site};
 pub use kswapd::{Daemon, Node};
+pub use shrinking::Shrinking;
 pub use zone::{Page, Zone, Zonelists};
 
 pub use crate::node::DaemonState;
@@ -31,3 +33,4 @@ pub use crate::folio::{
     Released, follow_last_owner,
 };
 pub use crate::pool::census::Census;
+pub use crate::reclaim::shrinkers::map::ShrinkerMap;

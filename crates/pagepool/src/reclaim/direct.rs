@@ -34,6 +34,8 @@ pub(crate) struct DirectTerms<'a> {
     pub(crate) deadline: Option<Instant>,
     /// Whether a user's backing may be written to.
     pub(crate) may_enter_fs: bool,
+    /// Whether users' shrinkers may be called.
+    pub(crate) may_shrink_slab: bool,
 }
 
 impl Reclaimer<'_> {
@@ -78,6 +80,7 @@ impl Reclaimer<'_> {
             may_writepage: rounds.may_writepage(),
             may_swap: terms.gfp.contains(Gfp::IO),
             may_enter_fs: terms.may_enter_fs,
+            may_shrink_slab: terms.may_shrink_slab,
             powers: if terms.gfp.contains(Gfp::IO | Gfp::FS) {
                 Powers::Full
             } else {

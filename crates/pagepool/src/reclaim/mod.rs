@@ -10,6 +10,8 @@ mod direct;
 mod inactive;
 pub(crate) mod policy;
 mod shrink;
+pub(crate) mod shrinkers;
+mod slab;
 mod state;
 mod trace;
 mod write_out;

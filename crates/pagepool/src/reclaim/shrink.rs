@@ -1,7 +1,7 @@
 //! Passes over a node's lists: how much of each is looked at, in what order, and what came of it.
 //!
 //! *Kernel counterpart:* `shrink_node`, `shrink_node_memcg`, `shrink_list`, `age_active_anon` (v5.0).
-//! Groups, slab and pressure notes are not there yet.
+//! Groups and pressure notes are not there yet; users' caches are in [`slab`](super::slab).
 
 use arrayvec::ArrayVec;
 
@@ -12,6 +12,7 @@ use super::policy::scan_count::{ScanInputs, file_is_tiny};
 use super::policy::scan_loop::{ScanLoop, Thoroughness};
 use super::policy::verdict::{Aging, Candidate};
 use super::policy::{PerKind, PerList};
+use super::shrinkers::Shrinkers;
 use super::state::{NodeMemory, ReclaimState};
 use super::trace;
 use super::write_out::Writer;
@@ -39,6 +40,8 @@ pub(crate) struct Reclaimer<'a> {
     pub(crate) stores: &'a Stores,
     /// Policy, settings, memory of earlier runs.
     pub(crate) state: &'a ReclaimState,
+    /// Users' caches that can be trimmed.
+    pub(crate) shrinkers: &'a Shrinkers,
 }
 
 /// A batch of isolated folios, and what becomes of each.
@@ -270,6 +273,7 @@ impl Shrink for Reclaimer<'_> {
                 reclaimed: sc.nr_reclaimed,
             };
             self.shrink_lists(node, sc);
+            self.shrink_slab(node, sc);
             let pass = Reclaimed {
                 scanned: sc.nr_scanned - before.scanned,
                 reclaimed: sc.nr_reclaimed - before.reclaimed,
