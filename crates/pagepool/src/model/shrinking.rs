@@ -23,6 +23,10 @@ impl Shrinker for Objects {
     }
 
     fn scan(&self, _: &ShrinkControl, nr: usize) -> Result<Scanned, Stop> {
+        let nr = nr.min(self.0.load(atomic::Ordering::Relaxed));
+        if nr == 0 {
+            return Err(Stop);
+        }
         self.0.fetch_sub(nr, atomic::Ordering::Relaxed);
         Ok(Scanned {
             freed: nr,

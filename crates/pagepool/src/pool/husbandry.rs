@@ -235,7 +235,9 @@ impl Reclaim for Inner {
         let reclaimable = |zone: &Zone| reclaimer.reclaimable_pages(zone);
         let walk = &request.walk;
         let may_shrink_slab = request.gfp.contains(Gfp::FS);
-        if !self.has_reclaimable(walk) && !(may_shrink_slab && self.shrinkers.is_any_ready()) {
+        let is_of_use =
+            self.has_reclaimable(walk) || may_shrink_slab && self.shrinkers.is_any_ready();
+        if !is_of_use {
             return 0;
         }
         self.nodes

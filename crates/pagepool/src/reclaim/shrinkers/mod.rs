@@ -149,12 +149,13 @@ impl Shrinkers {
     ) -> Result<ShrinkerHandle, ShrinkerError> {
         options.check()?;
         let table = &self.0;
-        let mut desk = Desk::new(options, user, table);
+        // Made before a lock is taken that reclaim takes too: making it may mean to reclaim.
+        let mut desk = Arc::new(Desk::new(options, user, table));
         for idx in 0..table.places.len() {
-            desk.idx = idx;
-            match table.take_place(desk) {
-                Ok(desk) => return Ok(ShrinkerHandle::new(desk, Arc::clone(table))),
-                Err(again) => desk = again,
+            let unknown = Arc::get_mut(&mut desk).expect("nobody else knows of it");
+            unknown.idx = idx;
+            if table.take_place(&desk) {
+                return Ok(ShrinkerHandle::new(desk, Arc::clone(table)));
             }
         }
         Err(ShrinkerError::TooMany {
@@ -210,21 +211,20 @@ impl Drop for Shrinkers {
 }
 
 impl Table {
-    /// Puts a shrinker in its place, unless that is taken.
-    fn take_place(&self, desk: Desk) -> Result<Arc<Desk>, Desk> {
+    /// Puts a shrinker in its place, unless that is taken; returns whether it did.
+    fn take_place(&self, desk: &Arc<Desk>) -> bool {
         let mut place = self.places[desk.idx].lock();
         if place.is_some() {
-            return Err(desk);
+            return false;
         }
         if desk.is_group_aware() {
             // It may have objects already.
             self.maps.iter().for_each(|map| map.set(desk.idx));
         }
-        let desk = Arc::new(desk);
-        *place = Some(Arc::clone(&desk));
+        *place = Some(Arc::clone(desk));
         // Relaxed: a hint; who looks too early finds the shrinker the next time.
         self.taken.fetch_or(1 << desk.idx, Ordering::Relaxed);
-        Ok(desk)
+        true
     }
 
     /// Vacates the place of a shrinker that has no worker any more, and no handle (H3).
