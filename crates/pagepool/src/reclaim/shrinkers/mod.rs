@@ -38,6 +38,7 @@
 
 #![forbid(unsafe_code)]
 
+mod call;
 mod desk;
 mod handle;
 pub(crate) mod map;
@@ -59,7 +60,8 @@ use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::clock::{self, Instant};
 use crate::types::{GroupId, NodeId};
 
-use desk::{Desk, Job};
+use call::Job;
+use desk::Desk;
 use map::ShrinkerMap;
 
 pub use handle::ShrinkerHandle;

@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use super::Shrinkers;
-use super::desk::{Desk, Stage, State};
+use super::call::{Stage, State};
+use super::desk::Desk;
 use crate::error::{Violation, ensure};
 use crate::reclaim::policy::trust::MAX_FAILURES;
 use crate::sync::atomic::Ordering;

@@ -5,7 +5,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::desk::{Desk, Job};
+use super::call::Job;
+use super::desk::Desk;
 use super::{Freeable, ShrinkControl, Shrinker, Stop, Table, Takings};
 use crate::node::identity;
 use crate::reclaim::policy::slab::{self, Load, Plan};

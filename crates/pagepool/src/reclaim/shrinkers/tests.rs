@@ -2,7 +2,7 @@ use std::io;
 use std::thread;
 use std::time::Duration;
 
-use super::desk::Stage;
+use super::call::Stage;
 use super::*;
 use crate::reclaim::policy::trust::Conduct;
 use crate::sync::atomic::{AtomicBool, AtomicUsize as Count, Ordering::SeqCst};
