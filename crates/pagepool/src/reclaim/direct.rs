@@ -90,7 +90,8 @@ impl Reclaimer<'_> {
             nr_scanned: 0,
             nr_reclaimed: 0,
         };
-        identity::take_freed();
+        // What a callback of another pool's freed before, on this thread, is that pool's to count.
+        let not_ours = identity::take_freed();
         trace::direct_reclaim_begin(&sc, terms.gfp);
         let progress = loop {
             let end = self.round(terms.walk, &mut sc);
@@ -106,6 +107,7 @@ impl Reclaimer<'_> {
             self.snapshot_refaults(node);
         }
         trace::direct_reclaim_end(sc.nr_reclaimed);
+        identity::note_freed(not_ours);
         progress
     }
 

@@ -547,6 +547,48 @@ fn a_shrinker_cannot_allocate_from_its_pool_but_from_others() {
 }
 
 #[test]
+fn what_a_callback_frees_counts_though_it_then_reclaims_from_another_pool() {
+    /// Frees what it has, and then has another pool trim its caches.
+    struct Chained {
+        own: Arc<Cache>,
+        other: PagePool,
+        beyond: Arc<Cache>,
+    }
+    impl Shrinker for Chained {
+        fn count(&self, ctl: &ShrinkControl) -> Freeable {
+            self.own.count(ctl)
+        }
+        fn scan(&self, ctl: &ShrinkControl, nr: usize) -> Result<Scanned, Stop> {
+            let scanned = self.own.scan(ctl, nr)?;
+            self.beyond.fill(&self.other, Gfp::KERNEL, nr).unwrap();
+            Ok(scanned)
+        }
+    }
+    let (pool, other) = (pool(false), pool(false));
+    let (own, beyond) = (Cache::new(Mood::Willing), Cache::new(Mood::Willing));
+    let patient = |name| options(name).deadline(Duration::from_secs(5));
+    let _beyond = other
+        .register_shrinker(patient("beyond"), beyond.clone())
+        .unwrap();
+    beyond.fill(&other, Gfp::KERNEL, PAGES).unwrap();
+    let before = vmstat(&other, "allocstall_normal");
+    let chained = Chained {
+        own: own.clone(),
+        other: other.clone(),
+        beyond: beyond.clone(),
+    };
+    let handle = pool
+        .register_shrinker(patient("chained"), Arc::new(chained))
+        .unwrap();
+    own.fill(&pool, Gfp::KERNEL, 500).unwrap();
+    let bytes = pool.drop_slab(Duration::from_secs(20));
+    assert!(vmstat(&other, "allocstall_normal") > before);
+    assert_eq!(bytes, (500 - own.len()) * PAGE_SIZE);
+    assert_eq!(handle.stats().pages_freed as usize, 500 - own.len());
+    assert!(own.len() <= 10);
+}
+
+#[test]
 fn what_holds_the_lock_of_a_shrinker_waits_for_it_in_vain_and_not_for_long() {
     let pool = pool(false);
     let cache = Cache::new(Mood::Willing);
