@@ -43,6 +43,10 @@ pub use pool::stats::{LruStats, NodeStats, PagesetStats, Stats, Vmstat, ZoneStat
 pub use pool::swapping::{SwapArea, SwapAreaStats};
 pub use pool::tunables::Tunables;
 pub use pool::{PagePool, StillHeld};
+pub use reclaim::shrinkers::{
+    Freeable, Scanned, ShrinkControl, Shrinker, ShrinkerError, ShrinkerHandle, ShrinkerOptions,
+    ShrinkerState, ShrinkerStats, Stop,
+};
 pub use swap::{Fault, Faults, FaultyDevice, SwapDevice, SwapError, SwapFile, SwapFileBuilder};
 pub use types::{
     GroupId, MAX_GROUPS, MAX_NODES, Migratetype, NR_ORDERS, NR_ZONES, NodeId, NodeMask, Order,

@@ -12,6 +12,7 @@ mod group;
 mod io;
 mod kcompactd;
 mod kswapd;
+mod shrinking;
 mod zone;
 
 pub use folio::Folio;
@@ -19,6 +20,7 @@ pub use group::{GroupedFolio, Room};
 pub use io::Io;
 pub use kcompactd::{Kcompactd, Look, Site};
 pub use kswapd::{Daemon, Node};
+pub use shrinking::Shrinking;
 pub use zone::{Page, Zone, Zonelists};
 
 pub use crate::node::DaemonState;
@@ -33,3 +35,4 @@ pub use crate::folio::{
     Released, follow_last_owner,
 };
 pub use crate::pool::census::Census;
+pub use crate::reclaim::shrinkers::map::ShrinkerMap;

@@ -1,11 +1,14 @@
 //! Which daemon this thread is, and what was freed on its behalf.
 //!
 //! *Kernel counterpart:* `PF_KSWAPD`, `current_is_kswapd`, `struct reclaim_state` (v5.0). What it may
-//! ignore is a scope like any other (`alloc::scope`).
+//! ignore is a scope like any other (`alloc::scope`). A reclaimer evicts what it frees, and counts that; it
+//! notes only what it frees besides. A thread on which a shrinker is called is *measured*: whatever it frees
+//! of that pool is noted.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
 
+use crate::backing::PoolTag;
 use crate::sync::thread::{self, per_thread};
 
 /// Addresses tell posts apart; nothing is read through them.
@@ -14,6 +17,8 @@ type PostAddress = usize;
 per_thread! {
     static POST: Cell<Option<PostAddress>> = Cell::new(None);
     static FREED: Cell<usize> = Cell::new(0);
+    static FREED_OF_FILES: Cell<usize> = Cell::new(0);
+    static MEASURED: Cell<Option<PoolTag>> = Cell::new(None);
 }
 
 /// The time for which a thread is a daemon.
@@ -69,9 +74,77 @@ pub(crate) fn take_freed() -> usize {
     FREED.with(|freed| freed.replace(0))
 }
 
+/// The time for which what a thread frees of a pool is noted, whatever it is.
+#[derive(Debug)]
+#[must_use = "nothing is noted any more once this is dropped"]
+pub(crate) struct Measured {
+    before: Option<PoolTag>,
+    /// Not `Send`: it ends where it began.
+    _thread: PhantomData<*const ()>,
+}
+
+/// Notes from now on what this thread frees of a pool: it does so on behalf of a reclaim.
+pub(crate) fn measure(pool: PoolTag) -> Measured {
+    Measured {
+        before: MEASURED.with(|measured| measured.replace(Some(pool))),
+        _thread: PhantomData,
+    }
+}
+
+impl Drop for Measured {
+    fn drop(&mut self) {
+        if thread::is_model_over() {
+            return;
+        }
+        MEASURED.with(|measured| measured.set(self.before));
+    }
+}
+
+/// Whether what this thread frees of the pool is noted.
+#[inline]
+pub(crate) fn is_measured(pool: impl FnOnce() -> PoolTag) -> bool {
+    let measured = MEASURED.with(Cell::get);
+    measured.is_some_and(|measured| measured == pool())
+}
+
+/// Notes that the folio whose pages `end` frees was one of a mapping, if it frees any.
+pub(crate) fn note_file_freed(end: impl FnOnce()) {
+    let freed = || FREED.with(Cell::get);
+    let before = freed();
+    end();
+    let pages = freed() - before;
+    FREED_OF_FILES.with(|of_files| of_files.set(of_files.get() + pages));
+}
+
+/// Of the pages noted, those of mappings, since the last call.
+pub(crate) fn take_freed_of_files() -> usize {
+    FREED_OF_FILES.with(|of_files| of_files.replace(0))
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thread_is_measured_for_one_pool_and_for_a_while() {
+        let (one, other) = (1_u8, 2_u8);
+        let (one, other) = (PoolTag::of(&one), PoolTag::of(&other));
+        assert!(!is_measured(|| one));
+        let measured = measure(one);
+        assert!(is_measured(|| one) && !is_measured(|| other));
+        drop(measured);
+        assert!(!is_measured(|| one));
+    }
+
+    #[test]
+    fn pages_of_mappings_are_noted_apart_and_together() {
+        take_freed();
+        note_freed(1);
+        note_file_freed(|| note_freed(4));
+        assert_eq!((take_freed(), take_freed_of_files()), (5, 4));
+        note_file_freed(|| ());
+        assert_eq!((take_freed(), take_freed_of_files()), (0, 0));
+    }
 
     #[test]
     fn a_thread_is_a_daemon_for_as_long_as_it_is_on_duty() {

@@ -24,6 +24,9 @@ pub use config::Config;
 /// The default budget: 64 MiB.
 const DEFAULT_MEMORY: usize = 64 << 20;
 
+/// For how many shrinkers there is room by default.
+const DEFAULT_SHRINKERS: usize = 16;
+
 /// How the size of a pool was given.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Size {
@@ -69,6 +72,7 @@ pub struct Builder {
     swap: Vec<PlannedArea>,
     swap_limit: Option<u64>,
     max_stores: Option<usize>,
+    max_shrinkers: usize,
 }
 
 /// A swap area that the pool begins with.
@@ -109,6 +113,7 @@ impl Builder {
             swap: Vec::new(),
             swap_limit: None,
             max_stores: None,
+            max_shrinkers: DEFAULT_SHRINKERS,
         }
     }
 
@@ -285,6 +290,13 @@ impl Builder {
     /// page costs 12 bytes of the budget, and 17 for the folio that may be there, used or not.
     pub fn swap_limit(mut self, bytes: u64) -> Self {
         self.swap_limit = Some(bytes);
+        self
+    }
+
+    /// The most [shrinkers](super::PagePool::register_shrinker) that there can be at once, 0 to 64. Default
+    /// 16. Each costs less than 1 KiB of the budget.
+    pub fn max_shrinkers(mut self, shrinkers: usize) -> Self {
+        self.max_shrinkers = shrinkers;
         self
     }
 

@@ -135,7 +135,7 @@ impl Inner {
         let slots = areas.iter().map(|area| area.bytes()).sum::<usize>();
         let buffers = self.stores.iter().count() * crate::backing::Store::bytes();
         let tables = self.nodes.metadata_bytes() + self.folios.bytes() + self.compact.bytes();
-        tables + slots + buffers
+        tables + slots + buffers + self.shrinkers.bytes()
     }
 }
 

@@ -14,7 +14,7 @@ use crate::folio::{FolioId, FolioTable, Mark, Vacated, copy_racing_at};
 use crate::gfp::Gfp;
 use crate::node::lru::kind_of;
 use crate::node::lru_list::LruList;
-use crate::node::{CopySink, Custodian, FrameSink, Node, Walk};
+use crate::node::{CopySink, Custodian, FrameSink, Node, Walk, identity};
 use crate::reclaim::{DirectTerms, GroupTerms, Obstacle, Reclaimer, Shrink};
 use crate::sync::clock::{self, Instant};
 use crate::types::{GroupId, Pfn, ZoneType};
@@ -44,6 +44,7 @@ impl Inner {
             swap: &self.swap,
             stores: &self.stores,
             state: &self.reclaim,
+            shrinkers: &self.shrinkers,
         }
     }
 
@@ -72,7 +73,12 @@ impl Inner {
 
     /// Ends a folio, for its owner.
     pub(super) fn end_folio(&self, folio: FolioId) {
-        self.custodian().end_folio(folio);
+        let end = || self.custodian().end_folio(folio);
+        if identity::is_measured(|| self.tag()) && self.folios.slot(folio).is(Mark::Backed) {
+            identity::note_file_freed(end);
+        } else {
+            end();
+        }
     }
 
     /// Notes that a folio is used (kernel: the accessed bit).
@@ -199,6 +205,9 @@ impl Inner {
 
 impl FrameSink for Inner {
     fn free_frames(&self, frames: Vacated) {
+        if identity::is_measured(|| self.tag()) {
+            identity::note_freed(frames.order().pages());
+        }
         self.obliterate(&frames);
         let zone = self.zone_of(frames.pfn());
         let freed = zone.put(frames.pfn(), frames.order());
@@ -246,7 +255,10 @@ impl Reclaim for Inner {
         let reclaimer = self.reclaimer();
         let reclaimable = |zone: &Zone| reclaimer.reclaimable_pages(zone);
         let walk = &request.walk;
-        if !self.has_reclaimable(walk) {
+        let may_shrink_slab = request.gfp.contains(Gfp::FS);
+        let is_of_use =
+            self.has_reclaimable(walk) || may_shrink_slab && self.shrinkers.is_any_ready();
+        if !is_of_use {
             return 0;
         }
         self.nodes
@@ -256,6 +268,7 @@ impl Reclaim for Inner {
             gfp: request.gfp,
             deadline,
             may_enter_fs: false,
+            may_shrink_slab,
         })
     }
 

@@ -19,6 +19,7 @@ pub(crate) mod swapping;
 pub(crate) mod lifetime;
 pub(crate) mod pages;
 pub(crate) mod request;
+mod shrinking;
 pub(crate) mod stats;
 pub(crate) mod tunables;
 
@@ -42,6 +43,7 @@ use crate::gfp::Gfp;
 use crate::group::Groups;
 use crate::node::{Granted, MarkSettings, Nodes};
 use crate::reclaim::ReclaimState;
+use crate::reclaim::shrinkers::Shrinkers;
 use crate::swap::{ReadAhead, SwapSpace};
 use crate::sync::atomic::AtomicU32;
 use crate::sync::{Mutex, thread};
@@ -76,6 +78,8 @@ pub(crate) struct Inner {
     swap: SwapSpace,
     read_ahead: ReadAhead,
     reclaim: ReclaimState,
+    /// Users' caches that can be trimmed.
+    shrinkers: Shrinkers,
     compact: CompactState,
     /// Ranges of users' stores that are in folios.
     mapped: Mapped,
@@ -362,7 +366,8 @@ impl PagePool {
             .verify()
             .and_then(|()| self.inner.verify_folios())
             .and_then(|()| self.inner.verify_groups())
-            .and_then(|()| self.inner.swap.verify());
+            .and_then(|()| self.inner.swap.verify())
+            .and_then(|()| self.inner.shrinkers.verify());
         drop(freeze);
         verdict
     }

@@ -19,7 +19,7 @@ use crate::error::AllocError;
 use crate::folio::follow_last_owner;
 use crate::gfp::Gfp;
 use crate::memmap::{FrameState, Memmap};
-use crate::node::Granted;
+use crate::node::{Granted, identity};
 use crate::types::{Migratetype, NodeId, Order, Pfn, ZoneType};
 use crate::zone::Zone;
 use crate::zone::hotplug::OfflineBlock;
@@ -122,6 +122,9 @@ impl Drop for Block {
                 .count_reclaimable(self.pfn, -(self.order.pages() as i64));
         }
         let (arena, index, pages) = (self.arena(), self.pfn.index(), self.order.pages());
+        if identity::is_measured(|| self.pool().tag()) {
+            identity::note_freed(pages);
+        }
         if self.pool().hardened {
             // SAFETY: (O1) the block is ours.
             unsafe { arena.poison(index, pages) };

@@ -5,6 +5,7 @@
 use super::Inner;
 use crate::node::lru_list::LruList;
 use crate::node::{DaemonState, Node};
+use crate::reclaim::shrinkers::ShrinkerStats;
 use crate::types::{NR_MIGRATETYPES, NR_ORDERS, NR_ZONES, NodeId, Order, ZoneType};
 use crate::zone::Zone;
 use crate::zone::fragmentation;
@@ -33,6 +34,8 @@ pub struct Stats {
     pub folios: usize,
     /// Of these, movable blocks.
     pub movable_blocks: usize,
+    /// Every shrinker: what it is doing, and what has come of it.
+    pub shrinkers: Vec<ShrinkerStats>,
     /// Requests that entered the slow path so far.
     pub slowpath_entries: u64,
     /// Every node.
@@ -272,6 +275,7 @@ impl Stats {
             swap_free_pages: inner.swap.free_pages(),
             folios: inner.folios.nr_open(),
             movable_blocks: inner.movables.len(),
+            shrinkers: inner.shrinkers.stats(),
             managed_pages: zones().map(|zone| zone.managed).sum(),
             free_pages: zones().map(|zone| zone.free).sum(),
             cached_pages: zones().map(|zone| zone.cached).sum(),

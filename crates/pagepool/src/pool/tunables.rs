@@ -233,6 +233,23 @@ impl<'a> Tunables<'a> {
         Ok(())
     }
 
+    /// What a shrinker's count counts for, in percent: how willingly objects of users' caches are freed,
+    /// against folios.
+    #[must_use]
+    pub fn vfs_cache_pressure(&self) -> u32 {
+        self.inner.reclaim.vfs_cache_pressure()
+    }
+
+    /// Sets `vfs_cache_pressure`. Default 100: counts count as they are; with 0 no shrinker is asked to
+    /// free anything.
+    ///
+    /// # Errors
+    /// None at present: every value is accepted.
+    pub fn set_vfs_cache_pressure(&self, percent: u32) -> Result<(), RangeError> {
+        self.inner.reclaim.set_vfs_cache_pressure(percent);
+        Ok(())
+    }
+
     /// Bytes of free blocks of 2 MiB and more of each zone that keep their memory; what is beyond
     /// goes back to the system as it is freed. `usize::MAX` keeps all.
     #[must_use]

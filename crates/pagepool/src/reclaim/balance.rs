@@ -177,6 +177,7 @@ impl Balance<'_> {
                 may_writepage: false,
                 may_swap: false,
                 may_enter_fs: true,
+                may_shrink_slab: true,
                 powers: Powers::Full,
                 deadline: None,
                 nr_scanned: 0,

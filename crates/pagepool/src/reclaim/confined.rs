@@ -58,6 +58,7 @@ impl GroupTerms {
             may_writepage: true,
             may_swap: gfp.contains(Gfp::IO),
             may_enter_fs: gfp.contains(Gfp::FS),
+            may_shrink_slab: gfp.contains(Gfp::FS),
             powers: if gfp.contains(Gfp::IO | Gfp::FS) {
                 Powers::Full
             } else {

@@ -34,6 +34,14 @@ impl Who {
         }
     }
 
+    /// What counts the pages of mappings that went with objects of shrinkers.
+    pub(crate) fn inodesteal_event(self) -> VmEvent {
+        match self {
+            Who::Kswapd => VmEvent::KswapdInodesteal,
+            Who::Direct | Who::Controller => VmEvent::Pginodesteal,
+        }
+    }
+
     /// What counts the pages that it reclaims.
     pub(crate) fn steal_event(self) -> VmEvent {
         match self {
@@ -68,6 +76,8 @@ pub(crate) struct ScanControl {
     pub(crate) may_swap: bool,
     /// Whether a user's backing may be called.
     pub(crate) may_enter_fs: bool,
+    /// Whether users' shrinkers may be called.
+    pub(crate) may_shrink_slab: bool,
     /// What the one who reclaims may wait for.
     pub(crate) powers: Powers,
     /// When to give up waiting for I/O.
@@ -93,6 +103,7 @@ impl ScanControl {
             may_writepage: true,
             may_swap: true,
             may_enter_fs: true,
+            may_shrink_slab: false,
             powers: Powers::Full,
             deadline,
             nr_scanned: 0,

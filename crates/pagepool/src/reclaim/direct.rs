@@ -34,6 +34,8 @@ pub(crate) struct DirectTerms<'a> {
     pub(crate) deadline: Option<Instant>,
     /// Whether a user's backing may be written to.
     pub(crate) may_enter_fs: bool,
+    /// Whether users' shrinkers may be called.
+    pub(crate) may_shrink_slab: bool,
 }
 
 impl Reclaimer<'_> {
@@ -81,6 +83,7 @@ impl Reclaimer<'_> {
             may_writepage: rounds.may_writepage(),
             may_swap: terms.gfp.contains(Gfp::IO),
             may_enter_fs: terms.may_enter_fs,
+            may_shrink_slab: terms.may_shrink_slab,
             powers: if terms.gfp.contains(Gfp::IO | Gfp::FS) {
                 Powers::Full
             } else {
@@ -90,7 +93,8 @@ impl Reclaimer<'_> {
             nr_scanned: 0,
             nr_reclaimed: 0,
         };
-        identity::take_freed();
+        // What a callback of another pool's freed before, on this thread, is that pool's to count.
+        let not_ours = identity::take_freed();
         trace::direct_reclaim_begin(&sc, terms.gfp);
         let first = rounds;
         let progress = loop {
@@ -112,6 +116,7 @@ impl Reclaimer<'_> {
             self.snapshot_refaults(node);
         }
         trace::direct_reclaim_end(sc.nr_reclaimed);
+        identity::note_freed(not_ours);
         progress
     }
 

@@ -70,6 +70,16 @@ impl<'a> Reclaimer<'a> {
         }
     }
 
+    /// Whether anything of a group may be taken now.
+    pub(super) fn may_take_from(&self, group: GroupId, sc: &ScanControl) -> bool {
+        let protection = self.groups().protection(group, sc.target);
+        let pages = self.groups().slot(group).pages();
+        matches!(
+            protection.verdict(pages, sc.breaks_low),
+            Verdict::Beyond { .. }
+        )
+    }
+
     /// Takes from one group, as far as it may be; returns whether it was looked at.
     fn shrink_group(&self, domain: Domain<'_>, sc: &mut ScanControl) -> bool {
         let slot = self.groups().slot(domain.group);
@@ -134,6 +144,7 @@ impl Shrink for Reclaimer<'_> {
                 reclaimed: sc.nr_reclaimed,
             };
             self.shrink_groups(node, sc);
+            self.shrink_slab(node, sc);
             let pass = Reclaimed {
                 scanned: sc.nr_scanned - before.scanned,
                 reclaimed: sc.nr_reclaimed - before.reclaimed,

@@ -13,6 +13,8 @@ mod groups;
 mod inactive;
 pub(crate) mod policy;
 mod shrink;
+pub(crate) mod shrinkers;
+mod slab;
 mod state;
 mod trace;
 mod write_out;

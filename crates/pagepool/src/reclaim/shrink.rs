@@ -12,6 +12,7 @@ use super::policy::scan_count::{ScanInputs, file_is_tiny};
 use super::policy::scan_loop::{ScanLoop, Thoroughness};
 use super::policy::verdict::{Aging, Candidate};
 use super::policy::{PerKind, PerList};
+use super::shrinkers::Shrinkers;
 use super::state::{NodeMemory, ReclaimState};
 use super::trace;
 use super::write_out::Writer;
@@ -38,6 +39,8 @@ pub(crate) struct Reclaimer<'a> {
     pub(crate) stores: &'a Stores,
     /// Policy, settings, memory of earlier runs.
     pub(crate) state: &'a ReclaimState,
+    /// Users' caches that can be trimmed.
+    pub(crate) shrinkers: &'a Shrinkers,
 }
 
 /// A batch of isolated folios, and what becomes of each.

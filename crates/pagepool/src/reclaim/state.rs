@@ -1,8 +1,9 @@
 //! What reclaim remembers between two runs, and the settings that it goes by.
 //!
-//! *Kernel counterpart:* `vm_swappiness`, `laptop_mode`, `zone_reclaim_stat` (v5.0).
+//! *Kernel counterpart:* `vm_swappiness`, `laptop_mode`, `vfs_cache_pressure`, `zone_reclaim_stat` (v5.0).
 
 use super::policy::history::{DEFAULT_SWAPPINESS, History};
+use super::policy::slab::DEFAULT_PRESSURE;
 use super::policy::workingset::Buckets;
 use super::policy::{Policy, TwoLists};
 use crate::backing::{StoreError, StoreId};
@@ -124,6 +125,7 @@ pub(crate) struct ReclaimState {
     obstacle: AtomicU8,
     swappiness: AtomicU8,
     laptop_mode: AtomicU32,
+    vfs_cache_pressure: AtomicU32,
 }
 
 impl ReclaimState {
@@ -143,6 +145,7 @@ impl ReclaimState {
             obstacle: AtomicU8::new(0),
             swappiness: AtomicU8::new(DEFAULT_SWAPPINESS),
             laptop_mode: AtomicU32::new(0),
+            vfs_cache_pressure: AtomicU32::new(DEFAULT_PRESSURE),
         }
     }
 
@@ -191,5 +194,14 @@ impl ReclaimState {
 
     pub(crate) fn set_laptop_mode(&self, seconds: u32) {
         self.laptop_mode.store(seconds, Ordering::Relaxed);
+    }
+
+    /// `vfs_cache_pressure`: what the counts of shrinkers count for, in percent.
+    pub(crate) fn vfs_cache_pressure(&self) -> u32 {
+        self.vfs_cache_pressure.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_vfs_cache_pressure(&self, percent: u32) {
+        self.vfs_cache_pressure.store(percent, Ordering::Relaxed);
     }
 }

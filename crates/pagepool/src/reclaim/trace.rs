@@ -8,6 +8,8 @@
 
 use super::control::ScanControl;
 use super::policy::balance_lists::Balance;
+use super::policy::slab::{Load, Plan};
+use super::shrinkers::ShrinkControl;
 use crate::gfp::Gfp;
 use crate::node::lru::{Isolated, Isolation};
 use crate::node::lru_list::{FolioKind, LruList};
@@ -147,4 +149,47 @@ pub(super) fn inactive_list_is_low(nid: NodeId, reclaim_idx: ZoneType, balance: 
         ratio = balance.ratio(),
         flags = balance.kind.inactive().name(),
     );
+}
+
+/// A shrinker is about to look at some of its objects.
+pub(super) fn shrink_slab_start(shrinker: &str, ctl: ShrinkControl, load: Load, plan: Plan) {
+    vmscan!(
+        "mm_shrink_slab_start",
+        shrinker,
+        shrink = 0_u64,
+        nid = ctl.node.get(),
+        nr_objects_to_shrink = load.deferred,
+        gfp_flags = 0_u64,
+        cache_items = load.freeable,
+        delta = plan.delta,
+        total_scan = plan.total,
+        priority = ctl.priority,
+    );
+}
+
+/// It has.
+pub(super) fn shrink_slab_end(shrinker: &str, ctl: ShrinkControl, counts: SlabEnd) {
+    vmscan!(
+        "mm_shrink_slab_end",
+        shrinker,
+        shrink = 0_u64,
+        nid = ctl.node.get(),
+        unused_scan = counts.deferred_before,
+        new_scan = counts.deferred_after,
+        retval = counts.freed,
+        total_scan = counts.left,
+    );
+}
+
+/// How a call of a shrinker ended, in objects.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct SlabEnd {
+    /// Put off before it.
+    pub(super) deferred_before: usize,
+    /// Put off after it.
+    pub(super) deferred_after: usize,
+    /// Freed.
+    pub(super) freed: usize,
+    /// Not looked at of those that were to be.
+    pub(super) left: usize,
 }

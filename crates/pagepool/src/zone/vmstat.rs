@@ -77,6 +77,15 @@ events! {
     PgscanDirect = "pgscan_direct",
     /// Times that a thread was made to wait for kswapd before it might reclaim.
     PgscanDirectThrottle = "pgscan_direct_throttle",
+    /// Pages of mappings that went with the objects that a shrinker freed, on behalf of a thread that
+    /// allocates.
+    Pginodesteal = "pginodesteal",
+    /// The same on behalf of kswapd.
+    KswapdInodesteal = "kswapd_inodesteal",
+    /// Objects that shrinkers looked at.
+    SlabsScanned = "slabs_scanned",
+    /// Times that all shrinkers were asked to free what they could.
+    DropSlab = "drop_slab",
     /// Times that kswapd set out to balance its node.
     Pageoutrun = "pageoutrun",
     /// Times that kswapd was woken in its first short sleep.

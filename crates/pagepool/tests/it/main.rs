@@ -17,6 +17,7 @@ mod memory;
 mod model;
 mod movable;
 mod processes;
+mod shrinkers;
 mod stress;
 mod swap;
 mod swap_areas;

@@ -21,6 +21,7 @@ use crate::pool::tunables::{
 };
 use crate::pool::{Inner, PagePool, spawn};
 use crate::reclaim::ReclaimState;
+use crate::reclaim::shrinkers::{MAX_SHRINKERS, Shrinkers};
 use crate::swap::{ReadAhead, SwapSpace, SwapSpec, default_page_cluster};
 use crate::sync::atomic::AtomicU32;
 use crate::sync::{Mutex, cpu};
@@ -59,8 +60,9 @@ impl Builder {
         let config = self.config(&plans, &nodes);
         let pages = plans.iter().map(|plan| plan.zones.total()).sum();
         let stores = Arc::new(Stores::new());
+        let tag = PoolTag::of(&*stores);
         let swap = SwapSpace::new(SwapSpec {
-            pool: PoolTag::of(&*stores),
+            pool: tag,
             stores: Arc::clone(&stores),
             spawn,
             limit_bytes: self.swap_bytes(),
@@ -79,6 +81,13 @@ impl Builder {
             swap,
             read_ahead: ReadAhead::new(default_page_cluster(pages * PAGE_SIZE)),
             reclaim: ReclaimState::new(nodes.len(), pages, self.group_limit()),
+            shrinkers: Shrinkers::new(
+                self.max_shrinkers,
+                nodes.len(),
+                self.group_limit(),
+                tag,
+                spawn,
+            ),
             compact: CompactState::new(plans.iter().map(|plan| plan.zones.pages))?,
             mapped: Mapped::default(),
             movables: Movables::new(),
@@ -123,6 +132,12 @@ impl Builder {
             "max_groups",
             self.group_limit(),
             || format!("0 to {MAX_GROUPS}"),
+        )?;
+        check(
+            self.max_shrinkers <= MAX_SHRINKERS,
+            "max_shrinkers",
+            self.max_shrinkers,
+            || format!("0 to {MAX_SHRINKERS}"),
         )?;
         check_scale_factor(self.scale_factor())?;
         check_fraction(self.percpu_pagelist_fraction)?;

@@ -105,6 +105,7 @@ impl Builder {
         let pages = managed / PAGE_SIZE;
         let metadata = nodes.metadata_bytes()
             + self.folio_bytes(pages)
+            + self.shrinker_bytes()
             + CompactState::estimate(plans.iter().map(|plan| plan.zones.pages));
         let budget = match self.size {
             Size::Budget(bytes) => bytes,

@@ -14,6 +14,7 @@ use crate::group::Groups;
 use crate::node::{NodePlan, Nodes, ZonePlan};
 use crate::pool::tunables::check;
 use crate::reclaim::ReclaimState;
+use crate::reclaim::shrinkers::Shrinkers;
 use crate::swap::SwapSpace;
 use crate::types::{Order, PAGE_SIZE, PAGEBLOCK_ORDER, Pfn};
 
@@ -182,7 +183,16 @@ impl Builder {
             .map(|plan| plan.zones.total() * PAGE_SIZE + plan.metadata_bytes(nr_cpus))
             .sum();
         let hints = CompactState::estimate(plans.iter().map(|plan| plan.zones.pages));
-        nodes + Nodes::fixed_bytes(nr_cpus) + self.folio_bytes(pages) + hints
+        nodes
+            + Nodes::fixed_bytes(nr_cpus)
+            + self.folio_bytes(pages)
+            + hints
+            + self.shrinker_bytes()
+    }
+
+    /// What the table of shrinkers comes to take.
+    pub(super) fn shrinker_bytes(&self) -> usize {
+        Shrinkers::bytes_for(self.max_shrinkers, self.nodes, self.group_limit())
     }
 
     /// What the tables and buffers take that folios need.

@@ -16,8 +16,10 @@
 //! | `fairness` | which group a pass takes from |
 //! | `direct` | how much a thread reclaims for itself |
 //! | `throttle` | when it must not isolate more |
+//! | `slab` | how much of its objects a shrinker is asked to look at |
+//! | `trust` | when a shrinker is left alone for a while |
 //!
-//! Sizes and counts are in pages everywhere.
+//! Sizes and counts are in pages everywhere, but for the objects of shrinkers.
 
 #![forbid(unsafe_code)]
 
@@ -29,8 +31,10 @@ pub(crate) mod history;
 pub(crate) mod page;
 pub(crate) mod scan_count;
 pub(crate) mod scan_loop;
+pub(crate) mod slab;
 pub(crate) mod tables;
 pub(crate) mod throttle;
+pub(crate) mod trust;
 mod two_lists;
 pub(crate) mod verdict;
 pub(crate) mod workingset;
