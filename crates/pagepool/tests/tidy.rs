@@ -13,6 +13,7 @@ const SAME_LAYER: &[(&str, &str)] = &[
     ("gfp", "types"),
     ("memmap", "arena"),
     ("swap", "backing"),
+    ("node", "psi"),
     ("fault", "alloc"),
 ];
 

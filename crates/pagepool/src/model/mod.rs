@@ -11,12 +11,14 @@ mod folio;
 mod io;
 mod kcompactd;
 mod kswapd;
+mod psi;
 mod zone;
 
 pub use folio::Folio;
 pub use io::Io;
 pub use kcompactd::{Kcompactd, Look, Site};
 pub use kswapd::{Daemon, Node};
+pub use psi::Psi;
 pub use zone::{Page, Zone, Zonelists};
 
 pub use crate::node::DaemonState;

@@ -17,6 +17,7 @@ mod husbandry;
 pub(crate) mod swapping;
 pub(crate) mod lifetime;
 pub(crate) mod pages;
+pub(crate) mod pressure;
 pub(crate) mod request;
 pub(crate) mod stats;
 pub(crate) mod tunables;
@@ -344,7 +345,8 @@ impl PagePool {
             .nodes
             .verify()
             .and_then(|()| self.inner.verify_folios())
-            .and_then(|()| self.inner.swap.verify());
+            .and_then(|()| self.inner.swap.verify())
+            .and_then(|()| self.inner.nodes.verify_psi(freeze.is_some()));
         drop(freeze);
         verdict
     }

@@ -15,6 +15,7 @@ mod mapping;
 mod memory;
 mod model;
 mod movable;
+mod pressure;
 mod processes;
 mod stress;
 mod swap;
