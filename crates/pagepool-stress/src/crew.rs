@@ -170,6 +170,7 @@ fn carry_out(task: Task) -> Done {
     posts.posts().stand(worker, Place::Playing);
     // The player is dropped if it panics, so nobody sees it half-changed.
     let done = catch_unwind(AssertUnwindSafe(move || {
+        let _works = stage.pool.register_worker();
         let played = match order {
             Order::Play(events) => player.play(&stage, events),
             Order::Release => {

@@ -13,6 +13,7 @@ pub(crate) mod zone; // 4  a buddy behind a lock: marks, reserves, per-CPU cache
 pub(crate) mod backing; // 5  where contents go that are not in memory: stores and their I/O
 pub(crate) mod swap; // 5  where swapped contents are: areas, slots, read-ahead
 pub(crate) mod folio; // 5  the word, slots, pins: memory behind a handle
+pub(crate) mod psi; // 6  for how long threads wait for memory: pressure stall information
 pub(crate) mod group; // 6  who shares a pool: a tree of groups, charges, limits, protection
 pub(crate) mod node; // 6  zones, zonelists and requests of a pool; every step that never sleeps
 pub(crate) mod compact; // 7  moving folios so that large blocks are free
@@ -38,11 +39,13 @@ pub use pool::folio::{
 };
 pub use pool::groups::{Group, GroupStats, LimitsOutcome};
 pub use pool::pages::{Pages, PagesUninit, Split};
+pub use pool::pressure::{PressureTrigger, Worker};
 pub use pool::request::AllocRequest;
 pub use pool::stats::{LruStats, NodeStats, PagesetStats, Stats, Vmstat, ZoneStats};
 pub use pool::swapping::{SwapArea, SwapAreaStats};
 pub use pool::tunables::Tunables;
 pub use pool::{PagePool, StillHeld};
+pub use psi::{Pressure, PressureKind, PressureLine};
 pub use reclaim::shrinkers::{
     Freeable, Scanned, ShrinkControl, Shrinker, ShrinkerError, ShrinkerHandle, ShrinkerOptions,
     ShrinkerState, ShrinkerStats, Stop,

@@ -14,6 +14,8 @@ const SAME_LAYER: &[(&str, &str)] = &[
     ("memmap", "arena"),
     ("swap", "backing"),
     ("node", "group"),
+    ("node", "psi"),
+    ("group", "psi"),
     ("fault", "alloc"),
 ];
 

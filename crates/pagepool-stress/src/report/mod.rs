@@ -4,6 +4,7 @@
 mod fragment; // blocks out of free memory in pieces
 mod model; // the report's fields, by the names that scripts rely on
 mod picture; // pageblocks by how full they are
+mod pressure; // for how long threads waited
 mod table; // columns that line up
 mod text; // the readable form
 mod zones; // zones and free lists, beside a real kernel's

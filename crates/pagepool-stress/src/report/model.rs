@@ -3,7 +3,7 @@
 //! Top-level figures cover the whole run: `ops`, `seconds`, `verified_bytes`, latencies and
 //! failures are those of all phases together; `budget_bytes` and `metadata_bytes` are those of the
 //! largest pool; `rss_start` is before the first pool was built, `rss_max` over all phases,
-//! `rss_end` after the last pool was trimmed. `nodes` and `vmstat` show the first phase's pool at
+//! `rss_end` after the last pool was trimmed. `nodes`, `vmstat` and `pressure` show the first phase's pool at
 //! the end of its load, with everything still held.
 #![forbid(unsafe_code)]
 
@@ -13,7 +13,10 @@ use hdrhistogram::Histogram;
 use pagepool::{NR_ORDERS, Order, Stats};
 use serde::Serialize;
 
-use super::fragment::{Compaction, FragmentReport};
+use super::{
+    fragment::{Compaction, FragmentReport},
+    pressure::Pressure,
+};
 use crate::{
     phase::{Outcome, SwapFigures},
     tally::{Refusals, Tally, Violations},
@@ -50,6 +53,7 @@ pub(crate) struct Report {
     pub(crate) latency_fault_ns: Latency,
     pub(crate) slowpath_entries: u64,
     pub(crate) overreclaim_pages_max: u64,
+    pub(crate) pressure: Pressure,
     pub(crate) vmstat: BTreeMap<&'static str, u64>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) failures: Vec<Failure>,
@@ -241,6 +245,7 @@ pub(crate) struct Phase {
     pub(crate) compaction: Compaction,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) swap: Option<SwapFigures>,
+    pub(crate) pressure: Pressure,
     pub(crate) vmstat: BTreeMap<&'static str, u64>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) failures: Vec<Failure>,
@@ -397,6 +402,7 @@ impl Report {
             latency_fault_ns: Latency::of(&Tally::new().fault_ns),
             slowpath_entries: 0,
             overreclaim_pages_max: 0,
+            pressure: Pressure::default(),
             vmstat: BTreeMap::new(),
             nodes: Vec::new(),
             failures: Vec::new(),
@@ -420,6 +426,7 @@ impl Report {
         self.add_tally(&all);
         if let Some(first) = self.phases.first() {
             (self.nodes, self.vmstat) = (first.nodes.clone(), first.vmstat.clone());
+            self.pressure = first.pressure;
         }
     }
 
@@ -507,6 +514,7 @@ impl Phase {
             reclaim: Reclaim::of(held),
             compaction: Compaction::of(held),
             swap: outcome.swap,
+            pressure: held.pressure.into(),
             slowpath_entries: outcome.slowpath_entries,
             vmstat: held.vmstat.iter().collect(),
             nodes: nodes(held),

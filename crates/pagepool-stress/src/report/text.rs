@@ -4,6 +4,7 @@
 use super::{
     fragment::{self, Compaction},
     model::{ChurnReport, Failure, IdleReport, Latency, PagingReport, Phase, Report, Verdict},
+    pressure,
     table::Table,
     zones::{write_free_lists, write_pageblocks, write_zones},
 };
@@ -121,6 +122,7 @@ fn write_phase(phase: &Phase, text: &mut String) {
     write_failures("refused", &phase.failures, text);
     write_reclaim(phase, text);
     write_compaction(phase, text);
+    pressure::write(phase.pressure, text);
     write_rss(
         [phase.rss_start, phase.rss_max, phase.rss_end],
         phase.budget_bytes,

@@ -75,7 +75,10 @@ fn assert_figures_agree(report: &Value) {
         let latency =
             ["p50", "p99", "p999", "p9999", "max"].map(|p| number(&phase["latency_ns"][p]));
         assert!(latency.is_sorted(), "{latency:?}");
+        let totals = ["some", "full"].map(|kind| number(&phase["pressure"][kind]["total"]));
+        assert!(totals[0] >= totals[1], "{totals:?}");
     }
+    assert_eq!(report["pressure"], phases[0]["pressure"]);
     if let Some(rss_max) = report["rss_max"].as_u64() {
         assert!(rss_max <= number(&report["rss_start"]) + number(&report["budget_bytes"]));
     }

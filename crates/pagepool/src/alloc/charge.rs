@@ -24,7 +24,9 @@ use super::scope::{self, ScopeKind};
 use crate::error::AllocError;
 use crate::gfp::Gfp;
 use crate::group::{Full, GroupItem, Groups};
+use crate::psi::Stall;
 use crate::sync::clock::{self, Instant};
+use crate::sync::cpu;
 use crate::sync::thread;
 use crate::types::GroupId;
 use crate::zone::vmstat::VmEvent;
@@ -132,6 +134,7 @@ impl<'a> Allocator<'a> {
     #[cold]
     fn charge_slow(&self, group: GroupId, pages: usize, terms: Terms) -> Result<(), AllocError> {
         let mut fruitless = 0;
+        let _stall = self.stall_here(group);
         loop {
             let Err(full) = self.groups.try_charge(group, pages) else {
                 return Ok(());
@@ -173,6 +176,10 @@ impl<'a> Allocator<'a> {
         self.groups.wait_for_room(full, pages, until);
     }
 
+    fn stall_here(&self, group: GroupId) -> Stall<'a> {
+        self.stall(self.nodes.of_cpu(cpu::current()), group)
+    }
+
     /// Reclaims from a group; returns the pages that were freed.
     fn reclaim_from(&self, group: GroupId, pages: usize, terms: Terms) -> usize {
         let Some(reclaimer) = self.reclaimer.filter(|_| !scope::is_exempt()) else {
@@ -186,6 +193,7 @@ impl<'a> Allocator<'a> {
     #[cold]
     fn mind_high(&self, group: GroupId, terms: Terms) {
         let mut fruitless = false;
+        let _stall = self.stall_here(group);
         while let Some((over, beyond)) = self.groups.beyond_high(group) {
             let slot = self.groups.slot(over);
             slot.add(GroupItem::HighReached, 1);

@@ -73,6 +73,8 @@ pub(crate) struct Request {
     pub(crate) purpose: Purpose,
     /// How long to wait.
     pub(crate) patience: Duration,
+    /// Who it is for.
+    pub(crate) group: GroupId,
 }
 
 impl Request {
@@ -110,6 +112,7 @@ impl Request {
             walk,
             purpose: placement.purpose,
             patience: placement.patience.unwrap_or(allocator.patience),
+            group: placement.group,
         };
         request.check_that_it_fits(nodes)?;
         Ok(request)

@@ -41,9 +41,10 @@ use crate::error::AllocError;
 use crate::gfp::Gfp;
 use crate::group::Groups;
 use crate::node::{Granted, Nodes};
+use crate::psi::Stall;
 use crate::sync::clock::Instant;
 use crate::sync::cpu;
-use crate::types::{GroupId, Migratetype, Order, ZoneType};
+use crate::types::{GroupId, Migratetype, NodeId, Order, ZoneType};
 use crate::zone::watermark::AllocFlags;
 use crate::zone::{Taken, ZoneRequest, pcp};
 
@@ -112,11 +113,19 @@ pub(crate) struct Allocator<'a> {
     pub(crate) pool: Option<PoolTag>,
 }
 
-impl Allocator<'_> {
+impl<'a> Allocator<'a> {
     /// Whether the request comes from inside a callback of this pool: it might wait for itself.
     #[inline]
     fn is_reentrant(&self) -> bool {
         self.pool.is_some_and(callback::is_inside)
+    }
+
+    /// From now until the result is dropped, this thread waits for memory of a node, for a group.
+    pub(crate) fn stall(&self, node: NodeId, group: GroupId) -> Stall<'a> {
+        if group.is_root() {
+            return self.nodes.stall(node);
+        }
+        self.nodes.stall_in(node, self.groups, group)
     }
 
     /// Takes a block of the given order.

@@ -18,6 +18,7 @@ use crate::compact::{CompactPriority, CompactResult};
 use crate::error::AllocError;
 use crate::gfp::Gfp;
 use crate::node::{Granted, Shortage, Walk};
+use crate::psi::Stall;
 use crate::sync::clock::{self, Instant};
 use crate::sync::thread;
 use crate::types::{NodeMask, Order, ZoneType};
@@ -171,6 +172,7 @@ impl<'a> SlowPath<'a> {
             ZoneType::Movable => VmEvent::AllocstallMovable,
         });
         let freed = {
+            let _stall = self.stall();
             let _memalloc = scope::enter(scope::ScopeKind::Memalloc);
             reclaimer.reclaim(&self.request, self.deadline)
         };
@@ -194,6 +196,7 @@ impl<'a> SlowPath<'a> {
             return Continue(());
         }
         let run = {
+            let _stall = self.stall();
             let _memalloc = scope::enter(scope::ScopeKind::Memalloc);
             compactor.compact(&self.request, self.flags, priority, self.deadline)
         };
@@ -396,6 +399,7 @@ impl<'a> SlowPath<'a> {
     /// to wait on.
     fn wait_until(&self, deadline: Option<Instant>, vain: impl Fn() -> bool) -> Option<Granted> {
         self.count(VmEvent::FreedWaits);
+        let _stall = self.stall();
         let mut granted = None;
         let mut on_queue = false;
         self.allocator.nodes.freed().wait_until(deadline, || {
@@ -445,6 +449,12 @@ impl<'a> SlowPath<'a> {
                 return granted;
             }
         }
+    }
+
+    /// From now until the result is dropped the request waits for memory, of the node that it prefers.
+    fn stall(&self) -> Stall<'a> {
+        self.allocator
+            .stall(self.request.walk.preferred, self.request.group)
     }
 
     fn is_late(&self) -> bool {

@@ -21,6 +21,7 @@ impl CompactNode for Compactor<'_> {
         asked: Requests,
         is_interrupted: &dyn Fn() -> bool,
     ) -> Compacted {
+        let _stall = self.custodian.nodes.stall(node.id());
         let mut left = asked.without_look();
         for (class_idx, order) in asked.iter() {
             let class = ZoneType::ALL[class_idx];

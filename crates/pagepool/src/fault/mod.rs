@@ -24,12 +24,14 @@ use crate::group::GroupItem;
 use crate::node::lru::kind_of;
 use crate::node::lru_list::FolioKind;
 use crate::node::{Custodian, FrameSink, Node};
+use crate::psi::Stall;
 use crate::reclaim::Reclaimer;
+use crate::reclaim::policy::tables::PerList;
 use crate::reclaim::policy::workingset::{Refault, Shadow};
 use crate::reclaim::policy::{Arrival, Newcomer};
 use crate::swap::ReadAhead as ReadAheadState;
 use crate::sync::clock::Instant;
-use crate::types::{NodeId, Order, Pfn};
+use crate::types::{GroupId, NodeId, Order, Pfn};
 use crate::zone::vmstat::{NodeItem, VmEvent};
 
 use read_in::ReadAhead;
@@ -165,6 +167,25 @@ impl<'a> Faulter<'a> {
         Ok(())
     }
 
+    /// From now until the result is dropped this thread waits for a folio to be read back that is missed: it
+    /// was in use when it was evicted, and comes back so soon that it still is. None if the folio is another,
+    /// or in memory.
+    pub(crate) fn stall_for(&self, folio: FolioId) -> Option<Stall<'a>> {
+        let slot = self.custodian.folios.slot(folio);
+        if slot.word().is_resident() || !slot.is(Mark::Evicted) {
+            return None;
+        }
+        let (node, shadow) = self.left_by(slot);
+        let group = self.custodian.folios.group(folio);
+        // The cheap part of the judgement first.
+        let is_missed = shadow.was_workingset() && {
+            let kind = kind_of(self.custodian.folios, folio);
+            let sizes = Reclaimer::sizes_of(node, group);
+            self.judge(node, group, shadow, kind, &sizes) == Refault::Restore
+        };
+        is_missed.then(|| self.allocator.stall(node.id(), group))
+    }
+
     fn serve(
         &self,
         fault: Fault<'_>,
@@ -188,6 +209,7 @@ impl<'a> Faulter<'a> {
         let placement = Placement {
             purpose: Purpose::Folio,
             patience: Some(terms.patience),
+            group,
             ..Placement::default()
         };
         let granted = self.allocator.alloc_placed(order, terms.gfp, placement)?;
@@ -211,7 +233,10 @@ impl<'a> Faulter<'a> {
         terms: Terms,
     ) -> Result<ReadAhead<'a>, AccessError> {
         match Entry::from_raw(fault.from) {
-            Some(entry) => self.read_in(entry, frames, terms),
+            Some(entry) => {
+                let _stall = self.stall_for(fault.folio);
+                self.read_in(entry, frames, terms)
+            }
             None => {
                 frames.zero();
                 Ok(ReadAhead::none())
@@ -310,20 +335,38 @@ impl<'a> Faulter<'a> {
         }
     }
 
-    /// Judges how soon the folio came back (kernel: `workingset_refault`).
-    fn refault(&self, fault: &Fault<'_>, kind: FolioKind, order: Order) -> Refault {
-        let (node, shadow) = fault.slot.shadow();
+    /// What was left about a folio when it was evicted: from which node, and its shadow.
+    fn left_by(&self, slot: &FolioSlot) -> (&'a Node, Shadow) {
+        let (node, shadow) = slot.shadow();
         let node = self.allocator.nodes.node(NodeId::at(usize::from(node)));
-        let shadow = Shadow::from_raw(shadow);
+        (node, Shadow::from_raw(shadow))
+    }
+
+    /// What it means that a folio of a group comes back now.
+    fn judge(
+        &self,
+        node: &Node,
+        group: GroupId,
+        shadow: Shadow,
+        kind: FolioKind,
+        sizes: &PerList<usize>,
+    ) -> Refault {
         let state = self.reclaimer.state;
-        let group = self.custodian.folios.group(fault.folio);
-        let vec = node.lru().of(group);
-        let distance = state.buckets.distance(vec.age(), shadow);
-        let sizes = Reclaimer::sizes_of(node, group);
+        let distance = state.buckets.distance(node.lru().of(group).age(), shadow);
         let can_swap = self.reclaimer.has_room_for_anon(node);
-        let refault = state
+        state
             .policy
-            .refault(kind, distance, shadow, &sizes, can_swap);
+            .refault(kind, distance, shadow, sizes, can_swap)
+    }
+
+    /// Judges how soon the folio came back, and counts it (kernel: `workingset_refault`).
+    fn refault(&self, fault: &Fault<'_>, kind: FolioKind, order: Order) -> Refault {
+        let (node, shadow) = self.left_by(fault.slot);
+        let group = self.custodian.folios.group(fault.folio);
+        let state = self.reclaimer.state;
+        let sizes = Reclaimer::sizes_of(node, group);
+        let refault = self.judge(node, group, shadow, kind, &sizes);
+        let vec = node.lru().of(group);
 
         let pages = order.pages();
         let [refaults, activations, restorations] = items(kind);

@@ -38,6 +38,8 @@ pub(crate) use slot::{GroupItem, GroupSlot};
 
 use self::protection::{Claim, Protection};
 use self::tree::Tree;
+use crate::error::Violation;
+use crate::psi::worker::{self, Change, Registered};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::clock::Instant;
 use crate::sync::{CoreMutex, WaitQueue};
@@ -181,6 +183,37 @@ impl Groups {
     pub(crate) fn wait_for_room(&self, full: Full, pages: usize, deadline: Option<Instant>) {
         let counter = &self.slot(full.0).counter;
         counter.wait(&self.uncharged, pages, deadline);
+    }
+
+    /// Makes this thread a worker of a group and those above it; returns of how many, from the nearest on.
+    pub(crate) fn enlist_worker(&self, group: GroupId) -> usize {
+        let mut nr = 0;
+        for one in self.chain(group) {
+            let psi = self.slot(one).psi();
+            match worker::register(psi) {
+                Registered::First => psi.change(Change::Join),
+                Registered::Again => {}
+                Registered::TooMany => break,
+            }
+            nr += 1;
+        }
+        nr
+    }
+
+    /// Takes back what [`enlist_worker`](Self::enlist_worker) has done, on the same thread.
+    pub(crate) fn dismiss_worker(&self, group: GroupId, nr: usize) {
+        for one in self.chain(group).take(nr) {
+            let psi = self.slot(one).psi();
+            if worker::unregister(psi) {
+                psi.change(Change::Leave);
+            }
+        }
+    }
+
+    /// Checks that pressure adds up, and that nobody waits if nothing runs.
+    pub(crate) fn verify_psi(&self, is_quiescent: bool) -> Result<(), Violation> {
+        let mut states = self.slots.iter().map(GroupSlot::psi);
+        states.try_for_each(|psi| psi.verify(is_quiescent))
     }
 
     /// Of a group and those above it, the nearest that has more than it may for long, and by how much.

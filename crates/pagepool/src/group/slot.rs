@@ -3,6 +3,7 @@
 use super::counter::{PageCounter, UNLIMITED};
 use super::limits::{self, GroupLimits};
 use super::protection::Claim;
+use crate::psi::PsiState;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use crate::types::{GroupId, PAGE_SIZE};
 
@@ -59,6 +60,8 @@ pub(crate) struct GroupSlot {
     members: AtomicUsize,
     handles: AtomicUsize,
     items: [AtomicU64; NR_GROUP_ITEMS],
+    /// For how long its threads have waited for memory.
+    psi: PsiState,
 }
 
 impl Default for GroupSlot {
@@ -75,6 +78,7 @@ impl Default for GroupSlot {
             members: AtomicUsize::new(0),
             handles: AtomicUsize::new(0),
             items: std::array::from_fn(|_| AtomicU64::new(0)),
+            psi: PsiState::new(),
         }
     }
 }
@@ -107,12 +111,18 @@ impl GroupSlot {
             item.store(0, Ordering::Relaxed);
         }
         self.counter.forget_peak();
+        self.psi.begin_anew();
         self.is_live.store(true, Ordering::Relaxed);
     }
 
     /// The group is gone.
     pub(super) fn close(&self) {
         self.is_live.store(false, Ordering::Relaxed);
+    }
+
+    /// For how long its threads have waited for memory.
+    pub(crate) fn psi(&self) -> &PsiState {
+        &self.psi
     }
 
     /// Pages that it has, and the groups below it.

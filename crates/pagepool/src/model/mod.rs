@@ -12,6 +12,7 @@ mod group;
 mod io;
 mod kcompactd;
 mod kswapd;
+mod psi;
 mod shrinking;
 mod zone;
 
@@ -20,6 +21,7 @@ pub use group::{GroupedFolio, Room};
 pub use io::Io;
 pub use kcompactd::{Kcompactd, Look, Site};
 pub use kswapd::{Daemon, Node};
+pub use psi::Psi;
 pub use shrinking::Shrinking;
 pub use zone::{Page, Zone, Zonelists};
 

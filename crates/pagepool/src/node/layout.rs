@@ -8,6 +8,7 @@ use crate::arena::{Arena, ArenaOptions};
 use crate::buddy::Geometry;
 use crate::error::BuildError;
 use crate::memmap::Memmap;
+use crate::psi::PsiState;
 use crate::sync::{DeltaCounters, FenceNames, WaitQueue};
 use crate::types::{NR_ZONES, NodeId, Order, Pfn, ZoneType};
 use crate::zone::Zone;
@@ -136,6 +137,7 @@ impl NodePlan {
                 waker: "pfmemalloc.waker",
                 sleeper: "pfmemalloc.sleeper",
             }),
+            psi: PsiState::new(),
         })
     }
 }

@@ -23,6 +23,7 @@ pub(crate) mod lru;
 pub(crate) mod lru_list;
 mod marks;
 mod pressure;
+mod stalls;
 pub(crate) mod throttle;
 mod walk;
 mod wake;
@@ -38,6 +39,7 @@ use self::lru_list::LruList;
 use crate::arena::{Arena, Bases};
 use crate::error::{BuildError, Violation};
 use crate::memmap::Memmap;
+use crate::psi::PsiState;
 use crate::sync::{CoreMutex, DeltaCounters, FenceNames, Requests, WaitQueue};
 use crate::types::{MAX_NODES, NR_ZONES, NodeId, Order, Pfn, ZoneType};
 use crate::zone::Zone;
@@ -71,6 +73,8 @@ pub(crate) struct Node {
     pub(crate) kcompactd: DaemonPost,
     /// Where threads sleep that must not reclaim before the background reclaimer has (see [`throttle`]).
     pfmemalloc: WaitQueue,
+    /// For how long threads have waited for its memory.
+    psi: PsiState,
 }
 
 impl Node {
@@ -201,6 +205,8 @@ pub(crate) struct Nodes {
     freed: Arc<WaitQueue>,
     /// Whose turn it is to drain all caches.
     drain_turn: CoreMutex<()>,
+    /// For how long threads have waited for memory of any node.
+    psi: PsiState,
 }
 
 impl Nodes {
@@ -222,6 +228,7 @@ impl Nodes {
             events: VmEvents::new(nr_cpus),
             freed,
             drain_turn: CoreMutex::new(()),
+            psi: PsiState::new(),
         };
         nodes.rebuild_zonelists();
         Ok(nodes)

@@ -18,6 +18,7 @@ mod husbandry;
 pub(crate) mod swapping;
 pub(crate) mod lifetime;
 pub(crate) mod pages;
+pub(crate) mod pressure;
 pub(crate) mod request;
 mod shrinking;
 pub(crate) mod stats;
@@ -367,7 +368,9 @@ impl PagePool {
             .and_then(|()| self.inner.verify_folios())
             .and_then(|()| self.inner.verify_groups())
             .and_then(|()| self.inner.swap.verify())
-            .and_then(|()| self.inner.shrinkers.verify());
+            .and_then(|()| self.inner.shrinkers.verify())
+            .and_then(|()| self.inner.nodes.verify_psi(freeze.is_some()))
+            .and_then(|()| self.inner.groups.verify_psi(freeze.is_some()));
         drop(freeze);
         verdict
     }

@@ -5,6 +5,7 @@
 use super::Inner;
 use crate::node::lru_list::LruList;
 use crate::node::{DaemonState, Node};
+use crate::psi::Pressure;
 use crate::reclaim::shrinkers::ShrinkerStats;
 use crate::types::{NR_MIGRATETYPES, NR_ORDERS, NR_ZONES, NodeId, Order, ZoneType};
 use crate::zone::Zone;
@@ -38,6 +39,8 @@ pub struct Stats {
     pub shrinkers: Vec<ShrinkerStats>,
     /// Requests that entered the slow path so far.
     pub slowpath_entries: u64,
+    /// For how long threads have waited for memory.
+    pub pressure: Pressure,
     /// Every node.
     pub nodes: Vec<NodeStats>,
     /// What happened so far, by the kernel's names.
@@ -60,6 +63,8 @@ pub struct NodeStats {
     /// Runs of the reclaimer in a row that reclaimed nothing. From 16 on nobody waits for it, until memory
     /// is free again.
     pub kswapd_failures: u32,
+    /// For how long threads have waited for its memory.
+    pub pressure: Pressure,
     /// Pages of folios on each of its lists.
     pub lru: LruStats,
     /// Its zones with memory, lowest first.
@@ -255,6 +260,7 @@ impl NodeStats {
             kcompactd: node.kcompactd.state(),
             fragmentation_score: node_score(scores),
             kswapd_failures: node.kswapd.failures(),
+            pressure: node.psi().pressure(),
             lru: LruStats::of(node),
             zones,
         }
@@ -280,6 +286,7 @@ impl Stats {
             free_pages: zones().map(|zone| zone.free).sum(),
             cached_pages: zones().map(|zone| zone.cached).sum(),
             slowpath_entries: vmstat.get("pagepool_slowpath_entries").unwrap_or(0),
+            pressure: inner.nodes.psi().pressure(),
             nodes,
             vmstat,
         }

@@ -140,6 +140,7 @@ impl Balance<'_> {
                 end: End::Balanced,
             };
         };
+        let _stall = self.nodes.stall(self.node.id());
         self.nodes.events().count(VmEvent::Pageoutrun);
         let mut run = self.begin(asked, class);
         let end = self.descend(&mut run);

@@ -16,6 +16,7 @@ mod mapping;
 mod memory;
 mod model;
 mod movable;
+mod pressure;
 mod processes;
 mod shrinkers;
 mod stress;

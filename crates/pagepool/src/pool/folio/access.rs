@@ -268,6 +268,7 @@ impl Folio {
                 }
                 Obstacle::Taken => {
                     let is_blocked = |word| access.is_blocked(word);
+                    let _stall = pool.faulter().stall_for(self.id());
                     let waiters = pool.folios().waiters();
                     let waited = waiters.wait(self.id(), self.slot(), deadline, is_blocked);
                     if waited == Waited::TimedOut {
