@@ -211,7 +211,8 @@ impl FolioSlot {
 
     /// What was left about the folio when it was last evicted: the node's number, and the shadow.
     pub fn shadow(&self) -> (u8, u16) {
-        // Relaxed: written by who evicted it, before the word said so.
+        // Relaxed: written by who evicted it, before the word said so. Who only waits for the folio takes it
+        // as a hint; the node is one of the pool's at any moment.
         let marks = self.marks.load(Ordering::Relaxed);
         (
             (marks >> NODE_SHIFT & 0xf) as u8,

@@ -38,6 +38,8 @@ impl PagePool {
     /// to register once, until the last is dropped. A thread can be a worker of 8 pools at once; of
     /// more it is none.
     ///
+    /// Not to be made or dropped inside what the pool calls: the thread may be waiting just then.
+    ///
     /// ```
     /// # use pagepool::PagePool;
     /// # let pool = PagePool::builder().memory(64 << 20).build()?;
@@ -97,7 +99,13 @@ impl PagePool {
 
 /// The time for which a thread is a worker of a pool: see [`PagePool::register_worker`].
 ///
-/// It has a handle to the pool.
+/// It has a handle to the pool. It stays on its thread:
+///
+/// ```compile_fail,E0277
+/// fn elsewhere(worker: pagepool::Worker) {
+///     std::thread::spawn(move || drop(worker));
+/// }
+/// ```
 #[derive(Debug)]
 #[must_use = "the thread is no worker any more once this is dropped"]
 pub struct Worker {
@@ -126,9 +134,10 @@ impl PressureTrigger {
     /// Waits until stalls have lasted for the threshold within a window; returns whether they have before
     /// `timeout`, at most once in the length of a window. A `timeout` of zero only looks.
     ///
-    /// It is told within a sixty-fourth of the window. What happened while nobody waited counts if that was
-    /// within the last window; of what is longer ago, as much as is certain. If several threads wait, one is
-    /// told.
+    /// It is told within a sixty-fourth of the window after a calm; while stalls come and go all the time, it
+    /// may miss what exceeds the threshold by less than an eighth of the window. It is never told for less than
+    /// the threshold. What happened while nobody waited counts as far as it is certain that it was within the
+    /// last window. If several threads wait, one is told.
     pub fn wait(&self, timeout: Duration) -> bool {
         self.trigger.wait(self.pool.inner.nodes.psi(), timeout)
     }

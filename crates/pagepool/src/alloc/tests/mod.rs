@@ -4,6 +4,7 @@ mod bulk;
 mod matrix;
 mod refusals;
 mod rounds;
+mod stalls;
 mod waiting;
 
 use super::*;

@@ -4,6 +4,7 @@
 use super::*;
 use crate::gfp::Gfp;
 use crate::node::fixture::{nodes, walk_at};
+use crate::psi::PressureKind;
 use crate::reclaim::control::Reclaimed;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use crate::sync::{CoreMutex, clock};
@@ -178,6 +179,23 @@ fn a_run_ends_once_the_high_mark_holds() {
     let balanced = run(&nodes, &fake, normal(0));
     assert_eq!(balanced.end, End::Balanced);
     assert_eq!(fake.priorities(), [12; 3], "10, 20, 30 of more than 24");
+}
+
+#[test]
+fn s4_16_a_run_is_a_stall_of_its_node() {
+    let nodes = empty();
+    let is_stalled = || {
+        let states = [nodes.psi(), node(&nodes).psi()];
+        states.map(|psi| psi.is_stalled(PressureKind::Some))
+    };
+    let fake = Fake::new(|nth, _| {
+        assert_eq!(is_stalled(), [true; 2]);
+        free(&nodes, 10 * nth..10 * (nth + 1));
+        (1000, 10)
+    });
+    run(&nodes, &fake, normal(0));
+    assert_eq!(fake.priorities().len(), 3);
+    assert_eq!(is_stalled(), [false; 2]);
 }
 
 /// Of what v5.0 merges: the Movable zone satisfies "class Movable", but not who may use Normal only.
