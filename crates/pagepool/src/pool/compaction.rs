@@ -101,3 +101,37 @@ impl Compact for Inner {
             .would_help(&request.walk, flags, &reclaimable)
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::compact::CompactNode;
+    use crate::psi::PressureKind;
+    use crate::sync::Requests;
+    use crate::types::ZoneType;
+
+    #[test]
+    fn s4_16_kcompactd_is_stalled_while_it_does_what_was_asked_for() {
+        let pool = PagePool::builder()
+            .managed(16 << 20)
+            .daemons(false)
+            .build()
+            .unwrap();
+        let (nodes, compactor) = (&pool.inner.nodes, pool.inner.compactor());
+        let node = nodes.node(NodeId::at(0));
+        let seen = Cell::new(None);
+        let look_and_interrupt = || {
+            let states = [nodes.psi(), node.psi()];
+            seen.set(Some(states.map(|psi| psi.is_stalled(PressureKind::Some))));
+            true
+        };
+        let asked = Requests::NONE.with(ZoneType::Normal.idx(), 1).unwrap();
+        compactor.compact_node(node, asked, &look_and_interrupt);
+        assert_eq!(seen.take(), Some([true; 2]));
+        compactor.compact_proactively(node, &look_and_interrupt);
+        assert_eq!(seen.take(), Some([false; 2]), "nobody asked for that");
+        nodes.verify_psi(true).unwrap();
+    }
+}

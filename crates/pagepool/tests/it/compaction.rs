@@ -179,6 +179,18 @@ fn the_compactor_is_woken_by_the_last_unpin() {
     pool.verify().unwrap();
 }
 
+#[test]
+fn compaction_that_no_request_waits_for_is_no_pressure() {
+    let pool = quiet(32 << 20);
+    let folios = checkerboard(&pool, 4);
+    let before = pool.pressure().some.total;
+    pool.compact(Duration::from_secs(10));
+    assert!(counter(&pool, "pgmigrate_success") > 0);
+    assert_eq!(pool.pressure().some.total, before);
+    drop(folios);
+    pool.verify().unwrap();
+}
+
 /// What is free is kept in whole pageblocks, though nobody asks.
 #[test]
 fn free_memory_is_kept_in_shape() {
