@@ -61,6 +61,9 @@ pub enum AllocError {
     /// The pool has as many folios as it can.
     #[error("the pool has no room for another folio")]
     TooManyFolios,
+    /// What is taken out of memory is needed again at once: waiting would not end.
+    #[error("thrashing: what is evicted is needed again at once")]
+    Thrashing,
     /// The group that the request is for, or one above it, has all that it may.
     #[error("the memory group is at its limit, and nothing of it could be reclaimed")]
     GroupLimit,
@@ -82,6 +85,7 @@ impl AllocError {
             AllocError::AllPinned => "all_pinned",
             AllocError::Reentrant => "reentrant",
             AllocError::TooManyFolios => "too_many_folios",
+            AllocError::Thrashing => "thrashing",
             AllocError::GroupLimit => "group_limit",
         }
     }
@@ -109,6 +113,7 @@ impl AllocError {
             AllocError::TooManyFolios => {
                 "drop folios, or build the pool with a larger `max_folios`"
             }
+            AllocError::Thrashing => "use less at once, or build the pool with more memory",
             AllocError::GroupLimit => "free memory of the group, or raise its `max`",
         }
     }

@@ -10,6 +10,7 @@ pub(crate) mod arena; // 2  reservations and what the system is asked about them
 pub(crate) mod memmap; // 2  the frame table, lists by frame number
 pub(crate) mod buddy; // 3  free areas, pageblocks, fallback (pure)
 pub(crate) mod zone; // 4  a buddy behind a lock: marks, reserves, per-CPU caches, zonelists, vmstat
+pub(crate) mod diagnosis; // 5  why a request failed, and what would help
 pub(crate) mod backing; // 5  where contents go that are not in memory: stores and their I/O
 pub(crate) mod swap; // 5  where swapped contents are: areas, slots, read-ahead
 pub(crate) mod folio; // 5  the word, slots, pins: memory behind a handle
@@ -17,6 +18,7 @@ pub(crate) mod psi; // 6  for how long threads wait for memory: pressure stall i
 pub(crate) mod group; // 6  who shares a pool: a tree of groups, charges, limits, protection
 pub(crate) mod node; // 6  zones, zonelists and requests of a pool; every step that never sleeps
 pub(crate) mod compact; // 7  moving folios so that large blocks are free
+pub(crate) mod oom; // 7  who is asked to give memory up when nothing else helps
 pub(crate) mod reclaim; // 8  which folios leave memory, and when to stop
 pub(crate) mod alloc; // 9  fast path, slow path, scopes
 pub(crate) mod fault; // 9  folios come back to memory
@@ -28,10 +30,15 @@ pub(crate) mod adapters; // 12  pools as allocators of collections
 pub use alloc::scope;
 pub use backing::{Backing, BackingError, FileBacking, IoEngine, WriteOut};
 pub use daemon::StillRunning;
+pub use diagnosis::{
+    Explanation, FailureReport, MemoryFigures, Outcome, PinHolder, PinReport, Remedy, Standing,
+    SwapVerdict, Tried, ZoneReport,
+};
 pub use error::{AccessError, AllocError, BuildError, OrderError, RangeError, Violation};
 pub use gfp::Gfp;
 pub use group::{GroupError, GroupLimits};
 pub use node::DaemonState;
+pub use oom::{OomAnswer, OomHandler, OomStats, OutOfMemory, Victim};
 pub use pool::builder::{Builder, Config};
 pub use pool::folio::{
     Advice, FlushError, Folio, FolioPin, FolioRead, FolioWrite, Immovable, MapError, Mapping,

@@ -19,8 +19,10 @@
 use std::time::Duration;
 
 use super::Allocator;
+use super::overseer::{Distress, End};
 use super::retry::{MAX_RECLAIM_RETRIES, high_penalty};
 use super::scope::{self, ScopeKind};
+use crate::diagnosis::{Outcome, Tried};
 use crate::error::AllocError;
 use crate::gfp::Gfp;
 use crate::group::{Full, GroupItem, Groups};
@@ -28,7 +30,7 @@ use crate::psi::Stall;
 use crate::sync::clock::{self, Instant};
 use crate::sync::cpu;
 use crate::sync::thread;
-use crate::types::GroupId;
+use crate::types::{GroupId, NodeMask, Order, ZoneType};
 use crate::zone::vmstat::VmEvent;
 
 /// How long a charge waits for others before it reclaims anew.
@@ -65,7 +67,10 @@ impl Drop for Charge<'_> {
 /// What a charge may do to be granted.
 #[derive(Clone, Copy, Debug)]
 struct Terms {
+    group: GroupId,
+    pages: usize,
     gfp: Gfp,
+    begin: Instant,
     deadline: Option<Instant>,
 }
 
@@ -85,6 +90,23 @@ impl Terms {
     fn is_late(self) -> bool {
         clock::is_over(self.deadline) && !self.must_not_fail()
     }
+
+    fn order(self) -> Order {
+        Order::at(self.pages.next_power_of_two().ilog2() as usize)
+    }
+
+    fn end(self, outcome: Outcome) -> End {
+        End {
+            outcome,
+            order: self.order(),
+            class: ZoneType::Movable,
+            nodes: NodeMask::ALL,
+            gfp: self.gfp,
+            group: self.group,
+            begin: self.begin,
+            tried: Tried::default(),
+        }
+    }
 }
 
 impl<'a> Allocator<'a> {
@@ -100,39 +122,41 @@ impl<'a> Allocator<'a> {
         gfp: Gfp,
         patience: Duration,
     ) -> Result<Charge<'a>, AllocError> {
-        if !group.is_root() {
-            self.charge_group(group, pages, gfp, patience)?;
-        }
-        Ok(Charge {
+        let charge = || Charge {
             groups: self.groups,
             group,
             pages,
-        })
-    }
-
-    fn charge_group(
-        &self,
-        group: GroupId,
-        pages: usize,
-        gfp: Gfp,
-        patience: Duration,
-    ) -> Result<(), AllocError> {
-        // Asked for only where it is needed: most charges find room.
-        let terms = || Terms {
-            gfp: scope::restrict(gfp),
-            deadline: clock::deadline_after(patience),
         };
-        if self.groups.try_charge(group, pages).is_err() {
-            self.charge_slow(group, pages, terms())?;
+        if group.is_root() {
+            return Ok(charge());
         }
-        if self.groups.beyond_high(group).is_some() {
-            self.mind_high(group, terms());
+        let at_once = self.groups.try_charge(group, pages).is_ok().then(charge);
+        if at_once.is_some() && self.groups.beyond_high(group).is_none() {
+            return Ok(at_once.expect("it was granted"));
         }
-        Ok(())
+        let begin = clock::now();
+        let terms = Terms {
+            group,
+            pages,
+            gfp: scope::restrict(gfp),
+            begin,
+            deadline: begin.checked_add(patience),
+        };
+        let charge = match at_once {
+            Some(charge) => charge,
+            None => {
+                self.charge_slow(terms)?;
+                charge()
+            }
+        };
+        self.mind_high(terms);
+        self.report_end(terms.end(Outcome::Late), || AllocError::GroupLimit);
+        Ok(charge)
     }
 
     #[cold]
-    fn charge_slow(&self, group: GroupId, pages: usize, terms: Terms) -> Result<(), AllocError> {
+    fn charge_slow(&self, terms: Terms) -> Result<(), AllocError> {
+        let Terms { group, pages, .. } = terms;
         let mut fruitless = 0;
         let _stall = self.stall_here(group);
         loop {
@@ -152,7 +176,9 @@ impl<'a> Allocator<'a> {
                 if !terms.may_wait() && fruitless > 1 {
                     return Err(self.refuse(full, terms));
                 }
-                self.wait_for_room(full, pages, fruitless, terms);
+                if !self.call_for_help(full, terms) {
+                    self.wait_for_room(full, pages, fruitless, terms);
+                }
             }
             if terms.is_late() {
                 // Somebody may have given pages back while we looked at the time.
@@ -160,6 +186,23 @@ impl<'a> Allocator<'a> {
                 return charged.map_err(|full| self.refuse(full, terms));
             }
         }
+    }
+
+    /// Has others of the group give memory up (kernel: `mem_cgroup_oom`).
+    fn call_for_help(&self, full: Full, terms: Terms) -> bool {
+        let gives_up = Gfp::NORETRY | Gfp::RETRY_MAYFAIL;
+        let may_ask = !terms.gfp.intersects(gives_up) && !scope::is_exempt();
+        let Some(overseer) = self.overseer.filter(|_| may_ask) else {
+            return false;
+        };
+        overseer.relieve(&Distress {
+            cause: AllocError::GroupLimit,
+            within: full.0,
+            group: terms.group,
+            order: terms.order(),
+            may_call: terms.gfp.contains(Gfp::FS),
+            deadline: terms.deadline,
+        })
     }
 
     fn wait_for_room(&self, full: Full, pages: usize, fruitless: u32, terms: Terms) {
@@ -191,7 +234,8 @@ impl<'a> Allocator<'a> {
 
     /// Who took a group beyond its high limit reclaims from it, and is slowed down if that does not help.
     #[cold]
-    fn mind_high(&self, group: GroupId, terms: Terms) {
+    fn mind_high(&self, terms: Terms) {
+        let group = terms.group;
         let mut fruitless = false;
         let _stall = self.stall_here(group);
         while let Some((over, beyond)) = self.groups.beyond_high(group) {
@@ -226,6 +270,11 @@ impl<'a> Allocator<'a> {
         if !terms.gfp.contains(Gfp::NOWARN) {
             self.groups.slot(full.0).add(GroupItem::Refused, 1);
             self.nodes.events().count(VmEvent::Refusals);
+            let end = End {
+                group: full.0,
+                ..terms.end(Outcome::Refused)
+            };
+            self.report_end(end, || AllocError::GroupLimit);
         }
         AllocError::GroupLimit
     }

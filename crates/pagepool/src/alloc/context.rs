@@ -20,7 +20,7 @@ pub(crate) enum Purpose {
 
 impl Purpose {
     /// The highest zone that such a block may come from.
-    pub(super) fn class(self, order: Order, gfp: Gfp) -> ZoneType {
+    pub(crate) fn class(self, order: Order, gfp: Gfp) -> ZoneType {
         match self {
             Purpose::Raw => class_of_raw(order, gfp),
             Purpose::Folio => gfp.highest_zone(),
@@ -41,6 +41,8 @@ pub(crate) struct Placement {
     pub(crate) patience: Option<Duration>,
     /// Who is charged for it, by the caller of the allocator.
     pub(crate) group: GroupId,
+    /// Whether it is for what was in memory before, and must come back.
+    pub(crate) returns: bool,
 }
 
 impl Default for Placement {
@@ -51,6 +53,7 @@ impl Default for Placement {
             preferred: None,
             patience: None,
             group: GroupId::ROOT,
+            returns: false,
         }
     }
 }
@@ -75,6 +78,8 @@ pub(crate) struct Request {
     pub(crate) patience: Duration,
     /// Who it is for.
     pub(crate) group: GroupId,
+    /// Whether it is for what was in memory before.
+    pub(crate) returns: bool,
 }
 
 impl Request {
@@ -113,6 +118,7 @@ impl Request {
             purpose: placement.purpose,
             patience: placement.patience.unwrap_or(allocator.patience),
             group: placement.group,
+            returns: placement.returns,
         };
         request.check_that_it_fits(nodes)?;
         Ok(request)

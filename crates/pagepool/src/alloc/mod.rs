@@ -25,6 +25,7 @@
 
 mod charge;
 mod context;
+mod overseer;
 mod retry;
 mod slow;
 
@@ -50,6 +51,7 @@ use crate::zone::{Taken, ZoneRequest, pcp};
 
 pub(crate) use charge::Charge;
 pub(crate) use context::{Placement, Purpose, Request};
+pub(crate) use overseer::{Distress, Overseer};
 
 /// Frees memory on behalf of a request, in the requesting thread.
 pub(crate) trait Reclaim: Sync {
@@ -107,6 +109,8 @@ pub(crate) struct Allocator<'a> {
     pub(crate) reclaimer: Option<&'a dyn Reclaim>,
     /// Who makes large blocks.
     pub(crate) compactor: Option<&'a dyn Compact>,
+    /// Who sees to requests in trouble.
+    pub(crate) overseer: Option<&'a dyn Overseer>,
     /// How long a request waits that does not say.
     pub(crate) patience: Duration,
     /// What tells the pool's own callbacks.
@@ -160,7 +164,7 @@ impl<'a> Allocator<'a> {
         placement: Placement,
     ) -> Result<Granted, AllocError> {
         if self.is_reentrant() {
-            return Err(AllocError::Reentrant);
+            return Err(self.report_early(order, gfp, placement, AllocError::Reentrant));
         }
         if placement.is_anywhere()
             && let Some(taken) = self.alloc_fast(order, gfp, placement.purpose)
@@ -170,7 +174,10 @@ impl<'a> Allocator<'a> {
                 from_reserve: false,
             });
         }
-        let request = Request::new(order, gfp, placement, self)?;
+        let request = match Request::new(order, gfp, placement, self) {
+            Ok(request) => request,
+            Err(error) => return Err(self.report_early(order, gfp, placement, error)),
+        };
         if let Some(granted) = self.walk_low(&request) {
             return Ok(granted);
         }

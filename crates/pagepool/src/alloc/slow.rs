@@ -12,16 +12,18 @@
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::time::Duration;
 
+use super::overseer::{Distress, End};
 use super::retry::Rounds;
 use super::{Allocator, Request, scope};
 use crate::compact::{CompactPriority, CompactResult};
+use crate::diagnosis::{Outcome, Tried};
 use crate::error::AllocError;
 use crate::gfp::Gfp;
 use crate::node::{Granted, Shortage, Walk};
 use crate::psi::Stall;
 use crate::sync::clock::{self, Instant};
 use crate::sync::thread;
-use crate::types::{NodeMask, Order, ZoneType};
+use crate::types::{GroupId, NodeMask, Order, ZoneType};
 use crate::zone::Zone;
 use crate::zone::vmstat::VmEvent;
 use crate::zone::watermark::{AllocFlags, Mark};
@@ -34,6 +36,8 @@ pub(super) struct SlowPath<'a> {
     flags: AllocFlags,
     rounds: Rounds,
     compact_result: CompactResult,
+    begin: Instant,
+    tried: Tried,
 }
 
 /// A request that must not fail waits at least so long before it looks around again and says that it
@@ -53,10 +57,13 @@ enum Next {
 
 impl<'a> SlowPath<'a> {
     pub(super) fn new(allocator: &'a Allocator<'a>, request: Request) -> SlowPath<'a> {
+        let begin = clock::now();
         SlowPath {
             allocator,
             request,
-            deadline: clock::deadline_after(request.patience),
+            begin,
+            tried: Tried::default(),
+            deadline: begin.checked_add(request.patience),
             flags: slow_flags(&request),
             rounds: Rounds::START,
             compact_result: CompactResult::Skipped,
@@ -67,10 +74,34 @@ impl<'a> SlowPath<'a> {
     #[cold]
     pub(super) fn run(mut self) -> Result<Granted, AllocError> {
         self.count(VmEvent::SlowpathEntries);
+        if self.is_in_vain() {
+            return Err(self.refuse(AllocError::Thrashing));
+        }
+        let granted = match self.search() {
+            Some(granted) => granted,
+            None => return Err(self.refuse(self.error())),
+        };
+        // What it waited for in the end is known to nobody: the state of the zones now says most.
+        self.report(Outcome::Late, || self.error());
+        Ok(granted)
+    }
+
+    /// Whether what it got would be taken from what is needed at once. Not asked for what must come back:
+    /// that is needed itself.
+    fn is_in_vain(&self) -> bool {
+        let may_fail = self.request.has(Gfp::DIRECT_RECLAIM)
+            && !self.request.has(Gfp::NOFAIL)
+            && !self.request.returns
+            && !scope::is_memalloc();
+        let overseer = self.allocator.overseer.filter(|_| may_fail);
+        overseer.is_some_and(|overseer| overseer.is_thrashing(self.request.group))
+    }
+
+    fn search(&mut self) -> Option<Granted> {
         loop {
             let cookie = self.allocator.nodes.zonelist_sequence();
             if let Break(granted) = self.rounds() {
-                return Ok(granted);
+                return Some(granted);
             }
             // Zones may have come or gone while we looked: then the answer may be another.
             if self.allocator.nodes.zonelists_are_current(cookie) {
@@ -78,10 +109,7 @@ impl<'a> SlowPath<'a> {
             }
             self.rounds = Rounds::START;
         }
-        match self.last_resort() {
-            Some(granted) => Ok(granted),
-            None => Err(self.refuse()),
-        }
+        self.last_resort()
     }
 
     /// S4 to S17: rounds of walking, compacting and reclaiming.
@@ -93,6 +121,7 @@ impl<'a> SlowPath<'a> {
             return Continue(());
         }
         loop {
+            self.tried.rounds += 1;
             self.wake_kswapds();
             self.take_reserve_rights();
             found(self.walk())?;
@@ -176,11 +205,14 @@ impl<'a> SlowPath<'a> {
             let _memalloc = scope::enter(scope::ScopeKind::Memalloc);
             reclaimer.reclaim(&self.request, self.deadline)
         };
+        self.tried.reclaims += 1;
+        self.tried.reclaimed_pages += freed as u64;
         if freed == 0 {
             return Continue(false);
         }
         found(self.walk())?;
         self.unreserve_highatomic(false);
+        self.tried.drains += 1;
         self.allocator.nodes.drain_all();
         found(self.walk())?;
         Continue(true)
@@ -205,6 +237,8 @@ impl<'a> SlowPath<'a> {
             return Continue(());
         }
         self.count(VmEvent::CompactStall);
+        self.tried.compactions += 1;
+        self.tried.last_compaction = Some(self.compact_result.name());
         let captured = run.captured.map(|taken| Granted {
             taken,
             from_reserve: false,
@@ -344,8 +378,9 @@ impl<'a> SlowPath<'a> {
 
     /// A3: looks once more after everything that is kept aside was put back: the caches of all CPUs,
     /// boosts that nobody answers, and, for those who need it badly, the urgent reserve.
-    fn gather_and_walk(&self) -> Option<Granted> {
+    fn gather_and_walk(&mut self) -> Option<Granted> {
         let nodes = self.allocator.nodes;
+        self.tried.drains += 1;
         // After whoever drains already: at this point to be late is better than to miss a page.
         nodes.drain_all_and_synchronize();
         nodes
@@ -380,6 +415,9 @@ impl<'a> SlowPath<'a> {
             return self.wait_until(self.deadline, || false);
         }
         loop {
+            if let Some(granted) = self.call_for_help() {
+                return Some(granted);
+            }
             let soon = clock::deadline_after(RECLAIM_AGAIN);
             let soon = [soon, self.deadline].into_iter().flatten().min();
             if let Some(granted) = self.wait_until(soon, || false) {
@@ -395,11 +433,32 @@ impl<'a> SlowPath<'a> {
         }
     }
 
+    /// Has others give memory up (kernel: `__alloc_pages_may_oom`).
+    fn call_for_help(&mut self) -> Option<Granted> {
+        let overseer = self.allocator.overseer.filter(|_| !scope::is_exempt())?;
+        self.tried.last_resorts += 1;
+        let distress = Distress {
+            cause: self.error(),
+            within: GroupId::ROOT,
+            group: self.request.group,
+            order: self.request.order(),
+            may_call: self.request.has(Gfp::FS),
+            deadline: self.deadline,
+        };
+        let helped = overseer.relieve(&distress);
+        helped.then(|| self.gather_and_walk()).flatten()
+    }
+
     /// Waits on the queue of freed memory, until there is a block, the deadline passes, or it is `vain`
     /// to wait on.
-    fn wait_until(&self, deadline: Option<Instant>, vain: impl Fn() -> bool) -> Option<Granted> {
+    fn wait_until(
+        &mut self,
+        deadline: Option<Instant>,
+        vain: impl Fn() -> bool,
+    ) -> Option<Granted> {
         self.count(VmEvent::FreedWaits);
         let _stall = self.stall();
+        self.tried.waits += 1;
         let mut granted = None;
         let mut on_queue = false;
         self.allocator.nodes.freed().wait_until(deadline, || {
@@ -417,9 +476,10 @@ impl<'a> SlowPath<'a> {
 
     /// Waits for blocks whose memory is just being given back to the system: they are free, and will
     /// be there again in a moment.
-    fn wait_for_withdrawn(&self) -> Option<Granted> {
+    fn wait_for_withdrawn(&mut self) -> Option<Granted> {
         let nodes = self.allocator.nodes;
-        let on_their_way = || nodes.eligible(&self.request.walk).any(Zone::has_withdrawn);
+        let walk = self.request.walk;
+        let on_their_way = || nodes.eligible(&walk).any(Zone::has_withdrawn);
         if on_their_way() {
             self.wait_until(self.deadline, || !on_their_way())
         } else {
@@ -433,6 +493,9 @@ impl<'a> SlowPath<'a> {
         self.flags |= AllocFlags::HARDER;
         let patience = self.allocator.patience.max(MIN_NOFAIL_WAIT);
         loop {
+            if let Some(granted) = self.call_for_help() {
+                return granted;
+            }
             if let Some(granted) = self.wait_until(clock::deadline_after(patience), || false) {
                 return granted;
             }
@@ -463,9 +526,9 @@ impl<'a> SlowPath<'a> {
     }
 
     /// Says why, and counts it.
-    fn refuse(&self) -> AllocError {
-        let error = self.error();
+    fn refuse(&self, error: AllocError) -> AllocError {
         self.count(VmEvent::Refusals);
+        self.report(Outcome::Refused, || error);
         if !self.request.has(Gfp::NOWARN) {
             tracing::debug!(
                 target: "pagepool::alloc",
@@ -477,6 +540,23 @@ impl<'a> SlowPath<'a> {
             );
         }
         error
+    }
+
+    fn report(&self, outcome: Outcome, cause: impl FnOnce() -> AllocError) {
+        let Walk {
+            order, class, mask, ..
+        } = self.request.walk;
+        let end = End {
+            outcome,
+            order,
+            class,
+            nodes: mask,
+            gfp: self.request.gfp,
+            group: self.request.group,
+            begin: self.begin,
+            tried: self.tried,
+        };
+        self.allocator.report_end(end, cause);
     }
 
     /// Why the request found nothing. If nodes outside its mask could serve it, that is the reason.

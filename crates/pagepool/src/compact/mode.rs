@@ -48,6 +48,18 @@ impl CompactResult {
         self > CompactResult::Deferred
     }
 
+    /// Its name in the kernel's trace events (`compact_result`), without the prefix.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            CompactResult::Skipped => "skipped",
+            CompactResult::Deferred => "deferred",
+            CompactResult::Complete => "complete",
+            CompactResult::PartialSkipped => "partial_skipped",
+            CompactResult::Contended => "contended",
+            CompactResult::Success => "success",
+        }
+    }
+
     /// The result of two zones together.
     pub(crate) fn and(self, other: CompactResult) -> CompactResult {
         self.max(other)

@@ -210,6 +210,7 @@ impl<'a> Faulter<'a> {
             purpose: Purpose::Folio,
             patience: Some(terms.patience),
             group,
+            returns: fault.from != 0,
             ..Placement::default()
         };
         let granted = self.allocator.alloc_placed(order, terms.gfp, placement)?;

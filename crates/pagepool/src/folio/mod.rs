@@ -30,6 +30,7 @@
 mod bytes;
 mod custody;
 mod frames;
+mod pins;
 mod slot;
 mod table;
 mod waiters;
@@ -47,5 +48,6 @@ pub(crate) use self::bytes::{copy_racing, copy_racing_at};
 pub(crate) use self::custody::MAX_USES;
 pub use self::custody::{Custody, Flag as CustodyFlag, Heir, Place};
 pub(crate) use self::frames::{Frames, Vacated};
+pub(crate) use self::pins::PinRecords;
 pub(crate) use self::table::{FolioId, FolioTable};
 pub(crate) use self::waiters::Waited;

@@ -173,6 +173,21 @@ impl FolioTable {
         }
     }
 
+    /// How many slots there are.
+    pub(crate) fn most(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// How many slots were ever used.
+    pub(crate) fn nr_used(&self) -> usize {
+        self.vacancies.lock().nr_used as usize
+    }
+
+    /// The slot of a place below [`nr_used`](Self::nr_used).
+    pub(crate) fn at(&self, idx: usize) -> FolioId {
+        FolioId(idx as u32)
+    }
+
     /// The slots that were ever used, with their numbers.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (FolioId, &FolioSlot)> {
         let nr_used = self.vacancies.lock().nr_used;

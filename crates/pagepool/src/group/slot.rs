@@ -4,7 +4,7 @@ use super::counter::{PageCounter, UNLIMITED};
 use super::limits::{self, GroupLimits};
 use super::protection::Claim;
 use crate::psi::PsiState;
-use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use crate::types::{GroupId, PAGE_SIZE};
 
 macro_rules! group_items {
@@ -56,6 +56,7 @@ pub(crate) struct GroupSlot {
     low: AtomicUsize,
     soft: AtomicUsize,
     high: AtomicUsize,
+    oom_score_adj: AtomicI64,
     /// Folios, in memory or away, and raw blocks.
     members: AtomicUsize,
     handles: AtomicUsize,
@@ -75,6 +76,7 @@ impl Default for GroupSlot {
             low: AtomicUsize::new(0),
             soft: AtomicUsize::new(UNLIMITED),
             high: AtomicUsize::new(UNLIMITED),
+            oom_score_adj: AtomicI64::new(0),
             members: AtomicUsize::new(0),
             handles: AtomicUsize::new(0),
             items: std::array::from_fn(|_| AtomicU64::new(0)),
@@ -107,6 +109,7 @@ impl GroupSlot {
         self.parent.store(parent.get() as u8, Ordering::Relaxed);
         self.depth.store(depth, Ordering::Relaxed);
         self.handles.store(1, Ordering::Relaxed);
+        self.oom_score_adj.store(0, Ordering::Relaxed);
         for item in &self.items {
             item.store(0, Ordering::Relaxed);
         }
@@ -123,6 +126,15 @@ impl GroupSlot {
     /// For how long its threads have waited for memory.
     pub(crate) fn psi(&self) -> &PsiState {
         &self.psi
+    }
+
+    /// How readily it is named when memory must be given up.
+    pub(crate) fn oom_score_adj(&self) -> i16 {
+        self.oom_score_adj.load(Ordering::Relaxed) as i16
+    }
+
+    pub(crate) fn set_oom_score_adj(&self, adj: i16) {
+        self.oom_score_adj.store(i64::from(adj), Ordering::Relaxed);
     }
 
     /// Pages that it has, and the groups below it.

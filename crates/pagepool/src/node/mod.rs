@@ -16,7 +16,7 @@
 
 mod custodian;
 pub(crate) mod daemon_control;
-mod daemon_post;
+pub(crate) mod daemon_post;
 pub(crate) mod identity;
 mod layout;
 pub(crate) mod lru;

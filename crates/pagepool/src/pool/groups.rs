@@ -264,7 +264,7 @@ impl Group {
             .alloc_movable_in(self.id, order, gfp, (owner, key))
     }
 
-    fn slot(&self) -> &crate::group::GroupSlot {
+    pub(super) fn slot(&self) -> &crate::group::GroupSlot {
         self.pool.inner.groups.slot(self.id)
     }
 

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::panic::Location;
 use std::ptr::NonNull;
 
 use super::Inner;
@@ -88,6 +89,12 @@ impl Inner {
             self.nodes.events().count(VmEvent::SwapRaHit);
             self.read_ahead.hit();
         }
+    }
+
+    /// A folio has its first pin, taken at `site`.
+    #[inline]
+    pub(super) fn note_pinned(&self, folio: FolioId, site: &'static Location<'static>) {
+        self.pins.note(folio, site);
     }
 
     /// The last pin of a folio has gone that compaction would have moved: it may look again.

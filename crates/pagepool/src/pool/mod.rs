@@ -11,10 +11,13 @@ pub(crate) mod builder;
 pub(crate) mod census;
 mod compaction;
 mod daemons;
+mod explain;
+mod failures;
 pub(crate) mod folio;
 pub(crate) mod groups;
 mod hotplug;
 mod husbandry;
+mod out_of_memory;
 pub(crate) mod swapping;
 pub(crate) mod lifetime;
 pub(crate) mod pages;
@@ -39,12 +42,14 @@ use crate::buddy::IdleBlock;
 use crate::compact::state::CompactState;
 use crate::daemon::Daemons;
 use crate::error::{AllocError, Violation};
-use crate::folio::FolioTable;
+use crate::folio::{FolioTable, PinRecords};
 use crate::gfp::Gfp;
 use crate::group::Groups;
 use crate::node::{Granted, MarkSettings, Nodes};
+use crate::oom::OomDesk;
 use crate::reclaim::ReclaimState;
 use crate::reclaim::shrinkers::Shrinkers;
+use crate::reclaim::thrashing::ThrashingGauge;
 use crate::swap::{ReadAhead, SwapSpace};
 use crate::sync::atomic::AtomicU32;
 use crate::sync::{Mutex, thread};
@@ -53,6 +58,7 @@ use crate::zone::vmstat::{NodeItem, VmEvent};
 use crate::zone::{Freed, Zone};
 
 use builder::{Builder, Config};
+use failures::Failures;
 use folio::mapping::Mapped;
 use folio::movable::Movables;
 use lifetime::PoolRef;
@@ -68,6 +74,8 @@ pub(crate) struct Inner {
     /// Where the nodes' frames are.
     bases: Bases,
     folios: FolioTable,
+    /// Since when folios are pinned.
+    pins: PinRecords,
     groups: Groups,
     /// What contents are written to, and read from.
     stores: Arc<Stores>,
@@ -86,6 +94,12 @@ pub(crate) struct Inner {
     mapped: Mapped,
     /// Blocks that users move themselves.
     movables: Movables,
+    /// Where the owner is asked to give memory up.
+    oom: OomDesk,
+    /// The last reports of requests that failed.
+    failures: Failures,
+    /// What tells thrashing from hard work.
+    thrashing: ThrashingGauge,
     daemons: Daemons,
     config: Config,
     settings: Mutex<MarkSettings>,
@@ -112,6 +126,7 @@ impl Inner {
             groups: &self.groups,
             reclaimer: Some(self),
             compactor: Some(self),
+            overseer: Some(self),
             patience: self.patience,
             pool: Some(self.tag()),
         }

@@ -37,6 +37,8 @@ pub struct Stats {
     pub movable_blocks: usize,
     /// Every shrinker: what it is doing, and what has come of it.
     pub shrinkers: Vec<ShrinkerStats>,
+    /// Reports of requests that failed or came late so far: see [`failures`](crate::PagePool::failures).
+    pub failure_reports: u64,
     /// Requests that entered the slow path so far.
     pub slowpath_entries: u64,
     /// For how long threads have waited for memory.
@@ -279,6 +281,7 @@ impl Stats {
             metadata_bytes: inner.config.metadata_bytes(),
             swap_total_pages: inner.swap.total_pages(),
             swap_free_pages: inner.swap.free_pages(),
+            failure_reports: inner.failures.made(),
             folios: inner.folios.nr_open(),
             movable_blocks: inner.movables.len(),
             shrinkers: inner.shrinkers.stats(),

@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::time::Duration;
+
 use super::Inner;
 use crate::error::RangeError;
 use crate::node::{MarkSettings, Ratios};
@@ -247,6 +249,48 @@ impl<'a> Tunables<'a> {
     /// None at present: every value is accepted.
     pub fn set_vfs_cache_pressure(&self, percent: u32) -> Result<(), RangeError> {
         self.inner.reclaim.set_vfs_cache_pressure(percent);
+        Ok(())
+    }
+
+    /// How long a request takes that is [reported](crate::PagePool::failures) although it got its memory;
+    /// `None` reports refusals only.
+    #[must_use]
+    pub fn report_after(&self) -> Option<Duration> {
+        self.inner.failures.report_after()
+    }
+
+    /// Sets `report_after`. Default 1 s.
+    ///
+    /// # Errors
+    /// None at present: every value is accepted.
+    pub fn set_report_after(&self, after: Option<Duration>) -> Result<(), RangeError> {
+        self.inner.failures.set_report_after(after);
+        Ok(())
+    }
+
+    /// The share of a second, in percent, for which all [workers](crate::PagePool::register_worker) have
+    /// waited for memory when requests are refused at once with [`AllocError::Thrashing`]; 0 is never.
+    ///
+    /// [`AllocError::Thrashing`]: crate::AllocError::Thrashing
+    #[must_use]
+    pub fn thrashing_limit(&self) -> u8 {
+        self.inner.thrashing.percent()
+    }
+
+    /// Sets `thrashing_limit`. Default 0. What else it takes is that half of what was evicted came back. Then
+    /// new memory would be taken from what is in use: requests that may wait are refused before they do, but
+    /// for folios that come back, and for groups that have less than is protected for them.
+    ///
+    /// A limit makes sense in pools whose workers are registered: a thread that is not counts as one while it
+    /// waits, and so one that reads at random from a large swap area seems to thrash.
+    ///
+    /// # Errors
+    /// Above 100.
+    pub fn set_thrashing_limit(&self, percent: u8) -> Result<(), RangeError> {
+        check(percent <= 100, "thrashing_limit", percent, || {
+            "0 (never) to 100 percent".into()
+        })?;
+        self.inner.thrashing.set_percent(percent);
         Ok(())
     }
 

@@ -16,6 +16,7 @@ mod shrink;
 pub(crate) mod shrinkers;
 mod slab;
 mod state;
+pub(crate) mod thrashing;
 mod trace;
 mod write_out;
 

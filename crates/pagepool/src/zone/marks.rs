@@ -157,6 +157,12 @@ impl Zone {
         }
     }
 
+    /// How much of what is free is to be in whole pageblocks, in percent.
+    pub(crate) fn proactiveness(&self) -> u8 {
+        // Relaxed: a setting.
+        self.proactiveness.load(Ordering::Relaxed)
+    }
+
     /// What is free, as checks of the marks see it.
     pub(crate) fn free_view(&self) -> FreeView {
         // Relaxed: exact counts, each by itself (N2); a mixture costs a vain attempt.

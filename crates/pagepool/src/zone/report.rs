@@ -34,6 +34,11 @@ impl Zone {
         }
     }
 
+    /// Pages in the caches of all CPUs.
+    pub(crate) fn cached_pages(&self) -> usize {
+        self.pcp.each().map(|lists| lists.cached_pages()).sum()
+    }
+
     /// Pages in each CPU's cache.
     pub(crate) fn cached_by_cpu(&self) -> Vec<usize> {
         self.pcp.each().map(|lists| lists.cached_pages()).collect()

@@ -107,6 +107,7 @@ fn bare(nodes: &Nodes, patience: Duration) -> Allocator<'_> {
         groups: Box::leak(Box::new(Groups::new(0))),
         reclaimer: None,
         compactor: None,
+        overseer: None,
         patience,
         pool: None,
     }

@@ -157,6 +157,7 @@ fn a_mask_that_excludes_all_memory_is_the_cause() {
         preferred: Some(NodeId::at(0)),
         patience: None,
         group: GroupId::ROOT,
+        returns: false,
     };
     let alloc = |placement, gfp| allocator.alloc_placed(Order::ZERO, gfp, placement);
     assert_eq!(
@@ -190,6 +191,7 @@ fn thisnode_narrows_the_mask_and_does_not_widen_it() {
         preferred: Some(NodeId::at(0)),
         patience: None,
         group: GroupId::ROOT,
+        returns: false,
     };
     let refused = allocator.alloc_placed(Order::ZERO, Gfp::KERNEL | Gfp::THISNODE, forbidden);
     assert_eq!(refused.unwrap_err(), AllocError::NodeMask);

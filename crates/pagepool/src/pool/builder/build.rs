@@ -11,9 +11,11 @@ use crate::backing::{PoolTag, StoreId, StoreSpec, Stores};
 use crate::compact::state::CompactState;
 use crate::daemon::Daemons;
 use crate::error::{BuildError, RangeError};
-use crate::folio::FolioTable;
+use crate::folio::{FolioTable, PinRecords};
 use crate::group::Groups;
 use crate::node::{MarkSettings, NodePlan, Nodes};
+use crate::oom::OomDesk;
+use crate::pool::failures::Failures;
 use crate::pool::folio::mapping::Mapped;
 use crate::pool::folio::movable::Movables;
 use crate::pool::tunables::{
@@ -22,6 +24,7 @@ use crate::pool::tunables::{
 use crate::pool::{Inner, PagePool, spawn};
 use crate::reclaim::ReclaimState;
 use crate::reclaim::shrinkers::{MAX_SHRINKERS, Shrinkers};
+use crate::reclaim::thrashing::ThrashingGauge;
 use crate::swap::{ReadAhead, SwapSpace, SwapSpec, default_page_cluster};
 use crate::sync::atomic::AtomicU32;
 use crate::sync::{Mutex, cpu};
@@ -73,7 +76,11 @@ impl Builder {
         }
         let pool = PagePool::new(Inner {
             folios: FolioTable::new(self.folio_limit(pages))?,
+            pins: PinRecords::new(self.folio_limit(pages), self.hardened)?,
             groups: Groups::new(self.group_limit()),
+            oom: OomDesk::new(PoolTag::of(&*stores), spawn),
+            failures: Failures::new(nodes.zones().count()),
+            thrashing: ThrashingGauge::default(),
             stores,
             max_stores: self.store_limit(),
             stores_to_ask: AtomicU32::new(0),

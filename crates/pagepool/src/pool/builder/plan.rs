@@ -9,9 +9,10 @@ use crate::arena::{ArenaOptions, Topology};
 use crate::backing::Store;
 use crate::compact::state::CompactState;
 use crate::error::RangeError;
-use crate::folio::FolioTable;
+use crate::folio::{FolioTable, PinRecords};
 use crate::group::Groups;
 use crate::node::{NodePlan, Nodes, ZonePlan};
+use crate::pool::failures::Failures;
 use crate::pool::tunables::check;
 use crate::reclaim::ReclaimState;
 use crate::reclaim::shrinkers::Shrinkers;
@@ -198,6 +199,11 @@ impl Builder {
     /// What the tables and buffers take that folios need.
     pub(super) fn folio_bytes(&self, pages: usize) -> usize {
         FolioTable::bytes_for(self.folio_limit(pages))
+            .saturating_add(PinRecords::bytes_for(
+                self.folio_limit(pages),
+                self.hardened,
+            ))
+            .saturating_add(Failures::bytes_for(self.nodes))
             .saturating_add(SwapSpace::bytes_for(self.swap_bytes()))
             .saturating_add(self.store_limit() * Store::bytes())
             .saturating_add(Groups::bytes_for(self.group_limit()))

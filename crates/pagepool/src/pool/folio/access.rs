@@ -126,6 +126,7 @@ impl Folio {
     /// # Errors
     /// As [`read`](Self::read), and [`AccessError::TooManyPins`] from 63 pins on.
     #[inline]
+    #[track_caller]
     pub fn pin(&self) -> Result<FolioPin<'_>, AccessError> {
         let word = self.hold(Access::Pin, None)?;
         Ok(FolioPin::new(self, word))

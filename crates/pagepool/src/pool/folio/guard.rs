@@ -3,6 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
+use std::panic::Location;
 use std::ptr::NonNull;
 
 use super::Folio;
@@ -138,7 +139,11 @@ unsafe impl Sync for FolioPin<'_> {}
 impl<'a> FolioPin<'a> {
     /// The caller has begun to pin; `word` is what that gave.
     #[inline]
+    #[track_caller]
     pub(super) fn new(folio: &'a Folio, word: FolioWord) -> FolioPin<'a> {
+        if word.pins() == 1 {
+            folio.pool().note_pinned(folio.id(), Location::caller());
+        }
         FolioPin {
             folio,
             bytes: folio.bytes_at(word),

@@ -33,6 +33,7 @@ pub(crate) mod scan_count;
 pub(crate) mod scan_loop;
 pub(crate) mod slab;
 pub(crate) mod tables;
+pub(crate) mod thrashing;
 pub(crate) mod throttle;
 pub(crate) mod trust;
 mod two_lists;
