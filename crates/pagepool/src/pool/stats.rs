@@ -302,7 +302,7 @@ impl PagePool {
     #[must_use]
     pub fn mixed_pageblocks(&self) -> [u64; NR_MIGRATETYPES] {
         let mut mixed = [0; NR_MIGRATETYPES];
-        for zone in self.inner.nodes.iter().flat_map(|node| node.zones()) {
+        for zone in self.inner.nodes.iter().flat_map(Node::zones) {
             for (sum, nr) in mixed.iter_mut().zip(zone.mixed_pageblocks()) {
                 *sum += nr;
             }
