@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, error::ErrorKind};
 use crate::{
     pattern::Pattern,
     phase::Daemons,
-    player::{fragment, paging::Plant},
+    player::{paging::Plant, two_kinds},
     swapping::SwapChoice,
     trace::Format,
     units::{CacheSize, parse_bytes, parse_count, parse_duration, parse_seed},
@@ -58,6 +58,14 @@ pub(crate) enum Command {
     /// their block (ns in JSON, a readable unit in text), folios moved (pgmigrate_success), requests that compacted for
     /// themselves (compact_stall), how often kcompactd was asked to (compact_daemon_wake), and why the last one was refused; what
     /// happened while the pool settled, and the CPU time of the pool's threads in the second half of that.
+    ///
+    /// With --pattern mixed nothing is thinned and nothing stands still: folios of orders 0 to 3, now and then one up to
+    /// order 9, and raw blocks of orders 0 to 3 (--unmovable of the pages) come and go at random for --events, or
+    /// --duration, in a pool that is held at --fill. A quarter of them is short-lived. After each 200th of the events,
+    /// and each second, order-9 blocks are asked for, as many as half of what is free above the high marks would make,
+    /// and given back. Reported: the share of these requests that was granted, of all, of the last tenth by itself, and
+    /// at the worst point; the pageblocks that hold both kinds; latency; folios moved. --keep, --settle and --order
+    /// mean nothing here. The first and last word of each page are compared.
     ///
     /// It plays on one thread, whatever --threads says. Every byte of every folio that was kept is compared.
     ///
@@ -117,7 +125,7 @@ impl Command {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Common options")]
 pub(crate) struct Common {
-    /// How long to play at full speed, such as 500ms, 30s or 5m [default: run and overcommit 15s, faults and idle 60s, fragment 10s of churn, replay one pass, churn until done]
+    /// How long to play at full speed, such as 500ms, 30s or 5m [default: run and overcommit 15s, faults and idle 60s, fragment 10s of churn or mixed, replay one pass, churn until done]
     #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) duration: Option<Duration>,
     /// Seed of contents and of random choices, decimal or 0x… [default: a new one each time; it is printed first]
@@ -190,22 +198,53 @@ pub(crate) struct Churn {
 pub(crate) struct Fragment {
     /// What breaks the free memory into pieces
     #[arg(long, value_name = "NAME", value_enum, default_value = "checkerboard")]
-    pub(crate) pattern: fragment::Pattern,
+    pub(crate) pattern: FragmentPattern,
     /// Take blocks of this order only, 0 (4 KiB) to 10 (4 MiB)
     #[arg(long, value_name = "ORDER", value_parser = clap::value_parser!(u8).range(0..=10))]
     pub(crate) order: Option<u8>,
     /// Of each pageblock's folios, those that are kept, 0 to 1
     #[arg(long, value_name = "SHARE", default_value_t = 0.25, value_parser = parse_share)]
     pub(crate) keep: f64,
-    /// Of the pages that fill the pool, those that are raw and so cannot be moved, 0 to 1; they lie among the folios, and all of them are kept
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
-    pub(crate) unmovable: f64,
+    /// Of the pages that fill the pool, those that are raw and so cannot be moved, 0 to 1; they lie among the folios, and all of them are kept; with --pattern mixed they are asked for as unmovable, and come and go [default: 0, with --pattern mixed 0.05]
+    #[arg(long, value_name = "SHARE", value_parser = parse_share)]
+    pub(crate) unmovable: Option<f64>,
+    /// With --pattern mixed, how full the pool is held, 0.1 to 0.95 of what it can hand out [default: 0.8]
+    #[arg(long, value_name = "SHARE", value_parser = parse_fill)]
+    pub(crate) fill: Option<f64>,
+    /// With --pattern mixed, end after so many allocations and frees, such as 500K or 600M [default: after --duration]
+    #[arg(long, value_name = "NUMBER", value_parser = parse_count)]
+    pub(crate) events: Option<u64>,
     /// How long to wait before blocks are taken
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
     pub(crate) settle: Duration,
     /// Whether the pool runs kswapd and kcompactd
     #[arg(long, value_name = "on|off|both", value_enum, default_value = "both")]
     pub(crate) daemons: DaemonsChoice,
+    /// Does something wrong on purpose, to see that the figures show it
+    #[arg(long, hide = true, value_enum)]
+    pub(crate) plant: Option<two_kinds::Plant>,
+}
+
+/// What `--pattern` of `fragment` can say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum FragmentPattern {
+    /// Single pages, of which a share is kept.
+    Checkerboard,
+    /// Folios of orders 0 to 9 that come and go, of which a share is kept.
+    Churn,
+    /// Movable and unmovable memory that come and go side by side, and large blocks asked for meanwhile.
+    Mixed,
+}
+
+impl FragmentPattern {
+    /// As it is called on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            FragmentPattern::Checkerboard => "checkerboard",
+            FragmentPattern::Churn => "churn",
+            FragmentPattern::Mixed => "mixed",
+        }
+    }
 }
 
 /// What `--daemons` can say.
@@ -328,6 +367,13 @@ fn parse_share(text: &str) -> Result<f64, String> {
     }
 }
 
+fn parse_fill(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.1..=0.95).contains(&share) => Ok(share),
+        _ => Err("write a number from 0.1 to 0.95".to_owned()),
+    }
+}
+
 fn parse_factor(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(factor) if (0.1..=64.0).contains(&factor) => Ok(factor),
@@ -430,6 +476,8 @@ mod tests {
             "fragment --keep 1.5",
             "fragment --order 11",
             "fragment --daemons maybe",
+            "fragment --pattern mixed --fill 0.99",
+            "fragment --pattern mixed --events some",
         ] {
             assert!(parse(args).is_err(), "{args}");
         }

@@ -54,7 +54,7 @@ const FREEZE_PATIENCE: Duration = Duration::from_secs(5);
 const NAP: Duration = Duration::from_millis(20);
 
 /// What the free memory looks like before it is taken.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Pattern {
     /// Single pages, of which a share is kept.
     Checkerboard,
@@ -172,7 +172,7 @@ impl FragmentPlayer {
 
     /// Adds a folio, or once in a while an obstacle; false if there is no room, or no time.
     fn add(&mut self, stage: &Stage, order: Order) -> bool {
-        let is_obstacle = self.obstacles.room() > 0 && self.draw(self.load.unmovable);
+        let is_obstacle = self.obstacles.room() > 0 && self.rng.draw(self.load.unmovable);
         let is_added = match is_obstacle {
             true => self.add_obstacle(stage),
             false => self.add_folio(stage, order),
@@ -229,12 +229,6 @@ impl FragmentPlayer {
                 None
             }
         }
-    }
-
-    fn draw(&mut self, share: f64) -> bool {
-        // 53 bits: as many as the fraction of such a number has.
-        let draw = (self.rng.next() >> 11) as f64 / (1_u64 << 53) as f64;
-        draw < share
     }
 
     /// Fills the pool with folios of many sizes; then, as long as there is time, frees some and makes others.

@@ -11,6 +11,8 @@ mod kept; // folios whose contents follow from the order of their birth
 pub(crate) mod machine; // replays a kernel's blocks, the movable ones as folios
 pub(crate) mod mixed; // every kind of request at random
 pub(crate) mod paging; // touches more folios than there is memory
+mod turnover; // what comes and goes next, of two kinds
+pub(crate) mod two_kinds; // movable and unmovable memory side by side
 
 use std::{
     sync::Arc,

@@ -6,6 +6,7 @@ mod model; // the report's fields, by the names that scripts rely on
 mod picture; // pageblocks by how full they are
 mod table; // columns that line up
 mod text; // the readable form
+mod two_kinds; // movable and unmovable memory side by side
 mod zones; // zones and free lists, beside a real kernel's
 
 use std::{
@@ -18,9 +19,11 @@ pub(crate) use fragment::{
     BlockLatency, Compaction, FragmentReport, FragmentRun, Settling, Taking,
 };
 pub(crate) use model::{
-    ChurnReport, Facts, Generation, IdleReport, Injected, PagingReport, Report, WorkingSetFacts,
+    ChurnReport, Facts, Fragmentation, Generation, IdleReport, Injected, PagingReport, Report,
+    WorkingSetFacts,
 };
 pub(crate) use picture::Picture;
+pub(crate) use two_kinds::{Asked, BothKinds, Held, MixedReport, MixedRun};
 
 /// Where the report goes.
 #[derive(Debug)]

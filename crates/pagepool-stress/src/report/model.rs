@@ -14,6 +14,7 @@ use pagepool::{NR_ORDERS, Order, Stats};
 use serde::Serialize;
 
 use super::fragment::{Compaction, FragmentReport};
+use super::two_kinds::MixedReport;
 use crate::{
     phase::{Outcome, SwapFigures},
     tally::{Refusals, Tally, Violations},
@@ -62,7 +63,15 @@ pub(crate) struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) idle: Option<IdleReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) fragment: Option<FragmentReport>,
+    pub(crate) fragment: Option<Fragmentation>,
+}
+
+/// What `fragment` found, by its pattern.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Fragmentation {
+    InPieces(FragmentReport),
+    Mixed(MixedReport),
 }
 
 /// The folios that are touched, and how.
