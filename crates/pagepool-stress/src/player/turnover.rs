@@ -22,7 +22,7 @@ const LARGE_ONE_IN: usize = 256;
 const LARGEST_SMALL: u8 = 3;
 
 /// The larger folios are at most as large as a pageblock.
-const LARGEST: u8 = 9;
+pub(super) const LARGEST: u8 = 9;
 
 /// One in so many of those that are held is short-lived, and one in so many of those that go is not.
 const SHORT_OF: usize = 4;

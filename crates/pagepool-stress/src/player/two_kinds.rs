@@ -19,9 +19,9 @@ use pagepool::{AllocError, Gfp, Order, PAGE_SIZE, PagePool, PagesUninit};
 
 use super::{
     Played, Player, Stage,
-    bag::Bag,
     kept::{Kept, birth_tag},
-    turnover::{Age, Band, Event, bands, folio_order, small_order},
+    live::Live,
+    turnover::{Event, bands, folio_order, small_order},
 };
 use crate::{
     content::{Depth, Held},
@@ -124,56 +124,6 @@ impl Notebook {
     }
 }
 
-/// All of a kind that is held.
-struct Live<T> {
-    band: Band,
-    pages: usize,
-    short: Bag<T>,
-    long: Bag<T>,
-}
-
-impl<T> Live<T> {
-    /// All of its memory is touched here.
-    fn new(band: Band) -> Live<T> {
-        let most = band.high + large().pages();
-        Live {
-            band,
-            pages: 0,
-            short: Bag::new(most),
-            long: Bag::new(most),
-        }
-    }
-
-    fn add(&mut self, pages: usize, one: T) {
-        self.pages += pages;
-        match Age::of_next(self.short.len(), self.long.len()) {
-            Age::Short => self.short.push(one),
-            Age::Long => self.long.push(one),
-        }
-    }
-
-    /// Any one, from those of an age if there are some.
-    fn take_any(&mut self, rng: &mut Rng) -> Option<T> {
-        let (first, second) = match Age::of_victim(rng) {
-            Age::Short => (&mut self.short, &mut self.long),
-            Age::Long => (&mut self.long, &mut self.short),
-        };
-        first.take_any(rng).or_else(|| second.take_any(rng))
-    }
-
-    fn pop(&mut self) -> Option<T> {
-        self.short.pop().or_else(|| self.long.pop())
-    }
-
-    fn len(&self) -> usize {
-        self.short.len() + self.long.len()
-    }
-
-    fn is_filled(&self) -> bool {
-        self.pages >= self.band.low
-    }
-}
-
 /// The player.
 pub(crate) struct TwoKindsPlayer {
     load: Load,
@@ -213,12 +163,12 @@ impl TwoKindsPlayer {
     fn event(&mut self, pool: &PagePool) {
         self.events += 1;
         if self.rng.draw(self.load.unmovable) {
-            match self.raw.band.next(self.raw.pages, &mut self.rng) {
+            match self.raw.next(&mut self.rng) {
                 Event::Comes => self.add_raw(pool),
                 Event::Goes => self.free_raw(),
             }
         } else {
-            match self.folios.band.next(self.folios.pages, &mut self.rng) {
+            match self.folios.next(&mut self.rng) {
                 Event::Comes => self.add_folio(pool),
                 Event::Goes => self.free_folio(),
             }
@@ -278,7 +228,7 @@ impl TwoKindsPlayer {
 
     fn free_folio(&mut self) {
         if let Some(kept) = self.folios.take_any(&mut self.rng) {
-            self.folios.pages -= kept.folio.order().pages();
+            self.folios.forget(kept.folio.order().pages());
             self.tally.verify_kept(self.seed, &kept, DEPTH);
             self.free(kept);
         }
@@ -286,7 +236,7 @@ impl TwoKindsPlayer {
 
     fn free_raw(&mut self) {
         if let Some(held) = self.raw.take_any(&mut self.rng) {
-            self.raw.pages -= held.nr_pages();
+            self.raw.forget(held.nr_pages());
             self.tally.verified(held.check(DEPTH));
             self.free(held);
         }
@@ -349,8 +299,8 @@ impl TwoKindsPlayer {
         let mut findings = self.notebook.open();
         findings.events = self.events;
         findings.folios = wide(self.folios.len());
-        findings.folio_pages = wide(self.folios.pages);
-        findings.raw_pages = wide(self.raw.pages);
+        findings.folio_pages = wide(self.folios.pages());
+        findings.raw_pages = wide(self.raw.pages());
     }
 }
 
@@ -380,14 +330,15 @@ impl Player for TwoKindsPlayer {
 
     fn release(&mut self, stage: &Stage) {
         while let Some(kept) = self.folios.pop() {
+            self.folios.forget(kept.folio.order().pages());
             self.tally.free_kept(self.seed, kept, DEPTH);
             stage.step();
         }
         while let Some(held) = self.raw.pop() {
+            self.raw.forget(held.nr_pages());
             self.tally.check_and_free(held, DEPTH);
             stage.step();
         }
-        (self.folios.pages, self.raw.pages) = (0, 0);
     }
 
     fn rewind(&mut self) {
