@@ -195,10 +195,11 @@ fn read_some(file: &File, bytes: &mut [u8]) -> io::Result<usize> {
     Ok(len)
 }
 
-/// The text of a file; empty if it is not there.
+/// The text of a file; empty if it is not there. Names that are no text, as others' mounts may have, do not
+/// keep the rest from being read.
 fn text_of(path: &Path) -> Result<String, LimitError> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(text),
+    match fs::read(path) {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
         Err(error) if is_missing(&error) => Ok(String::new()),
         Err(error) => Err(unreadable(path, error)),
     }

@@ -26,7 +26,7 @@ impl Root {
         root
     }
 
-    fn write(&self, path: &str, text: &str) {
+    fn write(&self, path: &str, text: impl AsRef<[u8]>) {
         let path = self.0.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
@@ -144,6 +144,19 @@ fn without_groups_there_is_the_host_s_memory() {
     root.assert_limit(16 * 1024 * MIB, LimitKind::Physical, "proc/meminfo");
 }
 
+/// The system writes names as they are, and a name need not be text.
+#[test]
+fn a_mount_with_a_name_that_is_no_text_is_passed_over() {
+    let root = Root::new("bytes", "0::/\n", V2_MOUNT);
+    let stick = b"40 20 8:1 / /media/caf\xe9 rw - vfat /dev/sdb1 rw\n";
+    root.write(
+        "proc/self/mountinfo",
+        [&stick[..], V2_MOUNT.as_bytes()].concat(),
+    );
+    root.write("sys/fs/cgroup/memory.max", "268435456\n");
+    root.assert_limit(256 * MIB, LimitKind::CgroupMax, "sys/fs/cgroup/memory.max");
+}
+
 #[test]
 fn a_limit_that_changes_is_seen_by_the_same_reader() {
     let root = Root::new("change", "0::/\n", V2_MOUNT);
@@ -151,7 +164,7 @@ fn a_limit_that_changes_is_seen_by_the_same_reader() {
     let reader = root.reader();
     assert_eq!(reader.read_limit().unwrap().kind(), LimitKind::Physical);
     for mib in [300, 20, 9999] {
-        root.write("sys/fs/cgroup/memory.max", &format!("{}\n", mib * MIB));
+        root.write("sys/fs/cgroup/memory.max", format!("{}\n", mib * MIB));
         assert_eq!(reader.read_limit().unwrap().bytes(), mib * MIB);
     }
 }
