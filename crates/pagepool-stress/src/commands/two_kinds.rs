@@ -147,7 +147,8 @@ fn run(
 fn length(common: &Common, load: &Load) -> Length {
     match (load.events, common.duration) {
         (Some(_), None) => Length::Once,
-        (_, time) => Length::Within(time.unwrap_or(CHURN)),
+        (Some(_), Some(time)) => Length::Within(time),
+        (None, time) => Length::For(time.unwrap_or(CHURN)),
     }
 }
 

@@ -344,6 +344,7 @@ impl Player for TwoKindsPlayer {
     fn rewind(&mut self) {
         self.events = 0;
         self.is_filled = false;
+        self.looked = (0, Instant::now());
     }
 
     fn tally(&self) -> &Tally {

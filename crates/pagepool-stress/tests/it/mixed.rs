@@ -143,6 +143,19 @@ fn without_a_number_of_events_the_time_ends_it() {
     assert!(number(&run["order9"]["requests"]) > 0, "{run}");
 }
 
+/// It used to begin again, and to go on until the time was up.
+#[test]
+fn events_end_it_before_the_time_is_up() {
+    let report = verified_json(
+        SMALL
+            .iter()
+            .chain(&["--duration", "10m", "--daemons", "off"])
+            .copied(),
+    );
+    assert_eq!(report["phases"][0]["rounds"], 1);
+    assert_eq!(report["fragment"]["runs"][0]["events"], 150_000);
+}
+
 #[test]
 fn the_readable_report_names_the_figures() {
     let run = run(SMALL.into_iter().chain(["--daemons", "off"]));
