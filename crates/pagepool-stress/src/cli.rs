@@ -1,18 +1,21 @@
 //! The command line.
 #![forbid(unsafe_code)]
 
+mod fragment; // the options of one command
+
 use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
 
 use crate::{
     pattern::Pattern,
-    phase::Daemons,
-    player::{fragment, paging::Plant},
+    player::paging::Plant,
     swapping::SwapChoice,
     trace::Format,
     units::{CacheSize, parse_bytes, parse_count, parse_duration, parse_seed},
 };
+
+pub(crate) use fragment::{Fragment, FragmentPattern};
 
 /// Replays real page traces and generated load against a pagepool, and verifies every byte.
 ///
@@ -58,6 +61,14 @@ pub(crate) enum Command {
     /// their block (ns in JSON, a readable unit in text), folios moved (pgmigrate_success), requests that compacted for
     /// themselves (compact_stall), how often kcompactd was asked to (compact_daemon_wake), and why the last one was refused; what
     /// happened while the pool settled, and the CPU time of the pool's threads in the second half of that.
+    ///
+    /// With --pattern mixed nothing is thinned and nothing stands still: folios of orders 0 to 3, now and then one up to
+    /// order 9, and raw blocks of orders 0 to 3 (--unmovable of the pages) come and go at random for --events, or
+    /// --duration, in a pool that is held at --fill. A quarter of them is short-lived. After each 200th of the events,
+    /// and each second, order-9 blocks are asked for, as many as half of what is free above the high marks would make,
+    /// and given back. Reported: the share of these requests that was granted, of all, of the last tenth by itself, and
+    /// at the worst point; the pageblocks that hold both kinds; latency; folios moved. --keep, --settle and --order
+    /// mean nothing here. The first and last word of each page are compared.
     ///
     /// It plays on one thread, whatever --threads says. Every byte of every folio that was kept is compared.
     ///
@@ -117,7 +128,7 @@ impl Command {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Common options")]
 pub(crate) struct Common {
-    /// How long to play at full speed, such as 500ms, 30s or 5m [default: run and overcommit 15s, faults and idle 60s, fragment 10s of churn, replay one pass, churn until done]
+    /// How long to play at full speed, such as 500ms, 30s or 5m [default: run and overcommit 15s, faults and idle 60s, fragment 10s of churn or mixed, replay one pass, churn until done]
     #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) duration: Option<Duration>,
     /// Seed of contents and of random choices, decimal or 0x… [default: a new one each time; it is printed first]
@@ -183,49 +194,6 @@ pub(crate) struct Churn {
     /// With --mixed, random events of all threads together, such as 500K or 10M
     #[arg(long, value_name = "NUMBER", default_value = "1M", requires = "mixed", value_parser = parse_count)]
     pub(crate) ops: u64,
-}
-
-/// Options of `fragment`.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct Fragment {
-    /// What breaks the free memory into pieces
-    #[arg(long, value_name = "NAME", value_enum, default_value = "checkerboard")]
-    pub(crate) pattern: fragment::Pattern,
-    /// Take blocks of this order only, 0 (4 KiB) to 10 (4 MiB)
-    #[arg(long, value_name = "ORDER", value_parser = clap::value_parser!(u8).range(0..=10))]
-    pub(crate) order: Option<u8>,
-    /// Of each pageblock's folios, those that are kept, 0 to 1
-    #[arg(long, value_name = "SHARE", default_value_t = 0.25, value_parser = parse_share)]
-    pub(crate) keep: f64,
-    /// Of the pages that fill the pool, those that are raw and so cannot be moved, 0 to 1; they lie among the folios, and all of them are kept
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
-    pub(crate) unmovable: f64,
-    /// How long to wait before blocks are taken
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
-    pub(crate) settle: Duration,
-    /// Whether the pool runs kswapd and kcompactd
-    #[arg(long, value_name = "on|off|both", value_enum, default_value = "both")]
-    pub(crate) daemons: DaemonsChoice,
-}
-
-/// What `--daemons` can say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum DaemonsChoice {
-    On,
-    Off,
-    /// One pool after the other.
-    Both,
-}
-
-impl DaemonsChoice {
-    /// The pools to be looked at, in turn.
-    pub(crate) fn each(self) -> &'static [Daemons] {
-        match self {
-            DaemonsChoice::On => &[Daemons::On],
-            DaemonsChoice::Off => &[Daemons::Off],
-            DaemonsChoice::Both => &[Daemons::On, Daemons::Off],
-        }
-    }
 }
 
 /// What is touched, and how: options of `overcommit` and `faults`.
@@ -318,13 +286,6 @@ fn parse_theta(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(theta) if theta > 0.0 && theta < 1.0 => Ok(theta),
         _ => Err("write a number above 0 and below 1".to_owned()),
-    }
-}
-
-fn parse_share(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
-        _ => Err("write a number from 0 to 1".to_owned()),
     }
 }
 
@@ -430,6 +391,8 @@ mod tests {
             "fragment --keep 1.5",
             "fragment --order 11",
             "fragment --daemons maybe",
+            "fragment --pattern mixed --fill 0.99",
+            "fragment --pattern mixed --events some",
         ] {
             assert!(parse(args).is_err(), "{args}");
         }

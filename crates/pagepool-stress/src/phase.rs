@@ -307,7 +307,7 @@ impl Performance<'_> {
         loop {
             self.play_round(plan, watch);
             self.rounds += 1;
-            let is_last = matches!(plan.length, Length::Once | Length::After(_))
+            let is_last = !matches!(plan.length, Length::For(_))
                 || control.is_over()
                 || self.players.is_empty();
             let held = is_last.then(|| {

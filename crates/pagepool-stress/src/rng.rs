@@ -54,6 +54,14 @@ impl Rng {
         ((u128::from(self.next()) * bound as u128) >> 64) as usize
     }
 
+    /// True in the given share of times, 0 to 1.
+    #[inline]
+    pub(crate) fn draw(&mut self, share: f64) -> bool {
+        // 53 bits: as many as the fraction of such a number has.
+        let draw = (self.next() >> 11) as f64 / (1_u64 << 53) as f64;
+        draw < share
+    }
+
     /// True once in `n` times.
     #[inline]
     pub(crate) fn one_in(&mut self, n: usize) -> bool {
@@ -73,6 +81,14 @@ mod tests {
         };
         assert_eq!(stream(1), stream(1));
         assert_ne!(stream(1), stream(2));
+    }
+
+    #[test]
+    fn a_share_is_drawn_as_often_as_it_says() {
+        let mut rng = Rng::new(4);
+        let mut count = |share| (0..10_000).filter(|_| rng.draw(share)).count();
+        assert_eq!((count(0.0), count(1.0)), (0, 10_000));
+        assert!((400..600).contains(&count(0.05)));
     }
 
     #[test]

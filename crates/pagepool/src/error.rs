@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::path::PathBuf;
 use std::{fmt, io};
 
 use thiserror::Error;
@@ -224,6 +225,32 @@ impl RangeError {
     }
 }
 
+/// Why the memory limit of this process could not be found.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum LimitError {
+    /// A file that says a limit is there and cannot be read, or has to be there and is not.
+    #[error(
+        "cannot read the memory limit in {}; make it readable, or give the size by `memory`", file.display()
+    )]
+    Unreadable {
+        /// Which file.
+        file: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file says something else than a number of bytes or "no limit".
+    #[error(
+        "{} says {text:?}, which is no memory limit: accepted is a number of bytes, or `max`; give the size by `memory`", file.display()
+    )]
+    NotUnderstood {
+        /// Which file.
+        file: PathBuf,
+        /// How what it says begins.
+        text: String,
+    },
+}
+
 /// Why a pool could not be built.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -231,6 +258,9 @@ pub enum BuildError {
     /// A setting is outside its range.
     #[error(transparent)]
     OutOfRange(#[from] RangeError),
+    /// The memory limit that the pool is to have a share of could not be found.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
     /// The system refused to map the memory.
     #[error(
         "cannot map {bytes} bytes for {what}; lower `memory`, or raise the limit on address space (`ulimit -v`)"

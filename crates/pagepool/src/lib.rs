@@ -7,6 +7,7 @@ pub mod types; // 1  orders, frame numbers, zones, nodes
 pub mod gfp; // 1  request flags
 pub mod error; // 1  what can go wrong
 pub(crate) mod arena; // 2  reservations and what the system is asked about them
+pub(crate) mod host; // 2  the memory limit that this process runs under
 pub(crate) mod memmap; // 2  the frame table, lists by frame number
 pub(crate) mod buddy; // 3  free areas, pageblocks, fallback (pure)
 pub(crate) mod zone; // 4  a buddy behind a lock: marks, reserves, per-CPU caches, zonelists, vmstat
@@ -34,9 +35,12 @@ pub use diagnosis::{
     Explanation, FailureReport, MemoryFigures, Outcome, PinHolder, PinReport, Remedy, Standing,
     SwapVerdict, Tried, ZoneReport,
 };
-pub use error::{AccessError, AllocError, BuildError, OrderError, RangeError, Violation};
+pub use error::{
+    AccessError, AllocError, BuildError, LimitError, OrderError, RangeError, Violation,
+};
 pub use gfp::Gfp;
 pub use group::{GroupError, GroupLimits};
+pub use host::{LimitKind, MemoryLimit};
 pub use node::DaemonState;
 pub use oom::{OomAnswer, OomHandler, OomStats, OutOfMemory, Victim};
 pub use pool::builder::{Builder, Config};

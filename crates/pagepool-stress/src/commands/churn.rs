@@ -60,7 +60,7 @@ fn perform_generations(
         // A call to play is a generation, whatever the number of events.
         epoch: 1,
         events: expected_events(&load, threads),
-        length: common.duration.map_or(Length::Once, Length::Within),
+        length: common.duration.map_or(Length::Once, Length::For),
     };
     let player = |n| Box::new(ChurnPlayer::new(load, nth(errand.seed, n))) as Seat;
     let players = (0..threads as u64).map(player).collect();

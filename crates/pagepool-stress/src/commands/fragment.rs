@@ -8,27 +8,29 @@ use std::{
 
 use pagepool::{DaemonState, Order, PAGE_SIZE, PagePool};
 
-use super::{BadInput, Errand, report, set_up};
+use super::{BadInput, Errand, report, set_up, two_kinds};
 use crate::{
-    cli::{Common, Fragment},
+    cli::{Common, Fragment, FragmentPattern},
     phase::{self, Daemons, House, Length, Movable, Outcome, Plan, Watch},
     player::fragment::{FragmentPlayer, Load, Notebook, Pattern, Step},
-    report::{Compaction, Facts, FragmentReport, FragmentRun, Picture, Report, Settling},
+    report::{
+        Compaction, Facts, FragmentReport, FragmentRun, Fragmentation, Picture, Report, Settling,
+    },
     tally::Violations,
     units::human_bytes,
 };
 
 /// What the pool can hand out unless the user says.
-const MANAGED: usize = 1 << 30;
+pub(super) const MANAGED: usize = 1 << 30;
 
 /// How long folios come and go unless the user says.
-const CHURN: Duration = Duration::from_secs(10);
+pub(super) const CHURN: Duration = Duration::from_secs(10);
 
 /// How long a daemon may take to go on.
 const THAW_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What each node of the rehearsal's pool has.
-const REHEARSAL: usize = 16 << 20;
+pub(super) const REHEARSAL: usize = 16 << 20;
 
 /// How long things take there that take their time.
 const MOMENT: Duration = Duration::from_millis(20);
@@ -39,7 +41,16 @@ pub(crate) fn perform(
     options: &Fragment,
     errand: &Errand,
 ) -> Result<Report, BadInput> {
-    let load = load(common, options);
+    let pattern = match options.pattern {
+        FragmentPattern::Checkerboard => Pattern::Checkerboard,
+        FragmentPattern::Churn => Pattern::Churn,
+        FragmentPattern::Mixed => return two_kinds::perform(common, options, errand),
+    };
+    if options.fill.is_some() || options.events.is_some() || options.plant.is_some() {
+        let what = "--fill and --events are for --pattern mixed; churn goes on for --duration";
+        return Err(BadInput::Usage(what.to_owned()));
+    }
+    let load = load(common, options, pattern);
     let house = set_up(1, errand)?;
     rehearse(common, &load, &house)?;
     let (mut played, mut runs) = (Vec::new(), Vec::new());
@@ -56,26 +67,26 @@ pub(crate) fn perform(
         played.push((facts, outcome));
     }
     let mut report = report(errand, &house, &played);
-    report.fragment = Some(FragmentReport {
-        pattern: pattern_name(load.pattern),
+    report.fragment = Some(Fragmentation::InPieces(FragmentReport {
+        pattern: options.pattern.name(),
         keep: load.keep,
         unmovable: load.unmovable,
         runs,
-    });
+    }));
     Ok(report)
 }
 
-fn load(common: &Common, options: &Fragment) -> Load {
+fn load(common: &Common, options: &Fragment, pattern: Pattern) -> Load {
     let order = |order| Order::new(order).expect("checked by the command line");
     let orders = match options.order {
         Some(one) => vec![order(one)],
         None => Order::all().rev().collect(),
     };
     Load {
-        pattern: options.pattern,
+        pattern,
         pages: common.memory.unwrap_or(MANAGED) / PAGE_SIZE,
         keep: options.keep,
-        unmovable: options.unmovable,
+        unmovable: options.unmovable.unwrap_or(0.0),
         churn: common.duration.unwrap_or(CHURN),
         settle: options.settle,
         orders,
@@ -95,13 +106,6 @@ fn rehearse(common: &Common, load: &Load, house: &House) -> Result<(), BadInput>
         ..load.clone()
     };
     run(&small, &load, Daemons::On, 0, house).map(drop)
-}
-
-fn pattern_name(pattern: Pattern) -> &'static str {
-    match pattern {
-        Pattern::Checkerboard => "checkerboard",
-        Pattern::Churn => "churn",
-    }
 }
 
 fn describe(load: &Load, daemons: Daemons) -> String {
@@ -228,7 +232,7 @@ impl Watch for Gallery<'_> {
 
 /// How kcompactd of each node stands. It was frozen a moment ago, to verify the pool, and is so until it has
 /// had a CPU.
-fn kcompactd(pool: &PagePool) -> Vec<String> {
+pub(super) fn kcompactd(pool: &PagePool) -> Vec<String> {
     let begin = Instant::now();
     loop {
         let nodes = pool.stats().nodes;

@@ -9,6 +9,7 @@ mod overcommit; // more folios than memory
 mod paging; // what overcommit, faults and idle share
 mod replay; // traces from files
 mod run; // the trace that is part of the program
+mod two_kinds; // fragment, while movable and unmovable memory come and go
 
 use std::{io, process, sync::Arc, thread, time::Duration};
 

@@ -25,9 +25,10 @@ use super::{
     Played, Player, Stage,
     access::{ATTEMPTS, Trust},
     bag::Bag,
+    kept::{Kept, birth_tag},
 };
 use crate::{
-    content::{Depth, Held, Tag, check_bytes, fill_bytes},
+    content::{Depth, Held},
     control::EVENTS_PER_LOOK,
     report::{BlockLatency, Taking},
     rng::Rng,
@@ -53,7 +54,7 @@ const FREEZE_PATIENCE: Duration = Duration::from_secs(5);
 const NAP: Duration = Duration::from_millis(20);
 
 /// What the free memory looks like before it is taken.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Pattern {
     /// Single pages, of which a share is kept.
     Checkerboard,
@@ -122,14 +123,6 @@ impl Notebook {
     }
 }
 
-/// A folio with its contents.
-#[derive(Debug)]
-struct Kept {
-    folio: Folio,
-    /// Its number in the order of birth, which its contents follow from.
-    birth: u32,
-}
-
 /// The player.
 pub(crate) struct FragmentPlayer {
     load: Load,
@@ -179,7 +172,7 @@ impl FragmentPlayer {
 
     /// Adds a folio, or once in a while an obstacle; false if there is no room, or no time.
     fn add(&mut self, stage: &Stage, order: Order) -> bool {
-        let is_obstacle = self.obstacles.room() > 0 && self.draw(self.load.unmovable);
+        let is_obstacle = self.obstacles.room() > 0 && self.rng.draw(self.load.unmovable);
         let is_added = match is_obstacle {
             true => self.add_obstacle(stage),
             false => self.add_folio(stage, order),
@@ -198,21 +191,16 @@ impl FragmentPlayer {
             return false;
         };
         self.births += 1;
-        let tag = tag(self.seed, self.births);
-        let fill = |_: &mut Tally, bytes: &mut [u8]| fill_bytes(bytes, tag, Depth::Full);
         let written = self
             .tally
-            .write_folio(&mut folio, ATTEMPTS, Trust::Sound, fill);
-        if let Err(error) = written {
-            let what = format_args!("a new folio cannot be written: {error}");
-            self.tally.violations.add(what);
-            return false;
+            .write_birth(&mut folio, self.seed, self.births, Depth::Full);
+        if written {
+            self.folios.push(Kept {
+                folio,
+                birth: self.births,
+            });
         }
-        self.folios.push(Kept {
-            folio,
-            birth: self.births,
-        });
-        true
+        written
     }
 
     fn add_obstacle(&mut self, stage: &Stage) -> bool {
@@ -223,7 +211,7 @@ impl FragmentPlayer {
             return false;
         };
         self.births += 1;
-        let tag = tag(self.seed, self.births);
+        let tag = birth_tag(self.seed, self.births);
         self.obstacles
             .push(Held::fill(pages.zeroed(), tag, Depth::Full));
         true
@@ -243,12 +231,6 @@ impl FragmentPlayer {
         }
     }
 
-    fn draw(&mut self, share: f64) -> bool {
-        // 53 bits: as many as the fraction of such a number has.
-        let draw = (self.rng.next() >> 11) as f64 / (1_u64 << 53) as f64;
-        draw < share
-    }
-
     /// Fills the pool with folios of many sizes; then, as long as there is time, frees some and makes others.
     fn churn(&mut self, stage: &Stage) {
         let begin = Instant::now();
@@ -260,7 +242,7 @@ impl FragmentPlayer {
             // Two for one: pieces are left between those that stay.
             for _ in 0..2 {
                 if let Some(kept) = self.folios.take_any(&mut self.rng) {
-                    free(&mut self.tally, self.seed, kept, Depth::Edges);
+                    self.tally.free_kept(self.seed, kept, Depth::Edges);
                 }
             }
         }
@@ -297,7 +279,7 @@ impl FragmentPlayer {
             let pageblock = address(tally, &kept.folio) >> shift;
             let keeps = quotas.entry(pageblock).or_default().draw(rng);
             if !keeps {
-                verify(tally, seed, kept, Depth::Edges);
+                tally.verify_kept(seed, kept, Depth::Edges);
                 tally.ops += 1;
                 tally.nr_frees += 1;
             }
@@ -345,7 +327,7 @@ impl FragmentPlayer {
             self.latencies.saturating_record(ns);
             self.tally.arrived(&pages, order, Depth::Full);
             self.births += 1;
-            let tag = tag(self.seed, self.births);
+            let tag = birth_tag(self.seed, self.births);
             self.taken.push(Held::fill(pages, tag, Depth::Edges));
         }
         let latency = BlockLatency::of(&self.latencies);
@@ -377,7 +359,7 @@ impl Player for FragmentPlayer {
     fn release(&mut self, stage: &Stage) {
         stage.pool.thaw();
         while let Some(kept) = self.folios.pop() {
-            free(&mut self.tally, self.seed, kept, Depth::Full);
+            self.tally.free_kept(self.seed, kept, Depth::Full);
             stage.step();
         }
         while let Some(held) = self.obstacles.pop() {
@@ -412,10 +394,6 @@ impl Quota {
     }
 }
 
-fn tag(seed: u64, birth: u32) -> Tag {
-    Tag::new(seed, u64::from(birth))
-}
-
 /// Address bits below the number of a pageblock.
 fn pageblock_shift(pool: &PagePool) -> u32 {
     let stats = pool.stats();
@@ -429,43 +407,9 @@ fn address(tally: &mut Tally, folio: &Folio) -> usize {
     let look = |_: &mut Tally, bytes: &[u8]| bytes.as_ptr().addr();
     let address = tally.read_folio(folio, ATTEMPTS, Trust::Sound, look);
     address.unwrap_or_else(|error| {
-        unreadable(tally, error);
+        tally.unreadable(error);
         0
     })
-}
-
-fn verify(tally: &mut Tally, seed: u64, kept: &Kept, depth: Depth) {
-    let tag = tag(seed, kept.birth);
-    let check = |tally: &mut Tally, bytes: &[u8]| {
-        let compared = (bytes.len() / PAGE_SIZE) as u64 * depth.bytes();
-        let verdict = check_bytes(bytes, tag, depth).map(|_| compared);
-        tally.verified(verdict.map_err(|difference| {
-            format!(
-                "corruption: folio {} of {} bytes: {difference}",
-                kept.birth,
-                bytes.len()
-            )
-        }));
-    };
-    if let Err(error) = tally.read_folio(&kept.folio, ATTEMPTS, Trust::Sound, check) {
-        unreadable(tally, error);
-    }
-}
-
-/// There is no swap, so that every folio is in memory.
-#[cold]
-fn unreadable(tally: &mut Tally, error: impl std::fmt::Display) {
-    let what = format_args!("a folio that is in memory cannot be read: {error}");
-    tally.violations.add(what);
-}
-
-fn free(tally: &mut Tally, seed: u64, kept: Kept, depth: Depth) {
-    verify(tally, seed, &kept, depth);
-    let begin = Instant::now();
-    drop(kept);
-    record(&mut tally.free_ns, begin);
-    tally.ops += 1;
-    tally.nr_frees += 1;
 }
 
 fn wait(stage: &Stage, time: Duration) {

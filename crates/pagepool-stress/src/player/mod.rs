@@ -7,9 +7,13 @@ pub(crate) mod blocks; // replays a trace of blocks
 pub(crate) mod cache; // replays a trace of references
 pub(crate) mod churn; // frees and allocates blocks of one order
 pub(crate) mod fragment; // breaks free memory into pieces, and takes large blocks
+mod kept; // folios whose contents follow from the order of their birth
+mod live; // all of a kind of memory that is held
 pub(crate) mod machine; // replays a kernel's blocks, the movable ones as folios
 pub(crate) mod mixed; // every kind of request at random
 pub(crate) mod paging; // touches more folios than there is memory
+mod turnover; // what comes and goes next, of two kinds
+pub(crate) mod two_kinds; // movable and unmovable memory side by side
 
 use std::{
     sync::Arc,

@@ -228,7 +228,7 @@ fn write_run(report: &FragmentReport, run: &FragmentRun, text: &mut String) {
     write_picture("after", &run.after, text);
 }
 
-fn write_picture(name: &str, picture: &Picture, text: &mut String) {
+pub(super) fn write_picture(name: &str, picture: &Picture, text: &mut String) {
     let [empty, partly, full] = picture.summary();
     let mut what = format!("pageblocks: {empty} free, {partly} partly in use, {full} full");
     if picture.per_sign > 1 {

@@ -7,6 +7,7 @@ mod picture; // pageblocks by how full they are
 mod pressure; // for how long threads waited
 mod table; // columns that line up
 mod text; // the readable form
+mod two_kinds; // movable and unmovable memory side by side
 mod zones; // zones and free lists, beside a real kernel's
 
 use std::{
@@ -19,9 +20,11 @@ pub(crate) use fragment::{
     BlockLatency, Compaction, FragmentReport, FragmentRun, Settling, Taking,
 };
 pub(crate) use model::{
-    ChurnReport, Facts, Generation, IdleReport, Injected, PagingReport, Report, WorkingSetFacts,
+    ChurnReport, Facts, Fragmentation, Generation, IdleReport, Injected, PagingReport, Report,
+    WorkingSetFacts,
 };
 pub(crate) use picture::Picture;
+pub(crate) use two_kinds::{Asked, BothKinds, Held, MixedReport, MixedRun};
 
 /// Where the report goes.
 #[derive(Debug)]

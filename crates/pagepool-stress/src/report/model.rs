@@ -16,6 +16,7 @@ use serde::Serialize;
 use super::{
     fragment::{Compaction, FragmentReport},
     pressure::Pressure,
+    two_kinds::MixedReport,
 };
 use crate::{
     phase::{Outcome, SwapFigures},
@@ -66,7 +67,15 @@ pub(crate) struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) idle: Option<IdleReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) fragment: Option<FragmentReport>,
+    pub(crate) fragment: Option<Fragmentation>,
+}
+
+/// What `fragment` found, by its pattern.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Fragmentation {
+    InPieces(FragmentReport),
+    Mixed(MixedReport),
 }
 
 /// The folios that are touched, and how.

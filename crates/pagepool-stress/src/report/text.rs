@@ -3,9 +3,13 @@
 
 use super::{
     fragment::{self, Compaction},
-    model::{ChurnReport, Failure, IdleReport, Latency, PagingReport, Phase, Report, Verdict},
+    model::{
+        ChurnReport, Failure, Fragmentation, IdleReport, Latency, PagingReport, Phase, Report,
+        Verdict,
+    },
     pressure,
     table::Table,
+    two_kinds,
     zones::{write_free_lists, write_pageblocks, write_zones},
 };
 use crate::units::{grouped, human_bytes, human_ns};
@@ -53,8 +57,10 @@ pub(super) fn write(report: &Report) -> String {
     if let Some(idle) = &report.idle {
         write_idle(idle, &mut text);
     }
-    if let Some(fragment) = &report.fragment {
-        fragment::write(fragment, &mut text);
+    match &report.fragment {
+        Some(Fragmentation::InPieces(pieces)) => fragment::write(pieces, &mut text),
+        Some(Fragmentation::Mixed(mixed)) => two_kinds::write(mixed, &mut text),
+        None => {}
     }
     write_summary(report, &mut text);
     text

@@ -8,6 +8,7 @@
 mod bad_input; // exit status 2 and one line that says where
 mod fragment; // large blocks out of free memory in pieces
 mod loads; // run and churn
+mod mixed; // movable and unmovable memory side by side
 mod paging; // overcommit, faults and idle
 mod replays; // every format
 mod support; // running the binary, writing traces

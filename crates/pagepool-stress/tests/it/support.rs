@@ -39,8 +39,10 @@ pub(crate) fn finished(output: Output) -> Run {
 #[track_caller]
 pub(crate) fn verified_json<'a>(args: impl IntoIterator<Item = &'a str>) -> Value {
     let run = run(args.into_iter().chain(["--json", "-"]));
+    let report: Value = serde_json::from_str(&run.stdout)
+        .unwrap_or_else(|error| panic!("not one JSON object: {error}: {}", run.stderr));
+    assert_eq!(report["violation_messages"], Value::Array(vec![]));
     assert_eq!(run.status, 0, "{}", run.stderr);
-    let report: Value = serde_json::from_str(&run.stdout).expect("one JSON object");
     assert_eq!(report["violations"], 0);
     assert_eq!(report["verdict"], "verified");
     report

@@ -189,13 +189,14 @@ impl Memmap {
         }
     }
 
-    /// Counts the pages of allocated movable blocks from `start` on, for the fallback rule's "alike".
+    /// Counts the pages of allocated blocks from `start` on by whether they can be moved, for the fallback
+    /// rule's "alike" and for the count of mixed pageblocks.
     ///
     /// Steps from head to head. A block that begins before `start` is not seen, and one that ends
-    /// after the range counts up to there. The caller holds the zone's lock; blocks may still be
-    /// allocated from caches and freed into them meanwhile, so the count is a good guess.
-    pub(crate) fn movable_pages(&self, start: Pfn, pages: usize) -> usize {
-        let mut nr_movable = 0;
+    /// after the range counts up to there. The caller holds the zone's lock, or wants a guess; blocks may
+    /// be allocated from caches and freed into them meanwhile, so the count is a good guess in any case.
+    pub(crate) fn kinds(&self, start: Pfn, pages: usize) -> Kinds {
+        let mut kinds = Kinds::default();
         let mut offset = 0;
         while offset < pages {
             let state = self.state(start.add(offset));
@@ -203,16 +204,15 @@ impl Memmap {
                 .block()
                 .map_or(1, |(order, _)| order.pages())
                 .min(pages - offset);
-            if let FrameKind::Allocated {
-                mobility: Migratetype::Movable,
-                ..
-            } = state.kind()
-            {
-                nr_movable += len;
+            if let FrameKind::Allocated { mobility, .. } = state.kind() {
+                match mobility {
+                    Migratetype::Movable => kinds.movable += len,
+                    _ => kinds.others += len,
+                }
             }
             offset += len;
         }
-        nr_movable
+        kinds
     }
 
     /// Checks the table against its invariants. Exact while nobody allocates or frees.
@@ -324,6 +324,22 @@ impl Memmap {
     #[inline]
     fn link(&self, index: u32) -> &Link {
         &self.links[scattered::<LINKS>(index as usize)]
+    }
+}
+
+/// Allocated pages of a range of frames.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Kinds {
+    /// Of blocks that were asked for as movable.
+    pub(crate) movable: usize,
+    /// Of all other blocks.
+    pub(crate) others: usize,
+}
+
+impl Kinds {
+    /// Whether both are there.
+    pub(crate) const fn are_mixed(self) -> bool {
+        self.movable > 0 && self.others > 0
     }
 }
 

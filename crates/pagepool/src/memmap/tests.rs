@@ -90,7 +90,7 @@ fn transition_names_the_state_that_it_found() {
 ///  [A o2 m][A][C o0]  [A o2 unm  ][C o2 mov  ][A o3 mov ...
 /// ```
 #[test]
-fn movable_pages_are_those_of_allocated_movable_blocks() {
+fn kinds_are_those_of_allocated_blocks() {
     let map = map(32);
     map.set_state(pfn(0), allocated(2, MOVABLE));
     map.set_state(pfn(4), allocated(0, MOVABLE));
@@ -101,19 +101,22 @@ fn movable_pages_are_those_of_allocated_movable_blocks() {
     map.set_state(pfn(24), FrameState::special(Special::Isolated));
     map.verify().unwrap();
 
-    assert_eq!(map.movable_pages(pfn(0), 16), 5);
-    assert_eq!(map.movable_pages(pfn(0), 32), 13);
+    assert_eq!(map.kinds(pfn(0), 16).movable, 5);
+    assert_eq!(map.kinds(pfn(0), 32).movable, 13);
     assert_eq!(
-        map.movable_pages(pfn(0), 18),
+        map.kinds(pfn(0), 18).movable,
         7,
         "a block counts as far as the range goes"
     );
     assert_eq!(
-        map.movable_pages(pfn(2), 4),
+        map.kinds(pfn(2), 4).movable,
         1,
         "a block is seen by its head"
     );
-    assert_eq!(map.movable_pages(pfn(8), 0), 0);
+    assert_eq!(map.kinds(pfn(8), 0), Kinds::default());
+    assert_eq!(map.kinds(pfn(0), 16).others, 4);
+    assert!(map.kinds(pfn(0), 16).are_mixed());
+    assert!(!map.kinds(pfn(0), 8).are_mixed() && !map.kinds(pfn(8), 8).are_mixed());
 }
 
 #[test]

@@ -10,10 +10,12 @@ mod config;
 mod plan;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::arena::HugePages;
+use crate::host::{HOST_ROOT, MemoryLimit};
 use crate::swap::SwapDevice;
 use crate::types::NR_ZONES;
 use crate::zone::lowmem::DEFAULT_RATIOS;
@@ -51,6 +53,12 @@ enum Size {
 #[must_use = "a builder does nothing until `build`"]
 pub struct Builder {
     size: Size,
+    /// The size is to be that percentage of the process's memory limit, once that is known.
+    share_of_limit: Option<u8>,
+    /// The limit, once it is known and if it was asked for.
+    limit: Option<MemoryLimit>,
+    /// Where the host's files begin that say it.
+    host_root: PathBuf,
     nodes: usize,
     movable_percent: Option<u8>,
     dma: usize,
@@ -92,6 +100,9 @@ impl Builder {
     pub(super) fn new() -> Builder {
         Builder {
             size: Size::Budget(DEFAULT_MEMORY),
+            share_of_limit: None,
+            limit: None,
+            host_root: HOST_ROOT.into(),
             nodes: 1,
             movable_percent: None,
             dma: 0,
@@ -118,15 +129,49 @@ impl Builder {
     }
 
     /// The budget, in bytes: what the pool may take from the system, its own tables included.
-    /// Default 64 MiB. The last of `memory` and [`managed`](Self::managed) counts.
+    /// Default 64 MiB. The last of `memory`, [`managed`](Self::managed) and
+    /// [`memory_of_container`](Self::memory_of_container) counts.
     pub fn memory(mut self, bytes: usize) -> Self {
         self.size = Size::Budget(bytes);
+        self.share_of_limit = None;
         self
     }
 
     /// The memory that can be handed out, in bytes; the budget becomes that and the pool's tables.
     pub fn managed(mut self, bytes: usize) -> Self {
         self.size = Size::Managed(bytes);
+        self.share_of_limit = None;
+        self
+    }
+
+    /// Makes the budget a share of the memory that this process may use at most, in percent, 1 to 90: the
+    /// rest is for all else in it. Not a default; [`memory`](Self::memory) is.
+    ///
+    /// The limit is that of the control groups that the process is in, version 1 or 2 (the smallest of
+    /// `memory.max`, `memory.high` and their like on the way up), or the host's memory where that is less or
+    /// there are no groups. It is read when the pool is built; [`Config::memory_limit`] says what was found and
+    /// where. A limit that changes later does not change the pool.
+    ///
+    /// ```
+    /// use pagepool::PagePool;
+    /// let pool = PagePool::builder().memory_of_container(2).build()?;
+    /// println!("{}", pool.config()); // the budget is 2 % of 512 MiB, …
+    /// let error = PagePool::builder().memory_of_container(95).build().unwrap_err();
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "memory_of_container = 95 is out of range: accepted is 1 to 90 percent"
+    /// );
+    /// # Ok::<(), pagepool::BuildError>(())
+    /// ```
+    pub fn memory_of_container(mut self, share_percent: u8) -> Self {
+        self.share_of_limit = Some(share_percent);
+        self
+    }
+
+    /// Has the limit looked for under another root: a test plays the container.
+    #[cfg(test)]
+    pub(crate) fn host_root(mut self, root: PathBuf) -> Self {
+        self.host_root = root;
         self
     }
 

@@ -70,6 +70,22 @@ impl Zone {
         free.enumerate().map(in_use).collect()
     }
 
+    /// Pageblocks that hold allocated blocks that can be moved and others, by their type (kernel: mixed
+    /// blocks of `pagetypeinfo`). Walks the frame table without the lock, which would be held too long:
+    /// exact when nothing else runs.
+    pub(crate) fn mixed_pageblocks(&self) -> [u64; NR_MIGRATETYPES] {
+        let size = self.block_order().pages();
+        let mut mixed = [0; NR_MIGRATETYPES];
+        for offset in (0..self.pages).step_by(size) {
+            let start = self.start.add(offset);
+            let kinds = self.map.kinds(start, size.min(self.pages - offset));
+            if kinds.are_mixed() {
+                mixed[self.blocks.migratetype(start).idx()] += 1;
+            }
+        }
+        mixed
+    }
+
     /// Bytes of the zone's tables and caches, the zone itself not counted.
     pub(crate) fn metadata_bytes(&self) -> usize {
         self.core.lock().buddy.bytes() + Pcp::bytes(self.pcp.nr_cpus())

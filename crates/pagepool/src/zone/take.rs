@@ -89,7 +89,7 @@ impl Zone {
             level = level.min(fullness);
             lists.refill(&self.map, grant.pfn, order, want);
         };
-        let census = |start, pages| self.map.movable_pages(start, pages);
+        let census = |start, pages| self.map.kinds(start, pages).movable;
         if buddy.alloc_bulk(request.demand(), count, &census, &mut on_grant) > 0 {
             lists.set_fill_level(order, want, level);
         }
@@ -106,7 +106,7 @@ impl Zone {
     }
 
     pub(super) fn take_locked(&self, core: &mut Core, request: ZoneRequest) -> Option<Taken> {
-        let census = |start, pages| self.map.movable_pages(start, pages);
+        let census = |start, pages| self.map.kinds(start, pages).movable;
         let grant = core.buddy.alloc(request.demand(), &census)?;
         debug_assert!(self.map.state(grant.pfn).is_free(), "N3: {}", grant.pfn);
         self.note_fallback(&mut core.events, grant.fallback, request.flags);

@@ -2,17 +2,19 @@
 
 #![forbid(unsafe_code)]
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use super::Builder;
 use super::plan::LOCAL_DISTANCE;
+use super::{Builder, Size};
 use crate::arena::Topology;
 use crate::backing::{PoolTag, StoreId, StoreSpec, Stores};
 use crate::compact::state::CompactState;
 use crate::daemon::Daemons;
-use crate::error::{BuildError, RangeError};
+use crate::error::{BuildError, LimitError, RangeError};
 use crate::folio::{FolioTable, PinRecords};
 use crate::group::Groups;
+use crate::host::LimitReader;
 use crate::node::{MarkSettings, NodePlan, Nodes};
 use crate::oom::OomDesk;
 use crate::pool::failures::Failures;
@@ -29,6 +31,9 @@ use crate::swap::{ReadAhead, SwapSpace, SwapSpec, default_page_cluster};
 use crate::sync::atomic::AtomicU32;
 use crate::sync::{Mutex, cpu};
 use crate::types::{MAX_GROUPS, MAX_NODES, PAGE_SIZE};
+
+/// Percentages of the process's memory limit that a pool may have: something has to be left for the process.
+const SHARE_OF_LIMIT: RangeInclusive<u8> = 1..=90;
 
 /// Memory that whole free blocks of a zone keep by default: an eighth of the largest node, at least
 /// 32 MiB.
@@ -50,9 +55,10 @@ impl Builder {
     /// # Errors
     /// [`BuildError::OutOfRange`] names the setting, its value and the accepted range; the other
     /// variants carry what the system said. Nothing stays mapped after an error.
-    pub fn build(self) -> Result<PagePool, BuildError> {
+    pub fn build(mut self) -> Result<PagePool, BuildError> {
         let nr_cpus = cpu::possible();
         self.check()?;
+        self.settle_size()?;
         let plans = self.plan(&Topology::of_host(), nr_cpus)?;
         let nodes = Nodes::build(&plans, nr_cpus)?;
         if let Some(kbytes) = self.min_free_kbytes {
@@ -115,6 +121,17 @@ impl Builder {
         Ok(pool)
     }
 
+    /// Makes a share of the process's memory limit a number of bytes.
+    fn settle_size(&mut self) -> Result<(), LimitError> {
+        let Some(percent) = self.share_of_limit else {
+            return Ok(());
+        };
+        let limit = LimitReader::resolve(&self.host_root)?.read_limit()?;
+        self.size = Size::Budget(limit.share(percent));
+        self.limit = Some(limit);
+        Ok(())
+    }
+
     fn check(&self) -> Result<(), RangeError> {
         check(
             (1..=MAX_NODES).contains(&self.nodes),
@@ -122,6 +139,15 @@ impl Builder {
             self.nodes,
             || format!("1 to {MAX_NODES}"),
         )?;
+        if let Some(percent) = self.share_of_limit {
+            let range = SHARE_OF_LIMIT;
+            check(
+                range.contains(&percent),
+                "memory_of_container",
+                percent,
+                || format!("{} to {} percent", range.start(), range.end()),
+            )?;
+        }
         if let Some(percent) = self.movable_percent {
             check(percent <= 100, "movable_share", percent, || {
                 "0 to 100 percent".into()

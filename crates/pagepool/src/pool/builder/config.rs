@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{Builder, Size};
 use crate::compact::state::CompactState;
+use crate::host::MemoryLimit;
 use crate::node::{NodePlan, Nodes};
 use crate::types::{NR_ZONES, PAGE_SIZE};
 
@@ -14,6 +15,8 @@ use crate::types::{NR_ZONES, PAGE_SIZE};
 #[derive(Clone, Debug)]
 pub struct Config {
     budget: usize,
+    /// What the budget is a share of, in percent, if it is one of the process's memory limit.
+    share: Option<(u8, MemoryLimit)>,
     managed: usize,
     metadata: usize,
     zones: Vec<[usize; NR_ZONES]>,
@@ -28,6 +31,13 @@ impl Config {
     #[must_use]
     pub fn budget_bytes(&self) -> usize {
         self.budget
+    }
+
+    /// The process's memory limit, as it was when the pool was built, if the budget is a share of it
+    /// ([`memory_of_container`](super::Builder::memory_of_container)).
+    #[must_use]
+    pub fn memory_limit(&self) -> Option<&MemoryLimit> {
+        self.share.as_ref().map(|(_, limit)| limit)
     }
 
     /// What can be handed out, in bytes.
@@ -78,6 +88,9 @@ impl fmt::Display for Config {
             self.patience,
             if self.hardened { "; hardened" } else { "" },
         )?;
+        if let Some((percent, limit)) = &self.share {
+            writeln!(f, "the budget is {percent} % of {limit}")?;
+        }
         for (node, [dma, normal, movable]) in self.zones.iter().enumerate() {
             write!(
                 f,
@@ -117,6 +130,7 @@ impl Builder {
         );
         Config {
             budget,
+            share: self.share_of_limit.zip(self.limit.clone()),
             managed,
             metadata,
             zones: plans

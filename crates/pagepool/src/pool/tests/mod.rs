@@ -1,6 +1,7 @@
 //! Whole pools, small ones, by their public face.
 
 mod blocks;
+mod container;
 mod hotplug;
 mod raw;
 mod settings;

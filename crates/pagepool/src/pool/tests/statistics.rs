@@ -56,3 +56,40 @@ fn pageblocks_say_how_many_of_their_pages_are_in_use() {
     pool.drain();
     assert_eq!(pageblocks(), [0; 8]);
 }
+
+/// A folio in each pageblock, the rest of it raw: what cannot be moved has nowhere else to go in the end.
+#[test]
+fn mixed_pageblocks_are_those_with_movable_memory_and_other() {
+    let pool = PagePool::builder()
+        .managed(16 << 20)
+        .movable_share(0)
+        .daemons(false)
+        .build()
+        .unwrap();
+    let mixed = || pool.mixed_pageblocks().iter().sum::<u64>();
+    let movable = |order_| pool.alloc_pages(order(order_), Gfp::USER_MOVABLE);
+    let folios: Vec<_> = std::iter::from_fn(|| movable(9).ok()).collect();
+    assert!(folios.len() >= 6, "{}", folios.len());
+    let mut halves: Vec<_> = folios
+        .into_iter()
+        .flat_map(|block| block.split(order(8)))
+        .collect();
+    assert_eq!(mixed(), 0);
+
+    // One half of each is free now, and no pageblock is; then one half is taken by the other kind.
+    let mut n = 0;
+    halves.retain(|_| {
+        n += 1;
+        n % 2 == 0
+    });
+    pool.drain();
+    let kept = halves.len() as u64;
+    let raw: Vec<_> =
+        std::iter::from_fn(|| pool.alloc_pages(order(8), Gfp::KERNEL | Gfp::NORETRY).ok())
+            .collect();
+    let found = mixed();
+    assert!(0 < found && found <= kept, "{found} of {kept}");
+    drop(halves);
+    assert_eq!(mixed(), 0, "one kind is gone");
+    drop(raw);
+}
