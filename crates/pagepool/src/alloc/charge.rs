@@ -161,6 +161,8 @@ impl<'a> Allocator<'a> {
         let mut fruitless = 0;
         let _stall = self.stall_here(group);
         loop {
+            // What is kept for pages to come first.
+            self.nodes.return_charges(self.groups);
             let Err(full) = self.groups.try_charge(group, pages) else {
                 return Ok(());
             };
@@ -217,7 +219,8 @@ impl<'a> Allocator<'a> {
             true => soon,
             false => [soon, terms.deadline].into_iter().flatten().min(),
         };
-        self.groups.wait_for_room(full, pages, until);
+        let gather = || self.nodes.return_charges(self.groups);
+        self.groups.wait_for_room(full, pages, until, gather);
     }
 
     fn stall_here(&self, group: GroupId) -> Stall<'a> {
