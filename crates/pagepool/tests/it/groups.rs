@@ -284,7 +284,9 @@ fn low_gives_way_where_there_is_nothing_else_and_min_does_not() {
     assert!(group.stats().low_events > 0);
     drop(folios);
 
-    group.set_limits(GroupLimits::new().min(64 * MIB)).unwrap();
+    let pool = self::pool(16 * MIB, 64 * MIB);
+    let limits = GroupLimits::new().min(64 * MIB);
+    let group = pool.create_group("all", limits).unwrap();
     let mut folios = Vec::new();
     let error = loop {
         match group.alloc_folio(PAGE_SIZE, Gfp::USER_MOVABLE) {
