@@ -130,9 +130,10 @@ impl<'a> Allocator<'a> {
         if group.is_root() {
             return Ok(charge());
         }
-        let at_once = self.groups.try_charge(group, pages).is_ok().then(charge);
-        if at_once.is_some() && self.groups.beyond_high(group).is_none() {
-            return Ok(at_once.expect("it was granted"));
+        let mut at_once = self.groups.try_charge(group, pages).is_ok().then(charge);
+        let is_well = |_: &mut Charge<'_>| self.groups.beyond_high(group).is_none();
+        if let Some(charge) = at_once.take_if(is_well) {
+            return Ok(charge);
         }
         let begin = clock::now();
         let terms = Terms {
