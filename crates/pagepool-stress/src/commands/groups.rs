@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod cast; // the groups and their players
+mod waiting; // pressure beside the sum of waits
 
 use std::time::{Duration, Instant};
 
@@ -17,17 +18,19 @@ use crate::{
     cli::{Common, Overcommit},
     levels::Sampler,
     phase::{self, Daemons, House, Length, Movable, Outcome, Plan, Watch},
-    report::{Facts, GroupFigures, GroupPhase, GroupsReport, Isolation, Report},
+    report::{Facts, GroupFigures, GroupPhase, GroupsReport, Isolation, PressureCheck, Report},
     swapping::SwapPlan,
     tally::Violations,
     units::human_bytes,
 };
 use cast::{Cast, Role};
+use waiting::check_pressure;
 
 /// Of the time, the part in which the protected group is alone.
 const ALONE_PART: u32 = 3;
 
-/// Memory for each group, in bytes: as many groups as that makes a pool plans for by default.
+/// Memory for each group, in bytes: as many groups as that makes a pool plans for by default. One more than
+/// play is made to see whether waits are counted.
 const MEMORY_EACH: usize = 1 << 20;
 
 /// Plays the protected group alone, then beside its neighbours.
@@ -44,7 +47,7 @@ pub(super) fn perform(
     let time = common.duration.unwrap_or(DURATION);
     let alone = time / ALONE_PART;
     let scenes = [("alone", 1, alone), ("beside", nr_groups, time - alone)];
-    let (mut played, mut phases) = (Vec::new(), Vec::new());
+    let (mut played, mut phases, mut pressure) = (Vec::new(), Vec::new(), None);
     for (name, nr, time) in scenes {
         if house.control.is_interrupted() && !played.is_empty() {
             break;
@@ -54,8 +57,9 @@ pub(super) fn perform(
             load: cast.describe(options),
             ..Facts::default()
         };
-        let (phase, outcome) = play(common, (name, time), cast, &sampler, &house)?;
-        phases.extend(phase);
+        let (found, outcome) = play(common, (name, time), cast, &sampler, &house)?;
+        pressure = found.pressure;
+        phases.extend(found.phase);
         played.push((facts, outcome));
     }
     let mut report = report(errand, &house, &played);
@@ -64,6 +68,7 @@ pub(super) fn perform(
         factor: options.factor,
         pace: options.groups.pace,
         isolation: isolation(&phases),
+        pressure_check: pressure,
         phases,
     });
     Ok(report)
@@ -76,10 +81,11 @@ fn check(
     threads: usize,
 ) -> Result<(), BadInput> {
     let memory = common.memory.unwrap_or(MEMORY);
-    if memory < nr_groups * MEMORY_EACH {
+    let least = (nr_groups + 1) * MEMORY_EACH;
+    if memory < least {
         return Err(BadInput::Usage(format!(
             "--memory {memory}: {nr_groups} groups need {} and more",
-            human_bytes((nr_groups * MEMORY_EACH) as u64)
+            human_bytes(least as u64)
         )));
     }
     if threads < nr_groups {
@@ -102,14 +108,21 @@ fn isolation(phases: &[GroupPhase]) -> Option<Isolation> {
     Some(Isolation::new(hit_rate(alone)?, hit_rate(beside)?))
 }
 
-/// Plays one scene for so long after the fill; nothing was measured if the fill was cut short.
+/// What a scene showed.
+struct Found {
+    /// None if the fill was cut short.
+    phase: Option<GroupPhase>,
+    pressure: Option<PressureCheck>,
+}
+
+/// Plays one scene for so long after the fill.
 fn play(
     common: &Common,
     (name, time): (&str, Duration),
     cast: Cast,
     sampler: &Sampler,
     house: &House,
-) -> Result<(Option<GroupPhase>, Outcome), BadInput> {
+) -> Result<(Found, Outcome), BadInput> {
     let plan = Plan {
         name: name.to_owned(),
         size: common.paging_size(),
@@ -126,18 +139,14 @@ fn play(
     let Cast { roles, players } = cast;
     let mut measurement = Measurement::new(&roles, sampler);
     let outcome = phase::perform(&plan, house, players, &mut measurement)?;
-    let (seconds, samples, groups) = (
-        measurement.seconds,
-        measurement.samples,
-        measurement.figures,
-    );
-    let phase = (!groups.is_empty()).then(|| GroupPhase {
+    let phase = measurement.begin.map(|_| GroupPhase {
         name: name.to_owned(),
-        seconds,
-        samples,
-        groups,
+        seconds: measurement.seconds,
+        samples: measurement.samples,
+        groups: measurement.figures,
     });
-    Ok((phase, outcome))
+    let pressure = measurement.pressure;
+    Ok((Found { phase, pressure }, outcome))
 }
 
 /// A group at a moment.
@@ -156,6 +165,7 @@ struct Measurement<'a> {
     seconds: f64,
     samples: u64,
     figures: Vec<GroupFigures>,
+    pressure: Option<PressureCheck>,
 }
 
 impl<'a> Measurement<'a> {
@@ -168,6 +178,7 @@ impl<'a> Measurement<'a> {
             seconds: 0.0,
             samples: 0,
             figures: Vec::with_capacity(roles.len()),
+            pressure: None,
         }
     }
 }
@@ -191,11 +202,11 @@ impl Watch for Measurement<'_> {
         }
     }
 
-    fn held(&mut self, _pool: &PagePool, violations: &mut Violations) {
+    fn held(&mut self, pool: &PagePool, violations: &mut Violations) {
         // They go now, and do not keep the pool.
         let groups = std::mem::take(&mut self.groups);
         let levels = self.sampler.unwatch();
-        let (Some((begin, before)), Some(levels)) = (self.begin.take(), levels) else {
+        let (Some((begin, before)), Some(levels)) = (&self.begin, levels) else {
             return;
         };
         self.seconds = begin.elapsed().as_secs_f64();
@@ -208,6 +219,9 @@ impl Watch for Measurement<'_> {
                 .of_members(role.members(), role.deeds.counts(), self.seconds);
             figures.check(violations);
             self.figures.push(figures);
+        }
+        if self.roles.len() > 1 {
+            self.pressure = check_pressure(pool);
         }
     }
 }

@@ -1,25 +1,26 @@
 //! Groups that share a pool: what each had, whom the others left alone, and whether limits were kept.
 #![forbid(unsafe_code)]
 
+mod text; // the readable form
+
+use std::time::Duration;
+
 use pagepool::{GroupLimits, GroupStats, PAGE_SIZE};
 use serde::Serialize;
 
-use super::{
-    pressure::{Line, Pressure},
-    table::Table,
-    text::{line, percent},
-};
-use crate::{
-    levels::Level,
-    tally::Violations,
-    units::{grouped, human_bytes, human_ns, wide},
-};
+use super::pressure::Pressure;
+use crate::{levels::Level, tally::Violations, units::wide};
+
+pub(super) use text::write;
 
 /// What the protected group may lose of its hit rate beside its neighbours, in percentage points.
 const HIT_RATE_GOAL_POINTS: f64 = 1.0;
 
 /// How far beyond its high limit a group may be seen, for each of its threads, in pages.
 const HIGH_GOAL_PAGES: u64 = 32;
+
+/// How far a group's pressure may be from the sum of its waits, in percent.
+const PRESSURE_GOAL_PERCENT: f64 = 2.0;
 
 /// The protected group alone, and all of them side by side.
 #[derive(Clone, Debug, Serialize)]
@@ -32,6 +33,8 @@ pub(crate) struct GroupsReport {
     pub(crate) pace: u64,
     /// None if there was no time for the second phase.
     pub(crate) isolation: Option<Isolation>,
+    /// None if it could not be made, or was not.
+    pub(crate) pressure_check: Option<PressureCheck>,
     pub(crate) phases: Vec<GroupPhase>,
 }
 
@@ -55,6 +58,33 @@ impl Isolation {
             lost_points,
             goal_points: HIT_RATE_GOAL_POINTS,
             reached: lost_points <= HIT_RATE_GOAL_POINTS,
+        }
+    }
+}
+
+/// What a group's pressure counted beside what its only thread waited by its own clock.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct PressureCheck {
+    pub(crate) waits: u64,
+    pub(crate) waited_us: u64,
+    pub(crate) counted_us: u64,
+    /// How far they differ, in percent of what was waited.
+    pub(crate) error_percent: f64,
+    pub(crate) goal_percent: f64,
+    pub(crate) reached: bool,
+}
+
+impl PressureCheck {
+    pub(crate) fn new(waits: u64, waited: Duration, counted: Duration) -> PressureCheck {
+        let seconds = waited.as_secs_f64().max(1e-9);
+        let error_percent = (waited.as_secs_f64() - counted.as_secs_f64()).abs() / seconds * 100.0;
+        PressureCheck {
+            waits,
+            waited_us: wide(waited.as_micros()),
+            counted_us: wide(counted.as_micros()),
+            error_percent,
+            goal_percent: PRESSURE_GOAL_PERCENT,
+            reached: error_percent <= PRESSURE_GOAL_PERCENT,
         }
     }
 }
@@ -210,141 +240,6 @@ pub(crate) struct Members {
     pub(crate) set_pages: u64,
 }
 
-/// Writes all of it.
-pub(super) fn write(report: &GroupsReport, text: &mut String) {
-    for phase in &report.phases {
-        text.push('\n');
-        write_phase(phase, text);
-    }
-    if let Some(isolation) = report.isolation {
-        text.push('\n');
-        write_isolation(isolation, report.protected, text);
-    }
-}
-
-fn write_phase(phase: &GroupPhase, text: &mut String) {
-    let looks = format!(
-        "{:.2} s after the fill, {} looks at what groups have",
-        phase.seconds,
-        grouped(phase.samples)
-    );
-    line(text, "", &phase.name, &looks);
-    write_use(phase, text);
-    write_reclaim(phase, text);
-    phase
-        .groups
-        .iter()
-        .for_each(|group| write_limits(group, text));
-}
-
-fn write_use(phase: &GroupPhase, text: &mut String) {
-    let mut table = Table::new([
-        "group",
-        "threads",
-        "set",
-        "touches/s",
-        "hit rate",
-        "current",
-        "peak",
-        "low",
-        "high",
-        "max",
-    ]);
-    for group in &phase.groups {
-        let limit = |bytes: Option<u64>| bytes.map_or_else(|| "-".to_owned(), human_bytes);
-        table.row([
-            group.path.clone(),
-            group.threads.to_string(),
-            human_bytes(group.set_pages * PAGE_SIZE as u64),
-            grouped(group.touches_per_s as u64),
-            format!("{:.3} %", group.hit_rate * 100.0),
-            human_bytes(group.current_bytes),
-            human_bytes(group.peak_bytes),
-            limit(Some(group.limits.low).filter(|low| *low > 0)),
-            limit(group.limits.high),
-            limit(group.limits.max),
-        ]);
-    }
-    table.write("  ", text);
-}
-
-fn write_reclaim(phase: &GroupPhase, text: &mut String) {
-    let mut table = Table::new([
-        "group",
-        "scanned",
-        "reclaimed",
-        "refaults",
-        "low events",
-        "high",
-        "max",
-        "refused",
-        "some",
-        "full",
-    ]);
-    for group in &phase.groups {
-        let counts = [
-            group.pgscan,
-            group.pgsteal,
-            group.workingset_refault,
-            group.low_events,
-            group.high_events,
-            group.max_events,
-            group.refusals,
-        ];
-        let stalls = [group.pressure.some, group.pressure.full];
-        let stalls = stalls.map(|Line { total, .. }| human_ns(total * 1000));
-        let cells = counts.map(grouped).into_iter().chain(stalls);
-        table.row([group.path.clone()].into_iter().chain(cells));
-    }
-    table.write("  ", text);
-}
-
-/// Whether its limits were kept; nothing if it has none.
-fn write_limits(group: &GroupFigures, text: &mut String) {
-    if let Some(pages) = group.over_max_pages_max {
-        let kept = match pages {
-            0 => "never exceeded".to_owned(),
-            pages => format!("EXCEEDED by {} pages", grouped(pages)),
-        };
-        line(text, "  ", "max", &format!("{}: {kept}", group.path));
-    }
-    if let Some(pages) = group.over_high_pages_max {
-        let goal = group.over_high_goal_pages;
-        let beyond = format!(
-            "{}: exceeded by {} pages at most; the goal of {} is {}",
-            group.path,
-            grouped(pages),
-            grouped(goal),
-            verdict(pages <= goal)
-        );
-        line(text, "  ", "high", &beyond);
-    }
-}
-
-fn write_isolation(isolation: Isolation, is_protected: bool, text: &mut String) {
-    let lost = format!(
-        "hit rate of the {} group: {} alone, {} beside its neighbours; {:.3} points lost, the goal of {} is {}",
-        if is_protected {
-            "protected"
-        } else {
-            "UNPROTECTED"
-        },
-        percent(isolation.hit_rate_alone),
-        percent(isolation.hit_rate_beside),
-        isolation.lost_points,
-        isolation.goal_points,
-        verdict(isolation.reached)
-    );
-    line(text, "", "isolation", &lost);
-}
-
-fn verdict(is_reached: bool) -> &'static str {
-    match is_reached {
-        true => "reached",
-        false => "MISSED",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -394,6 +289,18 @@ mod tests {
         assert_eq!(
             (unlimited.over_max_pages_max, unlimited.over_high_pages_max),
             (None, None)
+        );
+    }
+
+    #[test]
+    fn pressure_may_be_two_percent_off_in_either_direction() {
+        let check = |counted| {
+            let ms = Duration::from_millis;
+            PressureCheck::new(1, ms(1000), ms(counted)).reached
+        };
+        assert_eq!(
+            [979, 981, 1019, 1021].map(check),
+            [false, true, true, false]
         );
     }
 

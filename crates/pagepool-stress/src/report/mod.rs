@@ -20,7 +20,9 @@ use std::{
 pub(crate) use fragment::{
     BlockLatency, Compaction, FragmentReport, FragmentRun, Settling, Taking,
 };
-pub(crate) use groups::{GroupFigures, GroupPhase, GroupsReport, Isolation, Members};
+pub(crate) use groups::{
+    GroupFigures, GroupPhase, GroupsReport, Isolation, Members, PressureCheck,
+};
 pub(crate) use model::{
     ChurnReport, Facts, Fragmentation, Generation, IdleReport, Injected, PagingReport, Report,
     WorkingSetFacts,

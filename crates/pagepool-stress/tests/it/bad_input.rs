@@ -130,7 +130,7 @@ fn bad_usage_names_the_nearest() {
     );
     assert_refused(
         ["overcommit", "--groups", "16", "--memory", "8M"],
-        &["--memory 8388608", "16 groups", "16.0 MiB"],
+        &["--memory 8388608", "16 groups", "17.0 MiB"],
     );
     assert_refused(["fragment", "--keep", "2"], &["--keep", "0 to 1"]);
     assert_refused(["faults", "--torn", "x"], &["--torn", "64K"]);

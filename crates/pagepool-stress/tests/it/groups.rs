@@ -73,6 +73,14 @@ fn the_protected_group_keeps_its_hit_rate_beside_a_neighbour_that_thrashes() {
             >= number(&neighbour["pressure"]["full"]["total"])
     );
     assert!(number(&groups["phases"][1]["samples"]) > 0);
+
+    let check = &groups["pressure_check"];
+    assert_eq!(check["waits"], 10);
+    assert!(
+        number(&check["counted_us"]) <= number(&check["waited_us"]),
+        "{check}"
+    );
+    assert!(float(&check["error_percent"]) < 20.0, "{check}");
 }
 
 /// The check of the check: without its low limit the same group loses what it has.
