@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod fragment; // the options of one command
+mod overcommit; // those of another
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -16,6 +17,8 @@ use crate::{
 };
 
 pub(crate) use fragment::{Fragment, FragmentPattern};
+pub(crate) use overcommit::Overcommit;
+use overcommit::parse_factor;
 
 /// Replays real page traces and generated load against a pagepool, and verifies every byte.
 ///
@@ -86,8 +89,16 @@ pub(crate) enum Command {
     /// kswapd reclaimed, not the threads that allocate; slow-path entries per allocation; how far free memory stood
     /// above the high mark (pages and percent of the zone, sampled at 1 kHz); RSS against the budget; swap I/O.
     ///
+    /// With --groups the pool is shared by that many memory groups. One is protected: its set is a quarter of the pool,
+    /// its low limit as large, and it is touched at --pace. The others are its neighbours: each loops over --factor
+    /// times the pool as fast as it can. First the protected group plays alone, for a third of --duration, then
+    /// beside its neighbours. Reported of each group, the fill not included: hit rate (touches that did not find their
+    /// folio away / touches), what it has and had at most, its limits and how often they were met, what was reclaimed and
+    /// came back, pressure; and, sampled at 1 kHz, how far it was beyond --max and --high. Goals: the protected group
+    /// loses at most 1 percentage point of its hit rate; high is exceeded by at most 32 pages a thread.
+    ///
     /// Exit status: 0 all verified, 1 a violation (wrong bytes, a lost write, an invariant, RSS above the budget, a
-    /// thread that hangs), 2 bad usage.
+    /// group above its max, a thread that hangs), 2 bad usage.
     Overcommit(Overcommit),
     /// Touch folios on a swap device that fails, and see that nothing is lost without an error
     ///
@@ -140,7 +151,7 @@ pub(crate) struct Common {
     /// Number of the pool's nodes, 1 to 16
     #[arg(long, global = true, value_name = "NUMBER", default_value_t = 1)]
     pub(crate) nodes: usize,
-    /// Number of threads, 1 to 1024 [default: run, overcommit and faults one per CPU, others 1]
+    /// Number of threads, 1 to 1024 [default: run, overcommit and faults one per CPU, overcommit --groups one per group, others 1]
     #[arg(long, global = true, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
     /// Swap: a size for a temporary file, such as 256M, or the path of a file to make and remove again; replay, churn and fragment have none [default: a temporary file that is large enough]
@@ -230,16 +241,6 @@ pub(crate) enum SeveralOrders {
     Mixed,
 }
 
-/// Options of `overcommit`.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct Overcommit {
-    /// Size of the working set as a multiple of the pool's memory, 0.1 to 64
-    #[arg(long, value_name = "NUMBER", default_value_t = 2.0, value_parser = parse_factor)]
-    pub(crate) factor: f64,
-    #[command(flatten)]
-    pub(crate) load: Load,
-}
-
 /// Options of `faults`. Rates are "one call to the device in so many"; 0 is never.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Faults {
@@ -286,13 +287,6 @@ fn parse_theta(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(theta) if theta > 0.0 && theta < 1.0 => Ok(theta),
         _ => Err("write a number above 0 and below 1".to_owned()),
-    }
-}
-
-fn parse_factor(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(factor) if (0.1..=64.0).contains(&factor) => Ok(factor),
-        _ => Err("write a number from 0.1 to 64".to_owned()),
     }
 }
 
@@ -385,6 +379,11 @@ mod tests {
             "overcommit --theta 1",
             "overcommit --order 11",
             "overcommit --order 1 --orders mixed",
+            "overcommit --groups 1",
+            "overcommit --groups 17",
+            "overcommit --max 1M",
+            "overcommit --groups --high 4095",
+            "overcommit --groups --pace 99",
             "faults --write-share 101",
             "faults --error-rate often",
             "idle --hopeless --dead-store",

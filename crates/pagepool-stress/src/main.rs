@@ -19,6 +19,7 @@ mod commands; // run, replay, churn, fragment, overcommit, faults, idle
 mod content; // what is written into blocks
 mod control; // when to stop
 mod crew; // the threads
+mod levels; // how much groups have, sampled
 mod phase; // one pool and its load
 mod pattern; // which folio is touched next
 mod player; // loads

@@ -186,6 +186,9 @@ pub(crate) struct RssFigures {
 
 /// What somebody wants to see of a pool while it is quiescent and blocks are held.
 pub(crate) trait Watch {
+    /// Once, before anybody plays.
+    fn built(&mut self, _pool: &PagePool) {}
+
     /// After each epoch, numbered from 0.
     fn epoch(&mut self, _pool: &PagePool, _epoch: u64) {}
 
@@ -223,6 +226,7 @@ pub(crate) fn perform(
     let rss_start = house.rss.as_ref().map(Rss::mark);
     let posts = house.control.posts();
     let pool = posts.conduct(Place::Housekeeping, || build(plan))?;
+    watch.built(&pool);
     let stage = Stage {
         pool,
         control: Arc::clone(&house.control),
@@ -402,6 +406,7 @@ impl Performance<'_> {
                 stats.free_pages, stats.managed_pages
             ));
         }
+        check_groups(&pool, &mut self.violations);
         let rss = self.rss_figures(rss_start);
         if let Some(rss) = rss {
             check_rss(rss, &stats, &mut self.violations);
@@ -451,6 +456,18 @@ fn drain(pool: &PagePool, patience: Duration) {
             return;
         }
         thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Makes sure that no group is charged for anything, since there is nothing.
+fn check_groups(pool: &PagePool, violations: &mut Violations) {
+    for group in pool.groups() {
+        if (group.current_bytes, group.members) != (0, 0) {
+            violations.add(format_args!(
+                "lost charge: group {} has {} bytes and {} members after everything was freed",
+                group.path, group.current_bytes, group.members
+            ));
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 mod churn; // random load
 mod faults; // a device that fails
 mod fragment; // large blocks out of free memory in pieces
+mod groups; // overcommit, by groups that share the pool
 mod idle; // what a pool does while nothing happens
 mod overcommit; // more folios than memory
 mod paging; // what overcommit, faults and idle share

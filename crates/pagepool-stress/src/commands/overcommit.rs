@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{
-    BadInput, Errand, nr_cpus,
+    BadInput, Errand, groups, nr_cpus,
     paging::{EPOCH, Measurement, PATIENCE, Paging},
     report, set_up,
 };
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How long folios are touched unless the user says.
-const DURATION: Duration = Duration::from_secs(15);
+pub(super) const DURATION: Duration = Duration::from_secs(15);
 
 /// Fills the set, touches it and measures.
 pub(crate) fn perform(
@@ -25,6 +25,9 @@ pub(crate) fn perform(
     options: &Overcommit,
     errand: &Errand,
 ) -> Result<Report, BadInput> {
+    if let Some(nr) = options.groups.groups {
+        return groups::perform(common, options, usize::from(nr), errand);
+    }
     let threads = common.threads_or(nr_cpus());
     let load = &options.load;
     let paging = Paging::new(

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The pool's budget unless the user says.
-const MEMORY: usize = 64 << 20;
+pub(super) const MEMORY: usize = 64 << 20;
 
 /// How long an access or a request waits.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
@@ -47,18 +47,9 @@ impl Paging {
         threads: usize,
         seed: u64,
     ) -> Paging {
-        let orders = match load.orders {
-            Some(_) => Orders::Mixed,
-            None => Orders::All(Order::new(load.order).expect("checked by the command line")),
-        };
         let pages = (common.memory.unwrap_or(MEMORY) / PAGE_SIZE) as f64 * factor;
-        let set = Arc::new(WorkingSet::new(pages as u64, orders, seed));
-        let habits = Habits {
-            write_share: f64::from(load.write_share) / 100.0,
-            churn_share: f64::from(load.churn_share) / 100.0,
-            trust,
-            plant: load.plant,
-        };
+        let set = Arc::new(WorkingSet::new(pages as u64, orders(load), seed));
+        let habits = habits(load, trust);
         let player = |n: usize| {
             let touches = Touches::new(load.pattern, set.len(), load.theta, (n, threads));
             let seed = nth(seed, n as u64);
@@ -85,7 +76,25 @@ impl Paging {
     }
 }
 
-fn pattern_name(pattern: Pattern) -> &'static str {
+/// Which orders the folios have.
+pub(super) fn orders(load: &Load) -> Orders {
+    match load.orders {
+        Some(_) => Orders::Mixed,
+        None => Orders::All(Order::new(load.order).expect("checked by the command line")),
+    }
+}
+
+/// What is done to them.
+pub(super) fn habits(load: &Load, trust: Trust) -> Habits {
+    Habits {
+        write_share: f64::from(load.write_share) / 100.0,
+        churn_share: f64::from(load.churn_share) / 100.0,
+        trust,
+        plant: load.plant,
+    }
+}
+
+pub(super) fn pattern_name(pattern: Pattern) -> &'static str {
     match pattern {
         Pattern::Zipf => "zipf",
         Pattern::Scan => "scan",

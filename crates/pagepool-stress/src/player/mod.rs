@@ -10,6 +10,7 @@ pub(crate) mod fragment; // breaks free memory into pieces, and takes large bloc
 mod kept; // folios whose contents follow from the order of their birth
 mod live; // all of a kind of memory that is held
 pub(crate) mod machine; // replays a kernel's blocks, the movable ones as folios
+pub(crate) mod member; // touches the folios of a group
 pub(crate) mod mixed; // every kind of request at random
 pub(crate) mod paging; // touches more folios than there is memory
 mod turnover; // what comes and goes next, of two kinds

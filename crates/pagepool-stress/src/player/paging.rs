@@ -12,7 +12,7 @@ use std::{
     time::Instant,
 };
 
-use pagepool::{AccessError, Folio, Gfp, Order};
+use pagepool::{AccessError, Folio, Gfp, Group, Order};
 
 pub(crate) use super::access::Trust;
 use super::{Played, Player, Stage, access::ATTEMPTS};
@@ -193,6 +193,8 @@ pub(crate) struct PagingPlayer {
     touches: Touches,
     /// Number of this player, and of all.
     seat: (usize, usize),
+    /// Whose memory the folios are; the pool's if nobody's.
+    home: Option<Group>,
     is_filled: bool,
     plants_left: u32,
     rng: Rng,
@@ -212,11 +214,17 @@ impl PagingPlayer {
             habits,
             touches,
             seat,
+            home: None,
             is_filled: false,
             plants_left: PLANTS,
             rng: Rng::new(seed),
             tally: Tally::new(),
         }
+    }
+
+    /// From now on folios are allocated for `group`.
+    pub(super) fn settle(&mut self, group: Option<Group>) {
+        self.home = group;
     }
 
     /// The slots that this player fills at first and empties at last.
@@ -377,7 +385,10 @@ impl PagingPlayer {
         stage.stand(Place::Allocating(n as u32));
         let len = set.orders[n].bytes();
         let begin = Instant::now();
-        let folio = stage.pool.alloc_folio(len, Gfp::USER_MOVABLE);
+        let folio = match &self.home {
+            Some(group) => group.alloc_folio(len, Gfp::USER_MOVABLE),
+            None => stage.pool.alloc_folio(len, Gfp::USER_MOVABLE),
+        };
         record(&mut self.tally.alloc_ns, begin);
         let mut folio = match folio {
             Ok(folio) => folio,

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod fragment; // blocks out of free memory in pieces
+mod groups; // groups that share a pool
 mod model; // the report's fields, by the names that scripts rely on
 mod picture; // pageblocks by how full they are
 mod pressure; // for how long threads waited
@@ -18,6 +19,9 @@ use std::{
 
 pub(crate) use fragment::{
     BlockLatency, Compaction, FragmentReport, FragmentRun, Settling, Taking,
+};
+pub(crate) use groups::{
+    GroupFigures, GroupPhase, GroupsReport, Isolation, Members, PressureCheck,
 };
 pub(crate) use model::{
     ChurnReport, Facts, Fragmentation, Generation, IdleReport, Injected, PagingReport, Report,

@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use super::{
     fragment::{Compaction, FragmentReport},
+    groups::GroupsReport,
     pressure::Pressure,
     two_kinds::MixedReport,
 };
@@ -64,6 +65,8 @@ pub(crate) struct Report {
     pub(crate) churn: Option<ChurnReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) paging: Option<PagingReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) groups: Option<GroupsReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) idle: Option<IdleReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -419,6 +422,7 @@ impl Report {
             phases: Vec::new(),
             churn: None,
             paging: None,
+            groups: None,
             idle: None,
             fragment: None,
         }

@@ -3,6 +3,7 @@
 
 use super::{
     fragment::{self, Compaction},
+    groups,
     model::{
         ChurnReport, Failure, Fragmentation, IdleReport, Latency, PagingReport, Phase, Report,
         Verdict,
@@ -53,6 +54,9 @@ pub(super) fn write(report: &Report) -> String {
     }
     if let Some(paging) = &report.paging {
         write_paging(paging, &mut text);
+    }
+    if let Some(found) = &report.groups {
+        groups::write(found, &mut text);
     }
     if let Some(idle) = &report.idle {
         write_idle(idle, &mut text);

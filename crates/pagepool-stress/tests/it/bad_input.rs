@@ -118,6 +118,20 @@ fn bad_usage_names_the_nearest() {
         ["overcommit", "--write-share", "101"],
         &["--write-share", "0..=100"],
     );
+    assert_refused(["overcommit", "--groups", "1"], &["--groups", "2..=16"]);
+    assert_refused(["overcommit", "--max", "1M"], &["--groups"]);
+    assert_refused(
+        ["overcommit", "--groups", "3", "--threads", "2"],
+        &["--threads 2", "3 groups"],
+    );
+    assert_refused(
+        ["overcommit", "--groups", "--high", "2M", "--max", "1M"],
+        &["--high 2097152", "--max 1048576"],
+    );
+    assert_refused(
+        ["overcommit", "--groups", "16", "--memory", "8M"],
+        &["--memory 8388608", "16 groups", "17.0 MiB"],
+    );
     assert_refused(["fragment", "--keep", "2"], &["--keep", "0 to 1"]);
     assert_refused(["faults", "--torn", "x"], &["--torn", "64K"]);
     assert_refused(["idle", "--hopeless", "--dead-store"], &["--dead-store"]);
