@@ -264,6 +264,12 @@ impl Zone {
         self.note_fragmentation(&core);
     }
 
+    /// Sets the fragmentation index up to which memory is short rather than in pieces, 0 to 1000.
+    pub(crate) fn set_extfrag_threshold(&self, threshold: u32) {
+        // Relaxed: a setting.
+        self.extfrag_threshold.store(threshold, Ordering::Relaxed);
+    }
+
     /// Whether compacting this zone for `order` on behalf of `class` makes sense, for who does so in the
     /// background or asks beforehand: at the minimum, without privileges.
     pub(crate) fn compaction_suitable(&self, order: Order, class: ZoneType) -> Suitability {
@@ -303,6 +309,8 @@ impl Zone {
             mark: self.mark(flags.mark()),
             gap: marks.get(Mark::Low) - marks.get(Mark::Min),
             reserve: self.reserve(class),
+            // Relaxed: a setting.
+            extfrag_threshold: self.extfrag_threshold.load(Ordering::Relaxed),
         }
     }
 }
