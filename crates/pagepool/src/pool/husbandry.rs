@@ -135,15 +135,12 @@ impl Inner {
             },
             pages,
         );
-        if let Some((node, pfn)) = self.place_of(folio) {
-            // What waits in a batch is put where it belongs when the batch is emptied.
-            let list = kind_of(&self.folios, folio).inactive();
-            let is_listed = node.relist(&self.folios, folio, pfn, list);
-            if is_listed && !locked {
-                self.nodes
-                    .events()
-                    .add(VmEvent::UnevictablePgsRescued, pages);
-            }
+        // What waits in a batch is put where it belongs when the batch is emptied.
+        let is_listed = self.nodes.relist(&self.folios, folio);
+        if is_listed && !locked {
+            self.nodes
+                .events()
+                .add(VmEvent::UnevictablePgsRescued, pages);
         }
     }
 
