@@ -51,10 +51,11 @@ pub use pool::folio::{
 pub use pool::groups::{Group, GroupStats, LimitsOutcome};
 pub use pool::pages::{Pages, PagesUninit, Split};
 pub use pool::pressure::{PressureTrigger, Worker};
+pub use pool::reclaiming::ReclaimNodeError;
 pub use pool::request::AllocRequest;
 pub use pool::stats::{LruStats, NodeStats, PagesetStats, Stats, Vmstat, ZoneStats};
 pub use pool::swapping::{SwapArea, SwapAreaStats};
-pub use pool::tunables::Tunables;
+pub use pool::tunables::{Tunable, Tunables};
 pub use pool::{PagePool, StillHeld};
 pub use psi::{Pressure, PressureKind, PressureLine};
 pub use reclaim::shrinkers::{

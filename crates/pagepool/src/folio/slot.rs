@@ -475,6 +475,18 @@ impl FolioSlot {
         self.clear(Mark::Locked)
     }
 
+    /// The word, for somebody who has changed a mark that says where the folio belongs: whoever takes the folio
+    /// elsewhere, or brings it back, from here on sees the change.
+    pub fn word_after_mark(&self) -> FolioWord {
+        if mutated("folio.word_after_mark") {
+            return self.word();
+        }
+        // A compare-exchange with the same word: its release half publishes the mark to the next step, its
+        // acquire half takes over what the last one left.
+        let Ok((_, word)) = self.change(Ok::<_, Infallible>);
+        word
+    }
+
     /// Whether its owner keeps it in memory, for the isolator, which has begun its copy before it asks.
     #[must_use]
     pub fn is_locked(&self) -> bool {

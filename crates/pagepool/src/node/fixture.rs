@@ -7,6 +7,7 @@ use crate::gfp::Gfp;
 use crate::sync::CoreGuard;
 use crate::types::{Migratetype, NR_ZONES, NodeId, NodeMask, Order, Pfn, ZoneType};
 use crate::zone::Zone;
+use crate::zone::fragmentation::DEFAULT_EXTFRAG_THRESHOLD;
 use crate::zone::sizing::PcpSizes;
 use crate::zone::vmstat::VmEvent;
 
@@ -24,6 +25,7 @@ pub(crate) fn settings(pages_min: u64) -> MarkSettings {
         lowmem_reserve_ratio: [0; NR_ZONES],
         percpu_pagelist_fraction: 0,
         compaction_proactiveness: 0,
+        extfrag_threshold: DEFAULT_EXTFRAG_THRESHOLD,
         keep_resident: None,
     }
 }

@@ -26,6 +26,7 @@
 //! Not here: which list a folio belongs on, and which leaves memory (`reclaim`).
 
 mod moving;
+mod relist;
 
 use arrayvec::ArrayVec;
 
@@ -628,28 +629,6 @@ impl Node {
         }
         locked.set_custody(pfn, custody);
         heir != Heir::Isolator
-    }
-
-    /// Moves a resident folio to where its marks now say that it belongs: out of reclaim's sight and
-    /// back. Returns whether it was on a list.
-    pub(crate) fn relist(
-        &self,
-        folios: &FolioTable,
-        folio: FolioId,
-        pfn: Pfn,
-        list: LruList,
-    ) -> bool {
-        let mut locked = self.lock_lists(folios);
-        if !is_at(folios.slot(folio).word(), pfn) {
-            return false;
-        }
-        let Place::Listed(from) = locked.custody(pfn).place() else {
-            return false; // its list is chosen when it is put there
-        };
-        locked.unlink(pfn, list_at(from));
-        let to = locked.list_for(folio, list);
-        locked.link(pfn, to);
-        true
     }
 
     /// Moves a folio that is pinned in this frame to a group, and to its lists, if it is on one.

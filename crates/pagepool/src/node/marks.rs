@@ -28,6 +28,8 @@ pub(crate) struct MarkSettings {
     pub(crate) percpu_pagelist_fraction: u32,
     /// `compaction_proactiveness`, in percent.
     pub(crate) compaction_proactiveness: u8,
+    /// `extfrag_threshold`, in thousandths.
+    pub(crate) extfrag_threshold: u32,
     /// Pages of whole free blocks of each zone that keep their memory.
     pub(crate) keep_resident: Option<usize>,
 }
@@ -70,6 +72,7 @@ impl Nodes {
                 let fraction = settings.percpu_pagelist_fraction;
                 zone.set_pcp_sizes(PcpSizes::new(zone.managed(), fraction, nr_cpus));
                 zone.set_proactiveness(settings.compaction_proactiveness);
+                zone.set_extfrag_threshold(settings.extfrag_threshold);
                 zone.set_keep_resident(keep_resident(zone.zone_type(), settings));
             }
         }

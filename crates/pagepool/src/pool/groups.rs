@@ -14,7 +14,7 @@ use crate::error::{AllocError, Violation};
 use crate::gfp::Gfp;
 use crate::group::{GroupError, GroupItem, GroupLimits};
 use crate::sync::clock;
-use crate::types::{GroupId, Order, PAGE_SIZE, Pfn};
+use crate::types::{GroupId, NodeMask, Order, PAGE_SIZE, Pfn};
 
 /// A group of those who share a pool: what is allocated through it is charged to it, and to all groups
 /// above it.
@@ -204,8 +204,8 @@ impl Group {
     /// nothing more can be, or `patience` ends (kernel: `memory.reclaim`). Returns how many were.
     pub fn reclaim(&self, bytes: usize, patience: Duration) -> usize {
         let deadline = clock::deadline_after(patience);
-        let pages = bytes.div_ceil(PAGE_SIZE);
-        self.pool.inner.reclaim_group(self.id, pages, deadline) * PAGE_SIZE
+        let inner = &self.pool.inner;
+        inner.reclaim_asked(self.id, NodeMask::ALL, bytes, deadline)
     }
 
     /// How it stands.

@@ -18,7 +18,7 @@ use crate::node::lru_list::LruList;
 use crate::node::{CopySink, Custodian, FrameSink, Node, Walk, identity};
 use crate::reclaim::{DirectTerms, GroupTerms, Obstacle, Reclaimer, Shrink};
 use crate::sync::clock::{self, Instant};
-use crate::types::{GroupId, Pfn, ZoneType};
+use crate::types::{GroupId, NodeMask, Pfn, ZoneType};
 use crate::zone::vmstat::VmEvent;
 use crate::zone::{Freed, Zone};
 
@@ -135,15 +135,12 @@ impl Inner {
             },
             pages,
         );
-        if let Some((node, pfn)) = self.place_of(folio) {
-            // What waits in a batch is put where it belongs when the batch is emptied.
-            let list = kind_of(&self.folios, folio).inactive();
-            let is_listed = node.relist(&self.folios, folio, pfn, list);
-            if is_listed && !locked {
-                self.nodes
-                    .events()
-                    .add(VmEvent::UnevictablePgsRescued, pages);
-            }
+        // What waits in a batch is put where it belongs when the batch is emptied.
+        let is_listed = self.nodes.relist(&self.folios, folio);
+        if is_listed && !locked {
+            self.nodes
+                .events()
+                .add(VmEvent::UnevictablePgsRescued, pages);
         }
     }
 
@@ -169,7 +166,7 @@ impl Inner {
         Some((self.nodes.node(pfn.node()), pfn))
     }
 
-    /// Reclaims pages of a group on somebody's request; returns how many. Of the root, any.
+    /// Reclaims pages that a group has beyond its limits, as long as there is progress; returns how many.
     pub(super) fn reclaim_group(
         &self,
         group: GroupId,
@@ -186,6 +183,14 @@ impl Inner {
             }
         }
         freed
+    }
+
+    /// Reclaims from a group in some nodes, those of its folios included that wait in batches; returns pages.
+    pub(super) fn reclaim_confined(&self, terms: GroupTerms) -> usize {
+        for node in self.nodes.iter() {
+            node.drain_lru_all(&self.folios);
+        }
+        self.reclaimer().try_to_free_group_pages(terms)
     }
 
     /// Checks the invariants of folios and lists. Exact while nothing else runs.
@@ -309,11 +314,9 @@ impl Reclaim for Inner {
         gfp: Gfp,
         deadline: Option<Instant>,
     ) -> usize {
-        for node in self.nodes.iter() {
-            node.drain_lru_all(&self.folios);
-        }
-        self.reclaimer().try_to_free_group_pages(GroupTerms {
+        self.reclaim_confined(GroupTerms {
             group,
+            nodes: NodeMask::ALL,
             pages,
             gfp,
             deadline,

@@ -2,14 +2,20 @@
 
 #![forbid(unsafe_code)]
 
+mod by_name;
+
 use std::time::Duration;
+
+pub use by_name::Tunable;
 
 use super::Inner;
 use crate::error::RangeError;
 use crate::node::{MarkSettings, Ratios};
 use crate::reclaim::policy::history::MAX_SWAPPINESS;
 use crate::swap::MAX_PAGE_CLUSTER;
+use crate::sync::clock;
 use crate::types::PAGE_SIZE;
+use crate::zone::fragmentation::MAX_EXTFRAG_THRESHOLD;
 
 /// The accepted range of `watermark_scale_factor`.
 const SCALE_RANGE: std::ops::RangeInclusive<u32> = 1..=1000;
@@ -17,10 +23,15 @@ const SCALE_RANGE: std::ops::RangeInclusive<u32> = 1..=1000;
 /// The smallest `percpu_pagelist_fraction` but 0.
 const MIN_FRACTION: u32 = 8;
 
+/// Bits of `drop_caches`.
+const DROP_FOLIOS: u32 = 1;
+const DROP_SLAB: u32 = 2;
+
 /// Settings of a pool that can be read and changed at any time.
 ///
 /// A change recomputes the marks, reserves or cache sizes of every zone. A value out of range is
-/// refused and the old one stays.
+/// refused and the old one stays. [`all`](Self::all) lists them, [`set`](Self::set) takes name and value as
+/// text.
 ///
 /// ```
 /// # use pagepool::PagePool;
@@ -122,6 +133,32 @@ impl<'a> Tunables<'a> {
         })
     }
 
+    /// The fragmentation index, in thousandths, up to which a large block is missing for lack of memory, and
+    /// not since free memory is in pieces.
+    #[must_use]
+    pub fn extfrag_threshold(&self) -> u32 {
+        self.get().extfrag_threshold
+    }
+
+    /// Sets `extfrag_threshold`. Zones whose [index](crate::ZoneStats::fragmentation_index) for a block of
+    /// order 4 and above is not higher are not compacted for it: reclaim is to make it. Default 500; 0
+    /// compacts nearly whenever there is room to, 1000 never does.
+    ///
+    /// # Errors
+    /// Above 1000.
+    pub fn set_extfrag_threshold(&self, threshold: u32) -> Result<(), RangeError> {
+        check(
+            threshold <= MAX_EXTFRAG_THRESHOLD,
+            "extfrag_threshold",
+            threshold,
+            accepted_extfrag_threshold,
+        )?;
+        self.change(|settings, _| {
+            settings.extfrag_threshold = threshold;
+            Ok(())
+        })
+    }
+
     /// How far fragmentation may raise the marks, in ten-thousandths of the high mark.
     #[must_use]
     pub fn watermark_boost_factor(&self) -> u32 {
@@ -191,7 +228,7 @@ impl<'a> Tunables<'a> {
             swappiness <= MAX_SWAPPINESS,
             "swappiness",
             swappiness,
-            || format!("0 to {MAX_SWAPPINESS}"),
+            accepted_swappiness,
         )?;
         self.inner.reclaim.set_swappiness(swappiness);
         Ok(())
@@ -212,7 +249,7 @@ impl<'a> Tunables<'a> {
             page_cluster <= MAX_PAGE_CLUSTER,
             "page_cluster",
             page_cluster,
-            || format!("0 to {MAX_PAGE_CLUSTER}"),
+            accepted_page_cluster,
         )?;
         self.inner.read_ahead.set_page_cluster(page_cluster);
         Ok(())
@@ -250,6 +287,33 @@ impl<'a> Tunables<'a> {
     pub fn set_vfs_cache_pressure(&self, percent: u32) -> Result<(), RangeError> {
         self.inner.reclaim.set_vfs_cache_pressure(percent);
         Ok(())
+    }
+
+    /// Has what can be had again leave memory at once; returns the bytes that were freed (kernel:
+    /// `vm.drop_caches`). `what` is 1 for the folios of [mappings](crate::Mapping), 2 for the caches of
+    /// [shrinkers](crate::PagePool::drop_slab), 3 for both. Ends when `patience` does.
+    ///
+    /// Of folios those go that are clean, and that nobody reads, has pinned or locked; whether they were used
+    /// lately is not asked. Nothing is written: who wants dirty ones gone as well [flushes](crate::Folio::flush)
+    /// them first. It is for measurements that are to begin with nothing in memory, not for tuning; who wants
+    /// room takes [`reclaim`](crate::PagePool::reclaim), which spares what is in use.
+    ///
+    /// # Errors
+    /// Another `what` than 1, 2 or 3.
+    pub fn drop_caches(&self, what: u32, patience: Duration) -> Result<usize, RangeError> {
+        check((1..=3).contains(&what), "drop_caches", what, || {
+            "1 to 3".into()
+        })?;
+        let deadline = clock::deadline_after(patience);
+        let reclaimer = self.inner.reclaimer();
+        let mut pages = 0;
+        if what & DROP_FOLIOS != 0 {
+            pages += reclaimer.drop_clean(deadline);
+        }
+        if what & DROP_SLAB != 0 {
+            pages += reclaimer.drop_slab(deadline);
+        }
+        Ok(pages * PAGE_SIZE)
     }
 
     /// How long a request takes that is [reported](crate::PagePool::failures) although it got its memory;
@@ -290,9 +354,12 @@ impl<'a> Tunables<'a> {
     /// # Errors
     /// Above 100.
     pub fn set_thrashing_limit(&self, percent: u8) -> Result<(), RangeError> {
-        check(percent <= 100, "thrashing_limit", percent, || {
-            "0 (never) to 100 percent".into()
-        })?;
+        check(
+            percent <= 100,
+            "thrashing_limit",
+            percent,
+            accepted_thrashing_limit,
+        )?;
         self.inner.thrashing.set_percent(percent);
         Ok(())
     }
@@ -319,10 +386,18 @@ impl<'a> Tunables<'a> {
 }
 
 pub(super) fn check_min_free(kbytes: u64, lowmem_pages: u64) -> Result<(), RangeError> {
-    let most = lowmem_pages * (PAGE_SIZE as u64 / 1024) / 2;
+    let most = most_min_free(lowmem_pages);
     check(kbytes <= most, "min_free_kbytes", kbytes, || {
-        format!("0 to {most}, half of the memory below the Movable zones")
+        accepted_min_free(most)
     })
+}
+
+fn accepted_min_free(most: u64) -> String {
+    format!("0 to {most}, half of the memory below the Movable zones")
+}
+
+fn most_min_free(lowmem_pages: u64) -> u64 {
+    lowmem_pages * (PAGE_SIZE as u64 / 1024) / 2
 }
 
 pub(super) fn check_scale_factor(factor: u32) -> Result<(), RangeError> {
@@ -330,14 +405,25 @@ pub(super) fn check_scale_factor(factor: u32) -> Result<(), RangeError> {
         SCALE_RANGE.contains(&factor),
         "watermark_scale_factor",
         factor,
-        || format!("{} to {}", SCALE_RANGE.start(), SCALE_RANGE.end()),
+        accepted_scale_factor,
     )
 }
 
+fn accepted_scale_factor() -> String {
+    format!("{} to {}", SCALE_RANGE.start(), SCALE_RANGE.end())
+}
+
 pub(super) fn check_proactiveness(percent: u8) -> Result<(), RangeError> {
-    check(percent <= 100, "compaction_proactiveness", percent, || {
-        "0 to 100 percent".into()
-    })
+    check(
+        percent <= 100,
+        "compaction_proactiveness",
+        percent,
+        accepted_proactiveness,
+    )
+}
+
+fn accepted_proactiveness() -> String {
+    "0 to 100 percent".into()
 }
 
 pub(super) fn check_fraction(fraction: u32) -> Result<(), RangeError> {
@@ -345,8 +431,28 @@ pub(super) fn check_fraction(fraction: u32) -> Result<(), RangeError> {
         fraction == 0 || fraction >= MIN_FRACTION,
         "percpu_pagelist_fraction",
         fraction,
-        || format!("0, or {MIN_FRACTION} and above"),
+        accepted_fraction,
     )
+}
+
+fn accepted_fraction() -> String {
+    format!("0, or {MIN_FRACTION} and above")
+}
+
+fn accepted_swappiness() -> String {
+    format!("0 to {MAX_SWAPPINESS}")
+}
+
+fn accepted_page_cluster() -> String {
+    format!("0 to {MAX_PAGE_CLUSTER}")
+}
+
+fn accepted_extfrag_threshold() -> String {
+    format!("0 to {MAX_EXTFRAG_THRESHOLD}")
+}
+
+fn accepted_thrashing_limit() -> String {
+    "0 (never) to 100 percent".into()
 }
 
 pub(super) fn check(

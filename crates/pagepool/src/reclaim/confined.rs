@@ -12,7 +12,7 @@ use super::shrink::Reclaimer;
 use crate::gfp::Gfp;
 use crate::node::{Node, identity};
 use crate::sync::clock::Instant;
-use crate::types::{GroupId, Order, ZoneType};
+use crate::types::{GroupId, NodeMask, Order, ZoneType};
 
 /// Below this priority dirty folios are written out in any case.
 const WRITES_BELOW: u8 = DEF_PRIORITY - 2;
@@ -30,6 +30,8 @@ const OFFENDER_PRIORITIES: [u8; 4] = [DEF_PRIORITY, 8, 4, 0];
 pub(crate) struct GroupTerms {
     /// The group, with all below it.
     pub(crate) group: GroupId,
+    /// From which nodes.
+    pub(crate) nodes: NodeMask,
     /// How many pages.
     pub(crate) pages: usize,
     /// What whoever wants them may do.
@@ -42,6 +44,7 @@ impl GroupTerms {
     fn control(&self) -> ScanControl {
         let GroupTerms {
             group,
+            nodes: _,
             pages,
             gfp,
             deadline,
@@ -72,30 +75,35 @@ impl GroupTerms {
 }
 
 impl Reclaimer<'_> {
-    /// Reclaims from a group, over all nodes; returns the pages reclaimed. What a low limit protects below
+    /// Reclaims from a group, over the nodes; returns the pages reclaimed. What a low limit protects below
     /// the group goes only if there is nothing else.
     pub(crate) fn try_to_free_group_pages(&self, terms: GroupTerms) -> usize {
         let mut sc = terms.control();
         sc.may_writepage = self.state.laptop_mode() == 0;
         identity::take_freed();
-        self.descend(&mut sc);
+        self.descend(&mut sc, terms.nodes);
         if sc.nr_reclaimed == 0 && sc.low_spared && !sc.is_late() {
             sc.breaks_low = true;
-            self.descend(&mut sc);
+            self.descend(&mut sc, terms.nodes);
         }
-        for node in self.custodian.nodes.iter() {
+        for node in self.nodes_in(terms.nodes) {
             self.snapshot_refaults(node);
         }
         sc.nr_reclaimed
     }
 
+    fn nodes_in(&self, mask: NodeMask) -> impl Iterator<Item = &Node> {
+        let nodes = self.custodian.nodes.iter();
+        nodes.filter(move |node| mask.contains(node.id()))
+    }
+
     /// From the lightest look at the lists to the hardest, until there is enough.
-    fn descend(&self, sc: &mut ScanControl) {
+    fn descend(&self, sc: &mut ScanControl, nodes: NodeMask) {
         let wanted = sc.nr_to_reclaim;
         for priority in (0..=DEF_PRIORITY).rev() {
             sc.priority = priority;
             sc.may_writepage |= priority < WRITES_BELOW;
-            for node in self.custodian.nodes.iter() {
+            for node in self.nodes_in(nodes) {
                 self.shrink_node(node, sc);
                 sc.nr_reclaimed += identity::take_freed();
                 sc.nr_to_reclaim = wanted.saturating_sub(sc.nr_reclaimed);

@@ -216,6 +216,10 @@ impl Reclaimer<'_> {
             return Err(one);
         }
         self.evict(node, one, node.map().copy(one.pfn))
+            .inspect_err(|_| {
+                // Whoever reads it now does not end the copy, and it is not being written out.
+                slot.end_copy();
+            })
     }
 
     /// Takes a folio out of memory of which a copy has been made, as its word knows. Returns its pages; or

@@ -9,6 +9,7 @@ mod confined;
 mod control;
 mod direct;
 mod domain;
+mod drop_clean;
 mod groups;
 mod inactive;
 pub(crate) mod policy;

@@ -8,7 +8,7 @@ use super::policy::workingset::Buckets;
 use super::policy::{Policy, TwoLists};
 use crate::backing::{StoreError, StoreId};
 use crate::sync::CoreMutex;
-use crate::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use crate::types::{GroupId, NodeId};
 
 /// Reclaim's memory of one node.
@@ -18,6 +18,8 @@ pub(crate) struct NodeMemory {
     histories: CoreMutex<Box<[History]>>,
     /// Threads that reclaim for themselves.
     direct: AtomicUsize,
+    /// Whether somebody reclaims from this node alone, on request.
+    asked: AtomicBool,
 }
 
 impl NodeMemory {
@@ -26,6 +28,7 @@ impl NodeMemory {
         NodeMemory {
             histories: CoreMutex::new(histories),
             direct: AtomicUsize::new(0),
+            asked: AtomicBool::new(false),
         }
     }
 
@@ -40,6 +43,15 @@ impl NodeMemory {
         let nr = self.direct.fetch_add(1, Ordering::Relaxed) + 1;
         let direct = Direct { memory: self, nr };
         (nr <= most).then_some(direct)
+    }
+
+    /// Somebody begins to reclaim from this node alone, on request, unless another does so already.
+    pub(crate) fn enter_asked(&self) -> Option<Asked<'_>> {
+        // Relaxed, both: who is first goes on, and nothing else is ordered by that.
+        let first = self
+            .asked
+            .compare_exchange(false, true, Ordering::Relaxed, Ordering::Relaxed);
+        first.is_ok().then_some(Asked { memory: self })
     }
 }
 
@@ -62,6 +74,19 @@ impl Drop for Direct<'_> {
     fn drop(&mut self) {
         // Relaxed: as in `enter_direct`.
         self.memory.direct.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Somebody who reclaims from a node alone, on request. Until this is dropped nobody else does.
+#[derive(Debug)]
+pub(crate) struct Asked<'a> {
+    memory: &'a NodeMemory,
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        // Relaxed: as in `enter_asked`.
+        self.memory.asked.store(false, Ordering::Relaxed);
     }
 }
 

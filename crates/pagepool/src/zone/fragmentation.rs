@@ -12,9 +12,12 @@ use crate::types::{NR_ORDERS, Order};
 /// Free blocks of each order.
 pub(crate) type FreeCounts = [u64; NR_ORDERS];
 
-/// At or below this index a refusal of a costly order is for lack of memory, not for fragmentation
-/// (kernel: `extfrag_threshold`).
-pub(crate) const DEFAULT_EXTFRAG_THRESHOLD: i64 = 500;
+/// At or below which index a refusal of a costly order is for lack of memory, not for fragmentation, unless
+/// it is set (kernel: `extfrag_threshold`): right in between.
+pub(crate) const DEFAULT_EXTFRAG_THRESHOLD: u32 = 500;
+
+/// The highest `extfrag_threshold`: no index is above.
+pub(crate) const MAX_EXTFRAG_THRESHOLD: u32 = 1000;
 
 /// Free pages that compaction needs for a block of `order`, above the marks: twice the block, since it
 /// holds as many targets as it moves.
@@ -69,7 +72,7 @@ pub(crate) enum Suitability {
     Continue,
 }
 
-/// The marks that [`compaction_suitable`] looks at.
+/// The marks that [`compaction_suitable`] looks at, and its threshold.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SuitabilityMarks {
     /// The mark that the request stops at.
@@ -78,6 +81,8 @@ pub(crate) struct SuitabilityMarks {
     pub(crate) gap: usize,
     /// What is kept back from the class that asks.
     pub(crate) reserve: usize,
+    /// The fragmentation index up to which memory is short rather than in pieces, 0 to 1000.
+    pub(crate) extfrag_threshold: u32,
 }
 
 impl SuitabilityMarks {
@@ -102,7 +107,7 @@ pub(crate) fn compaction_suitable(
     let suitability = suitable_with(view.free, view, order, marks, flags);
     if suitability == Suitability::Continue && order.is_costly() {
         let index = fragmentation_index(counts, order);
-        if (0..=DEFAULT_EXTFRAG_THRESHOLD).contains(&index) {
+        if (0..=i64::from(marks.extfrag_threshold)).contains(&index) {
             return Suitability::Skipped;
         }
     }
@@ -190,6 +195,7 @@ mod tests {
         mark: 100,
         gap: 100,
         reserve: 0,
+        extfrag_threshold: DEFAULT_EXTFRAG_THRESHOLD,
     };
 
     fn judge(order: usize, blocks: &[(usize, u64)], marks: SuitabilityMarks) -> Suitability {
@@ -279,6 +285,22 @@ mod tests {
             assert_eq!(judge(9, &[(0, 740), (8, 2)], MARKS), Suitability::Continue);
             assert_eq!(judge(9, &[(8, 5)], MARKS), Suitability::Skipped);
             assert_eq!(judge(3, &[(2, 30)], MARKS), Suitability::Continue);
+        }
+
+        #[test]
+        fn s6_1_the_threshold_belongs_to_those_who_are_short_of_memory() {
+            // An index of 300, and one of 0: the same memory in two blocks.
+            let judge = |extfrag_threshold, blocks: u64| {
+                let marks = SuitabilityMarks {
+                    extfrag_threshold,
+                    ..MARKS
+                };
+                judge(9, &[(8, blocks)], marks)
+            };
+            assert_eq!(judge(300, 5), Suitability::Skipped);
+            assert_eq!(judge(299, 5), Suitability::Continue);
+            assert_eq!(judge(0, 5), Suitability::Continue);
+            assert_eq!(judge(MAX_EXTFRAG_THRESHOLD, 5), Suitability::Skipped);
         }
 
         #[test]

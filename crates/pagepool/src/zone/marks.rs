@@ -9,6 +9,7 @@ use super::watermark::{self, AllocFlags, FreeView, Mark, Marks, Verdict};
 use super::{Core, Zone};
 use crate::buddy::Availability;
 use crate::sync::atomic::Ordering;
+use crate::sync::fence::mutated;
 use crate::types::{NR_ZONES, Order, ZoneType};
 
 impl Zone {
@@ -67,11 +68,21 @@ impl Zone {
     /// Lowers the boost by what a reclaimer has answered (INV-8).
     /// The marks fall with it: the caller wakes those who wait for memory.
     pub(crate) fn lower_boost(&self, answered: usize) {
+        // Relaxed, all: written under the lock; what was read before it may be out of date.
+        let early = mutated("boost.under_lock").then(|| self.boost.load(Ordering::Relaxed));
         let core = self.core.lock();
-        // Relaxed: written under the lock.
-        let boost = self.boost.load(Ordering::Relaxed);
-        self.boost
-            .store(boost - boost.min(answered), Ordering::Relaxed);
+        let boost = early.unwrap_or_else(|| self.boost.load(Ordering::Relaxed));
+        let answered = if mutated("boost.what_was_seen") {
+            boost
+        } else {
+            answered
+        };
+        let left = if mutated("boost.not_below_zero") {
+            boost.wrapping_sub(answered)
+        } else {
+            boost.saturating_sub(answered)
+        };
+        self.boost.store(left, Ordering::Relaxed);
         self.note_recovery(&core);
     }
 
@@ -86,13 +97,30 @@ impl Zone {
     /// Whether the background reclaimer is to be told about a boost; telling is then the caller's.
     /// Asked only by requests that may wake it, so that no other swallows the news.
     pub(crate) fn consume_boosted(&self) -> bool {
-        // Relaxed: test, then clear: a bit lost or seen twice is harmless, since the boost itself
-        // stands until a reclaimer has answered it. The test alone avoids a shared store.
+        // Relaxed: the test alone avoids a shared store; who misses the note leaves it to the next.
         if !self.boosted.load(Ordering::Relaxed) {
             return false;
         }
-        self.boosted.store(false, Ordering::Relaxed);
-        true
+        if mutated("boosted.one_step") {
+            self.boosted.store(false, Ordering::Relaxed);
+            return true;
+        }
+        // One step, so that who takes a note sees the boost that it is about, and has the reclaimer see it:
+        // a store could wipe out a note that it knows nothing of. AcqRel: takes over the boost from
+        // `note_boosted`, and is one chain with it.
+        self.boosted.swap(false, Ordering::AcqRel)
+    }
+
+    /// Notes that the background reclaimer is to be told about a boost, which stands already.
+    pub(super) fn note_boosted(&self) {
+        let ordering = if mutated("boosted.publish") {
+            Ordering::Relaxed
+        } else {
+            // AcqRel: publishes the boost to who takes the note. Pairs with the swap in `consume_boosted`; a
+            // swap as well, so that the two have one order, which loom does not give a store and a swap.
+            Ordering::AcqRel
+        };
+        self.boosted.swap(true, ordering);
     }
 
     /// Pages kept back from requests of `class`.
@@ -220,7 +248,8 @@ impl Zone {
     /// Whether the background compactor is to be told that the zone has become fragmented; telling is then
     /// the caller's.
     pub(crate) fn consume_fragmented(&self) -> bool {
-        // Relaxed: as in `consume_boosted`.
+        // Relaxed: test, then clear. News that this wipes out are seen by whoever is told, since he looks
+        // under the lock.
         if !self.fragmented_news.load(Ordering::Relaxed) {
             return false;
         }
@@ -264,6 +293,12 @@ impl Zone {
         self.note_fragmentation(&core);
     }
 
+    /// Sets the fragmentation index up to which memory is short rather than in pieces, 0 to 1000.
+    pub(crate) fn set_extfrag_threshold(&self, threshold: u32) {
+        // Relaxed: a setting.
+        self.extfrag_threshold.store(threshold, Ordering::Relaxed);
+    }
+
     /// Whether compacting this zone for `order` on behalf of `class` makes sense, for who does so in the
     /// background or asks beforehand: at the minimum, without privileges.
     pub(crate) fn compaction_suitable(&self, order: Order, class: ZoneType) -> Suitability {
@@ -303,6 +338,8 @@ impl Zone {
             mark: self.mark(flags.mark()),
             gap: marks.get(Mark::Low) - marks.get(Mark::Min),
             reserve: self.reserve(class),
+            // Relaxed: a setting.
+            extfrag_threshold: self.extfrag_threshold.load(Ordering::Relaxed),
         }
     }
 }

@@ -234,6 +234,8 @@ pub(crate) struct Zone {
     reserve: [AtomicUsize; NR_ZONES],
     /// Pages of whole free blocks that may keep their memory.
     keep_resident: AtomicUsize,
+    /// The fragmentation index up to which memory is short rather than in pieces.
+    extfrag_threshold: AtomicU32,
     pcp: Pcp,
     freed: Arc<WaitQueue>,
 }
@@ -283,6 +285,7 @@ impl Zone {
             recovery: AtomicU8::new(Recovery::Unwatched as u8),
             reserve: std::array::from_fn(|_| AtomicUsize::new(0)),
             keep_resident: AtomicUsize::new(usize::MAX),
+            extfrag_threshold: AtomicU32::new(fragmentation::DEFAULT_EXTFRAG_THRESHOLD),
             pcp: Pcp::new(nr_cpus),
             freed,
         };

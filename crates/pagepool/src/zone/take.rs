@@ -194,8 +194,7 @@ impl Zone {
         }
         self.boost.store(raised, Ordering::Relaxed);
         if flags.contains(AllocFlags::KSWAPD) {
-            // Relaxed: see `consume_boosted`.
-            self.boosted.store(true, Ordering::Relaxed);
+            self.note_boosted();
         }
     }
 

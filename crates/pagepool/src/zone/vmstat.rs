@@ -84,6 +84,8 @@ events! {
     KswapdInodesteal = "kswapd_inodesteal",
     /// Objects that shrinkers looked at.
     SlabsScanned = "slabs_scanned",
+    /// Times that all clean folios of mappings were dropped that could be.
+    DropPagecache = "drop_pagecache",
     /// Times that all shrinkers were asked to free what they could.
     DropSlab = "drop_slab",
     /// Times that kswapd set out to balance its node.

@@ -23,6 +23,7 @@ mod shrinkers;
 mod stress;
 mod swap;
 mod swap_areas;
+mod tunables;
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;

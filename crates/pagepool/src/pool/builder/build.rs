@@ -31,6 +31,7 @@ use crate::swap::{ReadAhead, SwapSpace, SwapSpec, default_page_cluster};
 use crate::sync::atomic::AtomicU32;
 use crate::sync::{Mutex, cpu};
 use crate::types::{MAX_GROUPS, MAX_NODES, PAGE_SIZE};
+use crate::zone::fragmentation::DEFAULT_EXTFRAG_THRESHOLD;
 
 /// Percentages of the process's memory limit that a pool may have: something has to be left for the process.
 const SHARE_OF_LIMIT: RangeInclusive<u8> = 1..=90;
@@ -241,6 +242,7 @@ impl Builder {
             lowmem_reserve_ratio: self.lowmem_reserve_ratio,
             percpu_pagelist_fraction: self.percpu_pagelist_fraction,
             compaction_proactiveness: self.compaction_proactiveness,
+            extfrag_threshold: DEFAULT_EXTFRAG_THRESHOLD,
             keep_resident,
         }
     }

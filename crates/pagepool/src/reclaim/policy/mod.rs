@@ -29,6 +29,7 @@ pub(crate) mod fairness;
 pub(crate) mod for_compaction;
 pub(crate) mod history;
 pub(crate) mod page;
+pub(crate) mod proactive;
 pub(crate) mod scan_count;
 pub(crate) mod scan_loop;
 pub(crate) mod slab;
