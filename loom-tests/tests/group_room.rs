@@ -46,7 +46,7 @@ fn who_waits_gets_what_a_higher_limit_allows() {
 /// What is freed may stay charged for the next page of the group, but not while somebody waits for it.
 #[test]
 fn who_waits_gets_what_is_kept_aside() {
-    check("group_room_kept", 100, || {
+    check("group_room_kept", 15, || {
         let room = full();
         let r = Shared::clone(&room);
         let waiter = actor(move || r.charge());
