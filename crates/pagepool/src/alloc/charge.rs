@@ -36,6 +36,9 @@ use crate::zone::vmstat::VmEvent;
 /// How long a charge waits for others before it reclaims anew.
 const RECLAIM_AGAIN: Duration = Duration::from_millis(50);
 
+/// How long a charge that must not fail has for I/O, at least.
+const MIN_NOFAIL_WAIT: Duration = Duration::from_millis(100);
+
 /// How far beyond its high limit a group may be without anybody waiting, in pages: what is reclaimed at
 /// once.
 const BATCH: usize = 32;
@@ -71,6 +74,7 @@ struct Terms {
     pages: usize,
     gfp: Gfp,
     begin: Instant,
+    patience: Duration,
     deadline: Option<Instant>,
 }
 
@@ -95,14 +99,15 @@ impl Terms {
         Order::at(self.pages.next_power_of_two().ilog2() as usize)
     }
 
-    fn end(self, outcome: Outcome) -> End {
+    /// How it ended; `full` is the group that is to blame.
+    fn end(self, outcome: Outcome, full: GroupId) -> End {
         End {
             outcome,
             order: self.order(),
             class: ZoneType::Movable,
             nodes: NodeMask::ALL,
             gfp: self.gfp,
-            group: self.group,
+            group: full,
             begin: self.begin,
             tried: Tried::default(),
         }
@@ -110,7 +115,8 @@ impl Terms {
 }
 
 impl<'a> Allocator<'a> {
-    /// Charges a group for so many pages that are about to be allocated.
+    /// Charges a group for so many pages that are about to be allocated. What of its patience the caller needs
+    /// for that is taken off.
     ///
     /// # Errors
     /// [`AllocError::GroupLimit`] if it has no room for them, and none could be made in time.
@@ -120,7 +126,7 @@ impl<'a> Allocator<'a> {
         group: GroupId,
         pages: usize,
         gfp: Gfp,
-        patience: Duration,
+        patience: &mut Duration,
     ) -> Result<Charge<'a>, AllocError> {
         let charge = || Charge {
             groups: self.groups,
@@ -141,8 +147,10 @@ impl<'a> Allocator<'a> {
             pages,
             gfp: scope::restrict(gfp),
             begin,
-            deadline: begin.checked_add(patience),
+            patience: *patience,
+            deadline: begin.checked_add(*patience),
         };
+        self.check(terms)?;
         let charge = match at_once {
             Some(charge) => charge,
             None => {
@@ -151,13 +159,32 @@ impl<'a> Allocator<'a> {
             }
         };
         self.mind_high(terms);
-        self.report_end(terms.end(Outcome::Late), || AllocError::GroupLimit);
+        *patience = patience.saturating_sub(clock::now().saturating_duration_since(begin));
+        let full = self
+            .groups
+            .beyond_high(group)
+            .map_or(group, |(over, _)| over);
+        self.report_end(terms.end(Outcome::Late, full), || AllocError::GroupLimit);
         Ok(charge)
     }
 
+    /// What no group could grant is refused before anything is taken from one.
+    fn check(&self, terms: Terms) -> Result<(), AllocError> {
+        let error = if self.is_reentrant() {
+            AllocError::Reentrant
+        } else if terms.gfp.is_contradictory() {
+            AllocError::InvalidFlags
+        } else {
+            return Ok(());
+        };
+        self.report_end(terms.end(Outcome::Refused, terms.group), || error);
+        Err(error)
+    }
+
     #[cold]
-    fn charge_slow(&self, terms: Terms) -> Result<(), AllocError> {
+    fn charge_slow(&self, mut terms: Terms) -> Result<(), AllocError> {
         let Terms { group, pages, .. } = terms;
+        let mut rounds = 0;
         let mut fruitless = 0;
         let _stall = self.stall_here(group);
         loop {
@@ -169,24 +196,31 @@ impl<'a> Allocator<'a> {
             let slot = self.groups.slot(full.0);
             slot.add(GroupItem::MaxReached, 1);
             // What is larger than the limit itself is not waited for.
-            if !terms.may_reclaim() || (pages > slot.max() && !terms.must_not_fail()) {
+            let in_vain = pages > slot.max() && !terms.must_not_fail();
+            // Who does not wait has two tries, whatever others do with what these free.
+            let has_tried = !terms.may_wait() && rounds > 1;
+            if !terms.may_reclaim() || in_vain || has_tried {
                 return Err(self.refuse(full, terms));
             }
+            rounds += 1;
             if self.reclaim_from(full.0, pages, terms) > 0 {
                 fruitless = 0;
             } else {
                 fruitless += 1;
-                if !terms.may_wait() && fruitless > 1 {
-                    return Err(self.refuse(full, terms));
+                let helped = self.call_for_help(full, terms);
+                if helped && self.groups.try_charge(group, pages).is_ok() {
+                    return Ok(());
                 }
-                if !self.call_for_help(full, terms) {
-                    self.wait_for_room(full, pages, fruitless, terms);
-                }
+                self.wait_for_room(full, pages, fruitless, terms);
             }
-            if terms.is_late() {
-                // Somebody may have given pages back while we looked at the time.
-                let charged = self.groups.try_charge(group, pages);
-                return charged.map_err(|full| self.refuse(full, terms));
+            if clock::is_over(terms.deadline) {
+                if !terms.must_not_fail() {
+                    // Somebody may have given pages back while we looked at the time.
+                    let charged = self.groups.try_charge(group, pages);
+                    return charged.map_err(|full| self.refuse(full, terms));
+                }
+                // It tries anew, with as much time for I/O as before.
+                terms.deadline = clock::deadline_after(terms.patience.max(MIN_NOFAIL_WAIT));
             }
         }
     }
@@ -203,7 +237,7 @@ impl<'a> Allocator<'a> {
             within: full.0,
             group: terms.group,
             order: terms.order(),
-            may_call: terms.gfp.contains(Gfp::FS),
+            gfp: terms.gfp,
             deadline: terms.deadline,
         })
     }
@@ -274,10 +308,7 @@ impl<'a> Allocator<'a> {
         if !terms.gfp.contains(Gfp::NOWARN) {
             self.groups.slot(full.0).add(GroupItem::Refused, 1);
             self.nodes.events().count(VmEvent::Refusals);
-            let end = End {
-                group: full.0,
-                ..terms.end(Outcome::Refused)
-            };
+            let end = terms.end(Outcome::Refused, full.0);
             self.report_end(end, || AllocError::GroupLimit);
         }
         AllocError::GroupLimit

@@ -19,7 +19,8 @@
 //! **Invariants**
 //! - A1: a request that may wait ends by its deadline, unless it must not fail.
 //! - A2: a request that may not wait takes no lock that is held while somebody sleeps.
-//! - A3: nothing is refused before every cache was emptied and the attempt repeated.
+//! - A3: nothing is refused before every cache was emptied and the attempt repeated; but for what is refused
+//!   since memory thrashes, which is not to be tried.
 
 #![forbid(unsafe_code)]
 

@@ -20,8 +20,8 @@ pub(crate) struct Distress {
     pub(crate) group: GroupId,
     /// The order asked for.
     pub(crate) order: Order,
-    /// Whether users may be called.
-    pub(crate) may_call: bool,
+    /// What the request may do, and have others do.
+    pub(crate) gfp: Gfp,
     /// When the request gives up.
     pub(crate) deadline: Option<Instant>,
 }

@@ -442,10 +442,13 @@ impl<'a> SlowPath<'a> {
             within: GroupId::ROOT,
             group: self.request.group,
             order: self.request.order(),
-            may_call: self.request.has(Gfp::FS),
+            gfp: self.request.gfp,
             deadline: self.deadline,
         };
-        let helped = overseer.relieve(&distress);
+        let helped = {
+            let _stall = self.stall();
+            overseer.relieve(&distress)
+        };
         helped.then(|| self.gather_and_walk()).flatten()
     }
 

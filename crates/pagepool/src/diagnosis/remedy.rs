@@ -67,8 +67,8 @@ pub enum Remedy {
     RaiseGroupLimit {
         /// Which group.
         group: GroupId,
-        /// Its `max`, in bytes.
-        max: usize,
+        /// The lower of its `max` and `high`, in bytes.
+        limit: usize,
     },
     /// A device does not answer.
     SeeToDevice,
@@ -111,6 +111,8 @@ pub(crate) struct Facts {
     pub(crate) swap_free: usize,
     /// Pages of anonymous folios that could go.
     pub(crate) anon: usize,
+    /// Pages of folios of mappings that could go.
+    pub(crate) file: usize,
     /// Pages of locked folios.
     pub(crate) locked: usize,
     /// Pinned folios that were found.
@@ -127,7 +129,7 @@ pub(crate) struct Facts {
     pub(crate) budget: usize,
     /// The most folios that there can be.
     pub(crate) max_folios: usize,
-    /// The group that is full, and its `max` in bytes.
+    /// The group that is full, and the lower of its limits in bytes.
     pub(crate) group: (GroupId, usize),
 }
 
@@ -146,7 +148,7 @@ pub(crate) fn remedy_for(facts: &Facts) -> Remedy {
         AllocError::LowmemReserve => Remedy::LowerReserve,
         AllocError::GroupLimit => Remedy::RaiseGroupLimit {
             group: facts.group.0,
-            max: facts.group.1,
+            limit: facts.group.1,
         },
         AllocError::Reentrant => Remedy::AllocateElsewhere,
         AllocError::Thrashing => Remedy::UseLessAtOnce,
@@ -184,12 +186,13 @@ fn of_fragmented(facts: &Facts) -> Remedy {
 
 /// Reclaim first, if there is something to reclaim and somewhere to put it.
 fn of_short(facts: &Facts) -> Remedy {
-    if facts.anon > 0 && facts.swap_total == 0 {
-        Remedy::AddSwap
-    } else if !facts.may_reclaim && facts.anon > 0 {
+    let could_go = facts.file > 0 || facts.anon > 0 && facts.swap_free > 0;
+    if could_go && !facts.may_reclaim {
         Remedy::LetItWait
-    } else if !facts.may_io && facts.anon > 0 {
+    } else if could_go && !facts.may_io {
         Remedy::LetItDoIo
+    } else if facts.anon > 0 && facts.swap_total == 0 {
+        Remedy::AddSwap
     } else {
         Remedy::MoreMemory {
             budget: facts.budget,
@@ -231,6 +234,9 @@ impl fmt::Display for Remedy {
                 "drop pins: {folios} folios are pinned, the oldest for {:.1} s",
                 oldest.as_secs_f64()
             ),
+            Remedy::UnlockFolios { pages: 0 } => {
+                f.write_str("drop pins and guards: none was found among the folios looked at")
+            }
             Remedy::UnlockFolios { pages } => write!(
                 f,
                 "unlock folios ({pages} pages are locked), or drop guards"
@@ -255,9 +261,9 @@ impl fmt::Display for Remedy {
             Remedy::LowerReserve => f.write_str(
                 "raise lowmem_reserve_ratio of the lower zone (0 keeps nothing back), or ask for the higher zone",
             ),
-            Remedy::RaiseGroupLimit { group, max } => write!(
+            Remedy::RaiseGroupLimit { group, limit } => write!(
                 f,
-                "free memory of group {}, or raise its max of {max} bytes",
+                "free memory of group {}, or raise its limit of {limit} bytes",
                 group.get()
             ),
             Remedy::SeeToDevice => f.write_str("see to the device of the store that does not answer"),
@@ -293,6 +299,7 @@ mod tests {
         swap_total: 100,
         swap_free: 50,
         anon: 10,
+        file: 0,
         locked: 3,
         pinned: 0,
         oldest_pin: Duration::ZERO,
@@ -358,6 +365,12 @@ mod tests {
         let more = Remedy::MoreMemory { budget: 1 << 30 };
         assert_eq!(short(|f| f.anon = 0), more);
         assert_eq!(short(|_| ()), more);
+        // Clean pages of mappings are free for the asking, but not for who may not wait.
+        let by_file = short(|f| (f.anon, f.file, f.may_reclaim) = (0, 9, false));
+        assert_eq!(by_file, Remedy::LetItWait);
+        // With swap full there is nothing to wait for.
+        let full = short(|f| (f.swap_free, f.may_reclaim) = (0, false));
+        assert_eq!(full, more);
     }
 
     #[test]

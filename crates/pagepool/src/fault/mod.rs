@@ -203,12 +203,13 @@ impl<'a> Faulter<'a> {
     fn take_frames(&self, fault: &Fault<'_>, terms: Terms) -> Result<FreshFrames<'a>, AllocError> {
         let order = fault.slot.order();
         let group = self.custodian.folios.group(fault.folio);
+        let mut patience = terms.patience;
         let charge = self
             .allocator
-            .charge(group, order.pages(), terms.gfp, terms.patience)?;
+            .charge(group, order.pages(), terms.gfp, &mut patience)?;
         let placement = Placement {
             purpose: Purpose::Folio,
-            patience: Some(terms.patience),
+            patience: Some(patience),
             group,
             returns: fault.from != 0,
             ..Placement::default()

@@ -139,6 +139,13 @@ impl GroupLimits {
         };
         below("min", self.min, "max", self.max)?;
         below("low", self.low, "max", self.max)?;
+        if self.high != UNLIMITED {
+            below("min", self.min, "high", self.high)?;
+            below("low", self.low, "high", self.high)?;
+        }
+        if self.soft != UNLIMITED {
+            below("min", self.min, "soft_limit", self.soft)?;
+        }
         if self.soft != UNLIMITED {
             below("soft_limit", self.soft, "max", self.max)?;
         }

@@ -191,11 +191,14 @@ impl Groups {
         counter.wait(&self.uncharged, pages, deadline, gather);
     }
 
-    /// Whether somebody waits for pages of a group, or of one above it, to be given back.
+    /// Whether a group may keep the charge of a page that was freed: nobody waits for it, or one above it, to
+    /// have less, and each has no more than it may.
     #[inline]
-    pub(crate) fn has_waiters(&self, group: GroupId) -> bool {
-        self.chain(group)
-            .any(|one| self.slot(one).counter.has_waiters())
+    pub(crate) fn may_keep_charges(&self, group: GroupId) -> bool {
+        self.chain(group).all(|one| {
+            let slot = self.slot(one);
+            !slot.counter.has_waiters() && slot.pages() <= slot.high().min(slot.max())
+        })
     }
 
     /// A raw block of a group has been handed out, which is charged for it.

@@ -85,12 +85,13 @@ impl Default for GroupSlot {
     }
 }
 
-// Relaxed throughout: settings and numbers by themselves. The place in the tree is written before the
-// group has a handle, and read by who has a handle or a member of it.
+// Relaxed, where nothing else is said: settings and numbers by themselves. The place in the tree is written
+// before the group is live.
 impl GroupSlot {
     /// Whether there is a group here.
     pub(crate) fn is_live(&self) -> bool {
-        self.is_live.load(Ordering::Relaxed)
+        // Acquire: who finds a group finds its place in the tree. Pairs with `open`.
+        self.is_live.load(Ordering::Acquire)
     }
 
     /// The group above.
@@ -115,7 +116,8 @@ impl GroupSlot {
         }
         self.counter.forget_peak();
         self.psi.begin_anew();
-        self.is_live.store(true, Ordering::Relaxed);
+        // Release: pairs with `is_live`.
+        self.is_live.store(true, Ordering::Release);
     }
 
     /// The group is gone.

@@ -1,13 +1,17 @@
 //! One call at a time, on a thread of its own, which can be left behind.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
+
+use arrayvec::ArrayVec;
 
 use super::situation::{OomAnswer, OomHandler, OomStats, OutOfMemory};
 use crate::backing::{PoolTag, Spawn, callback};
 use crate::sync::clock::{self, Instant};
 use crate::sync::{CoreMutex, WaitQueue};
+use crate::types::GroupId;
 
 /// How long nobody asks again after the first call that was in vain, and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -18,6 +22,19 @@ fn pause_after(vain: u32) -> Duration {
     let doubled = vain.saturating_sub(1).min(16);
     (FIRST_PAUSE * (1 << doubled)).min(LONGEST_PAUSE)
 }
+
+/// Calls for the same group that were in vain.
+#[derive(Clone, Copy, Debug)]
+struct Pause {
+    within: GroupId,
+    /// How many there were in a row.
+    vain: u32,
+    /// Until when nobody asks again.
+    until: Option<Instant>,
+}
+
+/// How many groups are remembered that have asked in vain: those of longer ago may ask again.
+const MAX_PAUSES: usize = 8;
 
 /// Where the call is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -40,9 +57,8 @@ struct State {
     /// Calls that have ended.
     nr_ended: u64,
     last: Option<OomAnswer>,
-    /// Calls in a row that were in vain.
-    vain: u32,
-    not_before: Option<Instant>,
+    /// Who has asked in vain lately, the latest first.
+    pauses: ArrayVec<Pause, MAX_PAUSES>,
     stats: OomStats,
 }
 
@@ -84,8 +100,7 @@ impl OomDesk {
         handler: Option<Arc<dyn OomHandler>>,
     ) -> Option<Arc<dyn OomHandler>> {
         let mut state = self.0.state.lock();
-        state.vain = 0;
-        state.not_before = None;
+        state.pauses.clear();
         std::mem::replace(&mut state.handler, handler)
     }
 
@@ -98,14 +113,19 @@ impl OomDesk {
         }
     }
 
-    /// Has the owner called, or waits for a call that is under way, no longer than to the deadline; returns
-    /// whether memory was given up.
+    /// Has the owner called for who is short of memory within a group, or waits for a call that is under way,
+    /// no longer than to the deadline; returns whether memory was given up.
     pub(crate) fn ask(
         &self,
+        within: GroupId,
         situation: impl FnOnce() -> OutOfMemory,
         deadline: Option<Instant>,
     ) -> bool {
-        let Some(awaited) = self.enter(situation) else {
+        // It would wait for itself.
+        if callback::is_inside(self.0.pool) {
+            return false;
+        }
+        let Some(awaited) = self.enter(within, situation) else {
             return false;
         };
         let shared = &*self.0;
@@ -120,14 +140,13 @@ impl OomDesk {
 
     /// Leaves a call for the worker, unless one is under way; returns the number of the call whose end is
     /// to be awaited, or none if nobody is to be called.
-    fn enter(&self, situation: impl FnOnce() -> OutOfMemory) -> Option<u64> {
+    fn enter(&self, within: GroupId, situation: impl FnOnce() -> OutOfMemory) -> Option<u64> {
         let mut state = self.0.state.lock();
         let awaited = state.nr_ended + 1;
         if state.phase != Phase::Idle {
             return Some(awaited);
         }
-        let too_soon = state.not_before.is_some_and(|time| clock::now() < time);
-        if state.handler.is_none() || too_soon {
+        if state.handler.is_none() || state.is_too_soon(within) {
             return None;
         }
         let needs_worker = !std::mem::replace(&mut state.has_worker, true);
@@ -180,6 +199,47 @@ impl Drop for OomDesk {
     }
 }
 
+impl State {
+    /// Whether who is short within a group has asked in vain just now.
+    fn is_too_soon(&self, within: GroupId) -> bool {
+        let of_it = |pause: &&Pause| pause.within == within;
+        let pause = self.pauses.iter().find(of_it);
+        pause.is_some_and(|pause| !clock::is_over(pause.until))
+    }
+
+    fn note_answer(&mut self, within: GroupId, released: bool) {
+        let before = self.pauses.iter().position(|pause| pause.within == within);
+        let before = before.map(|at| self.pauses.remove(at));
+        if released {
+            return;
+        }
+        let vain = before.map_or(0, |pause| pause.vain).saturating_add(1);
+        if self.pauses.is_full() {
+            self.pauses.pop();
+        }
+        self.pauses.insert(
+            0,
+            Pause {
+                within,
+                vain,
+                until: clock::deadline_after(pause_after(vain)),
+            },
+        );
+    }
+}
+
+/// What came of a call; whatever it panicked with is dropped, and may panic in turn.
+fn without_payload<T>(outcome: Result<T, Box<dyn Any + Send>>) -> Option<T> {
+    match outcome {
+        Ok(answer) => Some(answer),
+        Err(payload) => {
+            let again = catch_unwind(AssertUnwindSafe(|| drop(payload)));
+            std::mem::forget(again);
+            None
+        }
+    }
+}
+
 impl Shared {
     /// The life of the worker.
     fn work(&self) {
@@ -188,7 +248,7 @@ impl Shared {
             let answer = catch_unwind(AssertUnwindSafe(|| handler.out_of_memory(&situation)));
             // Dropped as part of the call: it may be the last handle.
             let gone = catch_unwind(AssertUnwindSafe(|| drop(handler)));
-            self.end(gone.and(answer).ok());
+            self.end(situation.within, without_payload(gone.and(answer)));
         }
     }
 
@@ -210,7 +270,7 @@ impl Shared {
             match handler {
                 Some(handler) => job = Some((handler, situation)),
                 // It was taken away meanwhile.
-                None => self.end(Some(OomAnswer::Declined)),
+                None => self.end(situation.within, Some(OomAnswer::Declined)),
             }
             job.is_some()
         });
@@ -218,20 +278,14 @@ impl Shared {
     }
 
     /// A call has ended; without an answer, by a panic.
-    fn end(&self, answer: Option<OomAnswer>) {
+    fn end(&self, within: GroupId, answer: Option<OomAnswer>) {
         let mut state = self.state.lock();
         state.phase = Phase::Idle;
         state.nr_ended += 1;
         state.last = answer;
-        if answer == Some(OomAnswer::Released) {
-            state.stats.released += 1;
-            state.vain = 0;
-            state.not_before = None;
-        } else {
-            state.stats.panics += u64::from(answer.is_none());
-            state.vain += 1;
-            state.not_before = clock::deadline_after(pause_after(state.vain));
-        }
+        state.stats.released += u64::from(answer == Some(OomAnswer::Released));
+        state.stats.panics += u64::from(answer.is_none());
+        state.note_answer(within, answer == Some(OomAnswer::Released));
         drop(state);
         self.ended.wake_all();
     }
@@ -243,7 +297,7 @@ mod tests {
     use crate::error::AllocError;
     use crate::sync::atomic::{AtomicUsize, Ordering};
     use crate::sync::thread;
-    use crate::types::{GroupId, Order};
+    use crate::types::Order;
 
     fn desk() -> OomDesk {
         OomDesk::new(PoolTag::of(&FIRST_PAUSE), |name, run| {
@@ -270,14 +324,22 @@ mod tests {
     #[test]
     fn an_answer_is_passed_on_and_one_in_vain_is_not_asked_for_again_at_once() {
         let desk = desk();
-        assert!(!desk.ask(situation, soon()), "there is no handler");
+        assert!(
+            !desk.ask(GroupId::ROOT, situation, soon()),
+            "there is no handler"
+        );
         desk.set_handler(Some(Arc::new(|_: &OutOfMemory| OomAnswer::Released)));
-        assert!(desk.ask(situation, soon()) && desk.ask(situation, soon()));
+        assert!(
+            desk.ask(GroupId::ROOT, situation, soon())
+                && desk.ask(GroupId::ROOT, situation, soon())
+        );
         desk.set_handler(Some(Arc::new(|_: &OutOfMemory| OomAnswer::Declined)));
-        assert!(!desk.ask(situation, soon()));
-        assert!(!desk.ask(|| unreachable!("too soon"), soon()));
+        assert!(!desk.ask(GroupId::ROOT, situation, soon()));
+        assert!(!desk.ask(GroupId::ROOT, || unreachable!("too soon"), soon()));
+        // Another's calls are not the same.
+        assert!(!desk.ask(GroupId::at(1), situation, soon()));
         let stats = desk.stats();
-        assert_eq!((stats.calls, stats.released), (3, 2), "{stats:?}");
+        assert_eq!((stats.calls, stats.released), (4, 2), "{stats:?}");
     }
 
     #[test]
@@ -286,10 +348,13 @@ mod tests {
         desk.set_handler(Some(Arc::new(|_: &OutOfMemory| {
             panic!("a handler that panics")
         })));
-        assert!(!desk.ask(situation, soon()));
+        assert!(!desk.ask(GroupId::ROOT, situation, soon()));
         assert_eq!(desk.stats().panics, 1);
         desk.set_handler(Some(Arc::new(|_: &OutOfMemory| OomAnswer::Released)));
-        assert!(desk.ask(situation, soon()), "the worker goes on");
+        assert!(
+            desk.ask(GroupId::ROOT, situation, soon()),
+            "the worker goes on"
+        );
     }
 
     #[test]
@@ -303,11 +368,12 @@ mod tests {
         })));
         let closed = gate.lock();
         let at_once = clock::deadline_after(Duration::from_millis(20));
-        assert!(!desk.ask(situation, at_once));
+        assert!(!desk.ask(GroupId::ROOT, situation, at_once));
         assert!(desk.stats().is_calling);
         // Nobody calls a second time; who comes waits for the end of the first.
         std::thread::scope(|scope| {
-            let waiter = scope.spawn(|| desk.ask(|| unreachable!("one call at a time"), soon()));
+            let waiter = scope
+                .spawn(|| desk.ask(GroupId::ROOT, || unreachable!("one call at a time"), soon()));
             thread::sleep(Duration::from_millis(20));
             drop(closed);
             assert!(waiter.join().unwrap());
@@ -331,7 +397,7 @@ mod tests {
         let drops = Arc::new(AtomicUsize::new(0));
         let desk = desk();
         desk.set_handler(Some(Arc::new(Counts(Arc::clone(&drops)))));
-        desk.ask(situation, soon());
+        desk.ask(GroupId::ROOT, situation, soon());
         drop(desk);
         assert_eq!(drops.load(Ordering::Relaxed), 1);
     }

@@ -66,7 +66,8 @@ impl Inner {
         };
         let remedy = cause.map(|cause| {
             let mut facts = self.facts_of(cause, order, gfp);
-            facts.anon = self.memory_figures().anon;
+            let memory = self.memory_figures();
+            (facts.anon, facts.file) = (memory.anon, memory.file);
             remedy_for(&facts)
         });
         Explanation {

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::{Inner, PagePool};
@@ -16,7 +17,7 @@ use crate::node::lru_list::LruList;
 use crate::sync::CoreMutex;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::clock::{self, Instant};
-use crate::types::{NR_ZONES, PAGE_SIZE, ZoneType};
+use crate::types::{GroupId, NR_ZONES, Order, PAGE_SIZE, ZoneType};
 use crate::zone::Zone;
 use crate::zone::watermark::{AllocFlags, Mark};
 
@@ -79,7 +80,8 @@ impl Sent {
 /// The last reports of a pool.
 #[derive(Debug)]
 pub(super) struct Failures {
-    ring: [CoreMutex<FailureReport>; KEPT],
+    /// Places; one is empty while somebody has its report in hand.
+    ring: [CoreMutex<Option<FailureReport>>; KEPT],
     made: AtomicU64,
     /// Where the next look for pins begins.
     cursor: AtomicUsize,
@@ -92,12 +94,37 @@ impl Failures {
     /// Places for reports on so many zones.
     pub(super) fn new(nr_zones: usize) -> Failures {
         Failures {
-            ring: std::array::from_fn(|_| CoreMutex::new(FailureReport::place(nr_zones))),
+            ring: std::array::from_fn(|_| CoreMutex::new(Some(FailureReport::place(nr_zones)))),
             made: AtomicU64::new(0),
             cursor: AtomicUsize::new(0),
             report_after: AtomicU64::new(DEFAULT_REPORT_AFTER.as_nanos() as u64),
             sent: CoreMutex::new(Sent::default()),
         }
+    }
+
+    /// Takes the oldest report that nobody has in hand, for another to be made in its place.
+    fn take_oldest(&self) -> Option<FailureReport> {
+        let number_at = |place: &&CoreMutex<Option<FailureReport>>| {
+            place
+                .lock()
+                .as_ref()
+                .map_or(u64::MAX, |report| report.number)
+        };
+        // Somebody else may take it meanwhile: there are as many tries as places.
+        (0..KEPT).find_map(|_| self.ring.iter().min_by_key(number_at)?.lock().take())
+    }
+
+    /// Puts a report where there is room: there is as much as was taken.
+    fn put_back(&self, report: FailureReport) {
+        let mut report = Some(report);
+        for place in &self.ring {
+            let mut place = place.lock();
+            if place.is_none() {
+                *place = report.take();
+                return;
+            }
+        }
+        debug_assert!(report.is_none(), "F1: a report has lost its place");
     }
 
     /// Bytes of the places for a pool of so many nodes.
@@ -127,6 +154,22 @@ impl Failures {
     }
 }
 
+/// Tells whoever listens. What panics there is caught: the block that the report is about may be in nobody's
+/// hands yet.
+fn send(report: &FailureReport) {
+    let sent = catch_unwind(AssertUnwindSafe(|| {
+        tracing::warn!(
+            target: "pagepool::report",
+            number = report.number,
+            cause = report.cause.cause(),
+            remedy = %report.remedy,
+            "{report}"
+        );
+    }));
+    // What it panicked with may panic when it is dropped.
+    std::mem::forget(sent);
+}
+
 impl Inner {
     /// Makes a report, and sends it, unless many were sent lately. Requests that fail because of that are not
     /// reported.
@@ -136,9 +179,12 @@ impl Inner {
         };
         let begin = clock::now();
         let number = self.failures.made.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut report = self.failures.ring[number as usize % KEPT].lock();
-        report.begin(number, parts);
+        // No place is free while reports are being sent somewhere slow: then this one is only counted.
+        let Some(mut report) = self.failures.take_oldest() else {
+            return;
+        };
         let may_send = self.failures.sent.lock().may_send(begin);
+        report.begin(number, parts);
         for zone in self.nodes.zones().filter(|zone| zone.is_managed()) {
             report.add_zone(ZoneReport::of(
                 zone,
@@ -148,19 +194,16 @@ impl Inner {
             ));
         }
         report.memory = self.memory_figures();
-        report.pins = self.look_for_pins();
+        // The costly part, for those that somebody sees, or that are about it.
+        if may_send || parts.cause == AllocError::AllPinned {
+            report.pins = self.look_for_pins();
+        }
         report.remedy = remedy_for(&self.facts(&report));
         report.took = clock::now().saturating_duration_since(begin);
         if may_send {
-            tracing::warn!(
-                target: "pagepool::report",
-                number,
-                cause = parts.cause.cause(),
-                remedy = %report.remedy,
-                "{}",
-                *report
-            );
+            send(&report);
         }
+        self.failures.put_back(report);
     }
 
     /// What could leave memory, and where to.
@@ -215,21 +258,20 @@ impl Inner {
             locked: report.memory.locked,
             pinned: report.pins.folios,
             oldest_pin: report.pins.oldest_age(),
-            group: (
-                report.group,
-                self.groups.slot(report.group).limits().max_bytes(),
-            ),
+            file: report.memory.file,
+            group: self.limit_of(report.group),
             ..self.facts_of(report.cause, report.order, report.gfp)
         }
     }
 
+    /// A group with the lower of its limits, in bytes.
+    fn limit_of(&self, group: GroupId) -> (GroupId, usize) {
+        let limits = self.groups.slot(group).limits();
+        (group, limits.high_bytes().min(limits.max_bytes()))
+    }
+
     /// What is known without a look at folios.
-    pub(super) fn facts_of(
-        &self,
-        cause: AllocError,
-        order: crate::types::Order,
-        gfp: Gfp,
-    ) -> Facts {
+    pub(super) fn facts_of(&self, cause: AllocError, order: Order, gfp: Gfp) -> Facts {
         let runs = |state: DaemonState| matches!(state, DaemonState::Running | DaemonState::Frozen);
         let lower = |zone: &&Zone| zone.zone_type() != ZoneType::Movable;
         let marks = { self.nodes.zones().filter(lower) }.map(|zone| zone.marks().get(Mark::Min));
@@ -244,6 +286,7 @@ impl Inner {
             swap_total: self.swap.total_pages(),
             swap_free: self.swap.free_pages(),
             anon: 0,
+            file: 0,
             locked: 0,
             pinned: 0,
             oldest_pin: Duration::ZERO,
@@ -255,7 +298,7 @@ impl Inner {
             min_free_most: self.nodes.lowmem_pages() * kib / 2,
             budget: self.config.budget_bytes(),
             max_folios: self.folios.most(),
-            group: (crate::types::GroupId::ROOT, usize::MAX),
+            group: (GroupId::ROOT, usize::MAX),
         }
     }
 }
@@ -281,7 +324,7 @@ impl PagePool {
     #[must_use]
     pub fn failures(&self) -> Vec<FailureReport> {
         let ring = &self.inner.failures.ring;
-        let reports = ring.iter().map(|place| place.lock().clone());
+        let reports = ring.iter().filter_map(|place| place.lock().clone());
         let mut made: Vec<_> = reports.filter(|report| report.number > 0).collect();
         made.sort_by_key(|report| report.number);
         made

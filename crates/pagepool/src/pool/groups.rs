@@ -13,6 +13,7 @@ use super::{Inner, PagePool};
 use crate::error::{AllocError, Violation};
 use crate::gfp::Gfp;
 use crate::group::{GroupError, GroupItem, GroupLimits};
+use crate::reclaim::policy::history::History;
 use crate::sync::clock;
 use crate::types::{GroupId, NodeMask, Order, PAGE_SIZE, Pfn};
 
@@ -156,6 +157,7 @@ impl Group {
     /// As [`PagePool::create_group`], and if groups would be more than 8 deep.
     pub fn create_group(&self, name: &str, limits: GroupLimits) -> Result<Group, GroupError> {
         let id = self.pool.inner.groups.create(self.id, name, &limits)?;
+        self.pool.inner.forget_group(id);
         Ok(Group {
             pool: self.pool.clone(),
             id,
@@ -305,6 +307,15 @@ impl fmt::Debug for Group {
 }
 
 impl Inner {
+    /// Forgets what reclaim knows of whoever had this place before.
+    fn forget_group(&self, group: GroupId) {
+        for node in self.nodes.iter() {
+            node.lru().of(group).set_credit(0);
+            let memory = self.reclaim.node(node.id());
+            memory.history(group, |history| *history = History::default());
+        }
+    }
+
     /// Gives back the charges that wait at caches for the next page of their group.
     pub(super) fn gather_charges(&self) {
         self.nodes.return_charges(&self.groups);

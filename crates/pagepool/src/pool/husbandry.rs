@@ -8,7 +8,7 @@ use std::ptr::NonNull;
 use super::Inner;
 use crate::alloc::scope::{self, ScopeKind};
 use crate::alloc::{Reclaim, Request};
-use crate::backing::Entry;
+use crate::backing::{Entry, callback};
 use crate::error::{AllocError, Violation, ensure};
 use crate::fault::Faulter;
 use crate::folio::{FolioId, FolioTable, Mark, Vacated, copy_racing_at};
@@ -173,6 +173,10 @@ impl Inner {
         pages: usize,
         deadline: Option<Instant>,
     ) -> usize {
+        // It might wait for the call that it comes from.
+        if callback::is_inside(self.tag()) {
+            return 0;
+        }
         let _memalloc = scope::enter(ScopeKind::Memalloc);
         let mut freed = 0;
         while freed < pages {

@@ -216,9 +216,9 @@ pub(super) unsafe fn release_charged(
     zone: &Zone,
     pfn: Pfn,
     group: GroupId,
-    nobody_waits: impl FnOnce() -> bool,
+    may_keep: impl FnOnce() -> bool,
 ) -> Result<(), (GroupId, usize)> {
-    let freed = zone.put_charged(pfn, group, nobody_waits)?;
+    let freed = zone.put_charged(pfn, group, may_keep)?;
     if freed.is_something() {
         // SAFETY: `freed` came from a block of this pool just now.
         unsafe { settle(tether, zone, freed) };

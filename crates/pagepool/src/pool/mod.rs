@@ -239,8 +239,12 @@ impl PagePool {
         if let Some(granted) = allocator.alloc_charged(order, gfp, placement) {
             return Ok(self.hand_out(self.adopt(granted, Paid::Before(group)), gfp));
         }
-        let patience = placement.patience.unwrap_or(self.inner.patience);
-        let charge = allocator.charge(group, order.pages(), gfp, patience)?;
+        let mut patience = placement.patience.unwrap_or(self.inner.patience);
+        let charge = allocator.charge(group, order.pages(), gfp, &mut patience)?;
+        let placement = Placement {
+            patience: Some(patience),
+            ..placement
+        };
         let granted = allocator.alloc_placed(order, gfp, placement)?;
         Ok(self.hand_out(self.adopt(granted, Paid::Now(charge)), gfp))
     }

@@ -15,8 +15,9 @@ use crate::gfp::Gfp;
 use crate::group::GroupError;
 use crate::node::Node;
 use crate::oom::{ADJ_RANGE, Candidate, OomHandler, OomStats, OutOfMemory};
+use crate::reclaim::SWAP_CLUSTER_MAX;
 use crate::reclaim::policy::thrashing::Sample;
-use crate::sync::clock::{self, Instant};
+use crate::sync::clock;
 use crate::types::GroupId;
 use crate::zone::Zone;
 use crate::zone::vmstat::{NodeItem, VmEvent};
@@ -89,18 +90,29 @@ impl Group {
     }
 }
 
+/// What the groups below one have together.
+#[derive(Default)]
+struct Below {
+    pages: usize,
+    protected: usize,
+}
+
 impl Inner {
-    /// Takes from the groups that have more than they may for long; returns whether that brought anything.
-    fn trim_groups_beyond_high(&self, within: GroupId, deadline: Option<Instant>) -> bool {
+    /// Takes from the groups that have more than they may for long, no more than the request needs and by no
+    /// means that it may not use; returns pages.
+    fn trim_groups_beyond_high(&self, distress: &Distress) -> usize {
         let _memalloc = scope::enter(ScopeKind::Memalloc);
-        let freed = |group| {
+        let needed = distress.order.pages().max(SWAP_CLUSTER_MAX);
+        let mut freed = 0;
+        for group in self.groups.under(distress.within) {
             let slot = self.groups.slot(group);
-            match slot.pages().saturating_sub(slot.high()) {
-                0 => 0,
-                beyond => self.reclaim_from(group, beyond, Gfp::KERNEL, deadline),
+            let beyond = slot.pages().saturating_sub(slot.high());
+            if beyond > 0 && freed < needed {
+                let pages = beyond.min(needed - freed);
+                freed += self.reclaim_from(group, pages, distress.gfp, distress.deadline);
             }
-        };
-        { self.groups.under(within) }.map(freed).sum::<usize>() > 0
+        }
+        freed
     }
 
     fn situation(&self, distress: &Distress) -> OutOfMemory {
@@ -109,25 +121,31 @@ impl Inner {
             distress.order,
             distress.group,
             distress.within,
-            { self.groups.under(distress.within) }.map(|group| self.candidate(group)),
+            { self.groups.under(distress.within) }
+                .map(|group| self.candidate(group, distress.within)),
             self.nodes.zones().map(Zone::managed).sum(),
         )
     }
 
-    fn candidate(&self, group: GroupId) -> Candidate {
+    /// What a group has by itself, for who is short of memory within another.
+    fn candidate(&self, group: GroupId, within: GroupId) -> Candidate {
         let slot = self.groups.slot(group);
-        let below = { self.groups.children(group) }
-            .map(|child| self.groups.slot(child).pages())
-            .sum::<usize>();
+        let protected = |group| self.groups.protection(group, within).min;
+        let mut below = Below::default();
+        for child in self.groups.children(group) {
+            below.pages += self.groups.slot(child).pages();
+            below.protected += protected(child);
+        }
         let all = if group.is_root() {
             self.pages_in_use()
         } else {
             slot.pages()
         };
+        let pages = all.saturating_sub(below.pages);
         Candidate {
             group,
-            pages: all.saturating_sub(below),
-            protected: self.groups.protection(group, GroupId::ROOT).min,
+            pages,
+            protected: protected(group).saturating_sub(below.protected).min(pages),
             beyond_high: slot.pages().saturating_sub(slot.high()),
             adj: slot.oom_score_adj(),
         }
@@ -139,7 +157,8 @@ impl Inner {
         if !group.is_root() {
             let protection = self.groups.protection(group, GroupId::ROOT);
             let protected = protection.min.max(protection.low);
-            if self.groups.slot(group).pages() < protected {
+            // It is never protected for more than it has.
+            if protected > 0 && self.groups.slot(group).pages() <= protected {
                 return false;
             }
         }
@@ -179,10 +198,19 @@ impl Overseer for Inner {
     }
 
     fn relieve(&self, distress: &Distress) -> bool {
-        if self.trim_groups_beyond_high(distress.within, distress.deadline) {
+        let freed = self.trim_groups_beyond_high(distress);
+        if freed >= distress.order.pages() {
             return true;
         }
-        distress.may_call && self.oom.ask(|| self.situation(distress), distress.deadline)
+        let may_call = distress.gfp.contains(Gfp::FS);
+        let ask = || {
+            self.oom.ask(
+                distress.within,
+                || self.situation(distress),
+                distress.deadline,
+            )
+        };
+        may_call && ask() || freed > 0
     }
 
     fn is_thrashing(&self, group: GroupId) -> bool {

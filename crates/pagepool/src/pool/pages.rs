@@ -118,10 +118,10 @@ impl Block {
         let group = self.map().take_group_of_raw(self.pfn);
         let groups = &self.pool().groups;
         if self.order == Order::ZERO {
-            let nobody_waits = || !groups.has_waiters(group);
+            let may_keep = || groups.may_keep_charges(group);
             // SAFETY: 1. (O1) the block is ours, and this is its end; 2. `take_state` has seen to it.
             let released = unsafe {
-                lifetime::release_charged(self.tether, self.zone(), self.pfn, group, nobody_waits)
+                lifetime::release_charged(self.tether, self.zone(), self.pfn, group, may_keep)
             };
             match released {
                 Ok(()) => return true,

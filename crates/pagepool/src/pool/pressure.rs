@@ -36,8 +36,8 @@ impl PagePool {
     ///
     /// A thread that waits and is no worker counts as one for the while, so that without any worker `full`
     /// equals `some`. For a node, a worker that waits for another node's memory works. To register twice is
-    /// to register once, until the last is dropped. A thread can be a worker of 8 pools at once; of
-    /// more it is none.
+    /// to register once, until the last is dropped. A thread can be a worker of 16 pools and
+    /// groups at once; of more it is none.
     ///
     /// Not to be made or dropped inside what the pool calls: the thread may be waiting just then.
     ///

@@ -80,7 +80,8 @@ impl Reclaimer<'_> {
     pub(crate) fn try_to_free_group_pages(&self, terms: GroupTerms) -> usize {
         let mut sc = terms.control();
         sc.may_writepage = self.state.laptop_mode() == 0;
-        identity::take_freed();
+        // What a callback of another pool's freed before, on this thread, is that pool's to count.
+        let not_ours = identity::take_freed();
         self.descend(&mut sc, terms.nodes);
         if sc.nr_reclaimed == 0 && sc.low_spared && !sc.is_late() {
             sc.breaks_low = true;
@@ -89,6 +90,7 @@ impl Reclaimer<'_> {
         for node in self.nodes_in(terms.nodes) {
             self.snapshot_refaults(node);
         }
+        identity::note_freed(not_ours);
         sc.nr_reclaimed
     }
 
@@ -142,8 +144,14 @@ impl Reclaimer<'_> {
         group: GroupId,
         beyond: usize,
     ) -> Reclaimed {
+        let groups = self.custodian.groups;
+        let protected = groups.protection(group, sc.target).min;
+        let spare = groups.slot(group).pages().saturating_sub(protected);
         let quarter = (beyond / 4).max(SWAP_CLUSTER_MAX);
-        let wanted = quarter.min(sc.nr_to_reclaim.max(SWAP_CLUSTER_MAX));
+        let wanted = { quarter.min(sc.nr_to_reclaim.max(SWAP_CLUSTER_MAX)) }.min(spare);
+        if wanted == 0 {
+            return Reclaimed::default();
+        }
         let mut total = Reclaimed::default();
         for priority in OFFENDER_PRIORITIES {
             let mut confined = ScanControl {

@@ -19,6 +19,9 @@ use crate::types::{GroupId, Order, ZoneType};
 use crate::zone::Zone;
 use crate::zone::fragmentation::Suitability;
 
+/// The least that a group is asked for.
+const STAKE: usize = fairness::STAKE as usize;
+
 impl<'a> Reclaimer<'a> {
     fn groups(&self) -> &'a Groups {
         self.custodian.groups
@@ -36,13 +39,16 @@ impl<'a> Reclaimer<'a> {
             let group = GroupId::ROOT;
             return self.shrink_lists(Domain { node, group }, sc, sc.nr_to_reclaim, 0);
         }
+        if !sc.target.is_root() {
+            return self.shrink_subtree(node, sc);
+        }
         self.pay_out_credit(node, sc);
         let mut richest: Option<(GroupId, i64)> = None;
         let mut has_looked = false;
         for group in groups.under(sc.target) {
             let credit = node.lru().of(group).credit();
             if sc.is_in_need() || fairness::has_turn(credit, sc.nr_to_reclaim) {
-                has_looked |= self.shrink_group(Domain { node, group }, sc);
+                has_looked |= self.take_turn(Domain { node, group }, sc);
             } else if richest.is_none_or(|(_, most)| credit > most) {
                 richest = Some((group, credit));
             }
@@ -51,7 +57,25 @@ impl<'a> Reclaimer<'a> {
             }
         }
         if let Some((group, _)) = richest.filter(|_| !has_looked) {
-            self.shrink_group(Domain { node, group }, sc);
+            self.take_turn(Domain { node, group }, sc);
+        }
+    }
+
+    /// The same because of one group: those below it give by what could be taken of them, and what they owe
+    /// to others stays as it is.
+    fn shrink_subtree(&self, node: &Node, sc: &mut ScanControl) {
+        let can_swap = self.can_swap(node, sc);
+        let reclaim_idx = sc.reclaim_idx;
+        let evictable = |group| Domain { node, group }.evictable(reclaim_idx, can_swap);
+        let all = { self.groups().under(sc.target) }.map(evictable).sum();
+        let wanted = sc.nr_to_reclaim;
+        for group in self.groups().under(sc.target) {
+            let share = fairness::earned(wanted, evictable(group), all);
+            let share = usize::try_from(share).unwrap_or(0).max(STAKE);
+            self.shrink_group(Domain { node, group }, sc, share.min(wanted));
+            if sc.is_late() {
+                return;
+            }
         }
     }
 
@@ -80,38 +104,55 @@ impl<'a> Reclaimer<'a> {
         )
     }
 
-    /// Takes from one group, as far as it may be; returns whether it was looked at.
-    fn shrink_group(&self, domain: Domain<'_>, sc: &mut ScanControl) -> bool {
-        let slot = self.groups().slot(domain.group);
-        let protection = self.groups().protection(domain.group, sc.target);
-        let protected = match protection.verdict(slot.pages(), sc.breaks_low) {
-            Verdict::Never => return false,
-            Verdict::NotYet => {
-                sc.low_spared = true;
-                return false;
-            }
-            Verdict::Beyond { protected } => protected,
-        };
-        let (scanned, reclaimed) = (sc.nr_scanned, sc.nr_reclaimed);
+    /// Takes from one group what it owes, in need all of it, and notes that as paid; returns whether it was
+    /// looked at.
+    fn take_turn(&self, domain: Domain<'_>, sc: &mut ScanControl) -> bool {
         let vec = domain.vec();
-        // In need all of it, else what it owes.
         let wanted = if sc.is_in_need() {
             sc.nr_to_reclaim
         } else {
             let owed = usize::try_from(vec.credit()).unwrap_or(0);
-            owed.max(fairness::STAKE as usize).min(sc.nr_to_reclaim)
+            owed.max(STAKE).min(sc.nr_to_reclaim)
         };
-        self.shrink_lists(domain, sc, wanted, protected);
-        let (scanned, reclaimed) = (sc.nr_scanned - scanned, sc.nr_reclaimed - reclaimed);
+        let Some(pass) = self.shrink_group(domain, sc, wanted) else {
+            return false;
+        };
         // Paid by what was looked at, so that one whose folios are all in use does not keep its turn.
-        let paid = scanned.max(reclaimed).max(1) as i64;
+        let paid = pass.scanned.max(pass.reclaimed).max(1) as i64;
         vec.set_credit(fairness::changed(vec.credit(), -paid));
-        slot.add(GroupItem::Scanned, scanned as i64);
-        slot.add(GroupItem::Stolen, reclaimed as i64);
-        if reclaimed > 0 && slot.pages() < protection.low {
+        true
+    }
+
+    /// Takes so many pages from one group, as far as that may be; returns what came of it, or none if it may
+    /// not be at all.
+    fn shrink_group(
+        &self,
+        domain: Domain<'_>,
+        sc: &mut ScanControl,
+        wanted: usize,
+    ) -> Option<Reclaimed> {
+        let slot = self.groups().slot(domain.group);
+        let protection = self.groups().protection(domain.group, sc.target);
+        let protected = match protection.verdict(slot.pages(), sc.breaks_low) {
+            Verdict::Never => return None,
+            Verdict::NotYet => {
+                sc.low_spared = true;
+                return None;
+            }
+            Verdict::Beyond { protected } => protected,
+        };
+        let (scanned, reclaimed) = (sc.nr_scanned, sc.nr_reclaimed);
+        self.shrink_lists(domain, sc, wanted, protected);
+        let pass = Reclaimed {
+            scanned: sc.nr_scanned - scanned,
+            reclaimed: sc.nr_reclaimed - reclaimed,
+        };
+        slot.add(GroupItem::Scanned, pass.scanned as i64);
+        slot.add(GroupItem::Stolen, pass.reclaimed as i64);
+        if pass.reclaimed > 0 && slot.pages() < protection.low {
             slot.add(GroupItem::LowBroken, 1);
         }
-        true
+        Some(pass)
     }
 
     fn pass_end(&self, node: &Node, sc: &ScanControl, pass: Reclaimed) -> PassEnd {

@@ -24,7 +24,7 @@ mod write_out;
 pub(crate) use confined::GroupTerms;
 #[cfg(test)]
 pub(crate) use control::Reclaimed;
-pub(crate) use control::{ScanControl, Shrink, Who};
+pub(crate) use control::{SWAP_CLUSTER_MAX, ScanControl, Shrink, Who};
 pub(crate) use direct::DirectTerms;
 pub(crate) use shrink::Reclaimer;
 pub(crate) use state::{Obstacle, ReclaimState};

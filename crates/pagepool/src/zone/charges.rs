@@ -51,18 +51,18 @@ impl Charges {
         is_there
     }
 
-    /// Keeps one of a page that is freed, unless there are enough, or somebody waits for the group to have
-    /// less. That is asked here, under the cache's lock: whoever waits says so first, and then takes what
+    /// Keeps one of a page that is freed, unless there are enough, or it may not: if somebody waits for the
+    /// group to have less, say. That is asked here, under the cache's lock: whoever waits says so first, and then takes what
     /// every cache keeps; so either it finds this charge, or the look finds it.
     ///
     /// Those of another group make room for the next: they are handed out, and this one is not kept.
     #[inline]
-    pub(crate) fn keep(&mut self, group: GroupId, nobody_waits: impl FnOnce() -> bool) -> Kept {
+    pub(crate) fn keep(&mut self, group: GroupId, may_keep: impl FnOnce() -> bool) -> Kept {
         if self.pages > 0 && self.group != group {
             let (group, pages) = self.take_all();
             return Kept::No { group, pages };
         }
-        if nobody_waits() || mutated("group.look_at_waiters") {
+        if may_keep() || mutated("group.look_at_waiters") {
             self.put(group)
         } else {
             Kept::NO

@@ -48,7 +48,7 @@ impl Zone {
         &self,
         pfn: Pfn,
         group: GroupId,
-        nobody_waits: impl FnOnce() -> bool,
+        may_keep: impl FnOnce() -> bool,
     ) -> Result<Freed, (GroupId, usize)> {
         let nothing = (GroupId::ROOT, 0);
         let sizes = self.pcp.sizes();
@@ -59,7 +59,7 @@ impl Zone {
         if !self.may_cache(&lists, pfn) {
             return Err(nothing);
         }
-        match lists.charges.keep(group, nobody_waits) {
+        match lists.charges.keep(group, may_keep) {
             Kept::Yes => Ok(self.put_cached(&mut lists, pfn, Order::ZERO, sizes)),
             Kept::No { group, pages } => Err((group, pages)),
         }

@@ -525,3 +525,43 @@ fn what_is_freed_here_is_room_for_others_there() {
     }
     pool.verify().unwrap();
 }
+
+#[test]
+fn a_group_above_its_limit_gets_nothing_however_often_it_frees_a_page() {
+    let pool = pool(32 * MIB, 0);
+    let group = pool.create_group("cut", GroupLimits::new()).unwrap();
+    let mut blocks: Vec<_> = (0..100)
+        .map(|_| group.alloc_pages(Order::ZERO, Gfp::KERNEL).unwrap())
+        .collect();
+    let limits = GroupLimits::new().max(50 * PAGE_SIZE);
+    assert!(matches!(
+        group.set_limits(limits).unwrap(),
+        LimitsOutcome::Above { .. }
+    ));
+    for _ in 0..50 {
+        drop(blocks.pop());
+        assert!(group.alloc_pages(Order::ZERO, Gfp::NOWAIT).is_err());
+    }
+    assert_eq!(current(&group), 50 * PAGE_SIZE);
+    drop(blocks.pop());
+    assert!(group.alloc_pages(Order::ZERO, Gfp::NOWAIT).is_ok());
+}
+
+#[test]
+fn a_soft_limit_takes_nothing_that_min_protects() {
+    let pool = pool(16 * MIB, 64 * MIB);
+    let error = { pool.create_group("wrong", GroupLimits::new().min(2 * MIB).soft_limit(MIB)) };
+    assert!(error.unwrap_err().to_string().contains("soft_limit"));
+    let limits = GroupLimits::new().min(2 * MIB).soft_limit(2 * MIB);
+    let group = pool.create_group("group", limits).unwrap();
+    let theirs: Vec<_> = (0..700).map(|seed| filled(&group, seed)).collect();
+    let ours: Vec<_> = (0..6000)
+        .map(|_| pool.alloc_folio(PAGE_SIZE, Gfp::USER_MOVABLE).unwrap())
+        .collect();
+    assert!(resident(&ours) < 6000 * PAGE_SIZE);
+    assert!(
+        resident(&theirs) >= 2 * MIB,
+        "{} are left",
+        resident(&theirs)
+    );
+}

@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use super::Folio;
-use crate::folio::{FolioId, Obstacle};
+use crate::folio::{FolioId, Mark, Obstacle};
 use crate::group::{Full, GroupError, GroupItem};
 use crate::node::lru::kind_of;
 use crate::node::lru_list::FolioKind;
@@ -175,6 +175,8 @@ impl Inner {
             return false;
         }
         self.folios.set_group(folio, to);
+        // Its shadow tells the time of the other group's clock.
+        slot.clear(Mark::Evicted);
         self.note_regrouped(from, to, GroupItem::Anon, 0);
         let released = slot.abort_fault();
         if released.wake {

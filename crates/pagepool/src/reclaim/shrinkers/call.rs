@@ -29,6 +29,8 @@ use crate::types::{GroupId, NodeId};
 pub(super) struct Job {
     pub(super) node: NodeId,
     pub(super) group: GroupId,
+    /// Where what is known of that is kept.
+    pub(super) at: usize,
     pub(super) priority: u8,
     /// What the count counts for, in percent.
     pub(super) pressure: u32,

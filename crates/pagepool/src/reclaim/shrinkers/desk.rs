@@ -34,7 +34,7 @@ pub(super) struct Desk {
     pub(super) spawn: Spawn,
     /// None once its handle was dropped (H4).
     pub(super) user: CoreMutex<Option<Arc<dyn Shrinker>>>,
-    /// Objects put off, by node.
+    /// Objects put off, by group and node.
     pub(super) deferred: Box<[AtomicUsize]>,
     pub(super) state: CoreMutex<State>,
     /// For the worker: there is a call to make.
@@ -61,16 +61,16 @@ impl Desk {
             pool: table.pool,
             spawn: table.spawn,
             user: CoreMutex::new(Some(user)),
-            deferred: (0..table.nr_nodes).map(|_| AtomicUsize::new(0)).collect(),
+            deferred: table.maps.iter().map(|_| AtomicUsize::new(0)).collect(),
             state: CoreMutex::new(State::new()),
             bell: WaitQueue::unfenced(),
             ended: WaitQueue::unfenced(),
         }
     }
 
-    /// Bytes of one, in a pool of so many nodes.
-    pub(super) fn bytes_for(nr_nodes: usize) -> usize {
-        size_of::<Desk>() + nr_nodes * size_of::<AtomicUsize>() + MAX_NAME
+    /// Bytes of one, if there are so many maps.
+    pub(super) fn bytes_for(nr_maps: usize) -> usize {
+        size_of::<Desk>() + nr_maps * size_of::<AtomicUsize>() + MAX_NAME
     }
 
     pub(super) fn is_numa_aware(&self) -> bool {

@@ -143,9 +143,9 @@ impl Shrinkers {
 
     /// Bytes that a table for `most` shrinkers comes to take, with them.
     pub(crate) fn bytes_for(most: usize, nr_nodes: usize, max_groups: usize) -> usize {
-        let place = size_of::<CoreMutex<Option<Arc<Desk>>>>() + Desk::bytes_for(nr_nodes);
-        let maps = nr_nodes * (max_groups + 1) * size_of::<ShrinkerMap>();
-        size_of::<Table>() + most * place + maps
+        let nr_maps = nr_nodes * (max_groups + 1);
+        let place = size_of::<CoreMutex<Option<Arc<Desk>>>>() + Desk::bytes_for(nr_maps);
+        size_of::<Table>() + most * place + nr_maps * size_of::<ShrinkerMap>()
     }
 
     /// The same of this table.
@@ -199,13 +199,15 @@ impl Shrinkers {
             if clock::is_over(errand.deadline) {
                 break;
             }
+            let node = if desk.is_numa_aware() {
+                errand.node
+            } else {
+                NodeId::default()
+            };
             let job = Job {
-                node: if desk.is_numa_aware() {
-                    errand.node
-                } else {
-                    NodeId::default()
-                },
+                node,
                 group: errand.group,
+                at: table.idx(errand.group, node),
                 priority: errand.priority,
                 pressure: errand.pressure,
                 callers: callback::current(),
@@ -283,7 +285,12 @@ impl Table {
 
     /// The map of a group and a node, in which its shrinkers have bits.
     fn map(&self, group: GroupId, node: NodeId) -> &ShrinkerMap {
-        &self.maps[group.get() * self.nr_nodes + node.get()]
+        &self.maps[self.idx(group, node)]
+    }
+
+    /// Where what is known of a group in a node is kept.
+    fn idx(&self, group: GroupId, node: NodeId) -> usize {
+        group.get() * self.nr_nodes + node.get()
     }
 
     /// Whether a group is one that this table is for.

@@ -104,7 +104,7 @@ impl<'a> Call<'a> {
 
     /// Has a share of the objects looked at, with a part of those put off before, and puts off the rest.
     fn shrink(&self, user: &dyn Shrinker, freeable: usize) -> Scans {
-        let deferred = &self.desk.deferred[self.job.node.get()];
+        let deferred = &self.desk.deferred[self.job.at];
         // Relaxed, here and below: a count by itself. Taken as a whole, so that nobody pays it twice.
         let before = deferred.swap(0, Ordering::Relaxed);
         let load = Load {

@@ -260,6 +260,7 @@ fn what_was_asked_for_and_is_nowhere_is_a_violation() {
     let job = Job {
         node: NodeId::at(0),
         group: GroupId::ROOT,
+        at: 0,
         priority: 0,
         pressure: 100,
         callers: callback::current(),
