@@ -8,7 +8,7 @@ use crate::reclaim::shrinkers::{
     Stop,
 };
 use crate::sync::{atomic, thread};
-use crate::types::NodeId;
+use crate::types::{GroupId, NodeId};
 
 /// Objects that are only counted.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl Shrinking {
     #[must_use]
     pub fn new(objects: usize) -> Shrinking {
         let objects = Arc::new(Objects(atomic::AtomicUsize::new(objects)));
-        let shrinkers = Shrinkers::new(1, 1, PoolTag::of(&*objects), thread::spawn);
+        let shrinkers = Shrinkers::new(1, 1, 0, PoolTag::of(&*objects), thread::spawn);
         let options = ShrinkerOptions::new("objects").batch(1);
         let handle = shrinkers
             .register(options, Arc::clone(&objects) as _)
@@ -65,6 +65,7 @@ impl Shrinking {
     pub fn shrink(&self) -> usize {
         let takings = self.shrinkers.shrink(Errand {
             node: NodeId::at(0),
+            group: GroupId::ROOT,
             priority: 0,
             pressure: 100,
             deadline: None,

@@ -1,5 +1,5 @@
 //! Reclaim that is confined to a group: since it is at its limit, far beyond its soft one, or since
-//! somebody asks for it.
+//! somebody asks for it; and to a node, since its memory is to leave service.
 //!
 //! *Kernel counterpart:* `try_to_free_mem_cgroup_pages`, `mem_cgroup_soft_limit_reclaim`,
 //! `mem_cgroup_soft_reclaim` (v5.0).
@@ -77,25 +77,51 @@ impl Reclaimer<'_> {
     pub(crate) fn try_to_free_group_pages(&self, terms: GroupTerms) -> usize {
         let mut sc = terms.control();
         sc.may_writepage = self.state.laptop_mode() == 0;
+        self.reclaim_confined(&mut sc, || self.custodian.nodes.iter())
+    }
+
+    /// The same from one node, and from its zones up to `class`.
+    pub(crate) fn try_to_free_node_pages(
+        &self,
+        node: &Node,
+        class: ZoneType,
+        terms: GroupTerms,
+    ) -> usize {
+        let mut sc = ScanControl {
+            who: Who::Controller,
+            reclaim_idx: class,
+            may_writepage: self.state.laptop_mode() == 0,
+            ..terms.control()
+        };
+        self.reclaim_confined(&mut sc, || std::iter::once(node))
+    }
+
+    fn reclaim_confined<'n, N>(&self, sc: &mut ScanControl, nodes: impl Fn() -> N) -> usize
+    where
+        N: Iterator<Item = &'n Node>,
+    {
         identity::take_freed();
-        self.descend(&mut sc);
+        self.descend(sc, &nodes);
         if sc.nr_reclaimed == 0 && sc.low_spared && !sc.is_late() {
             sc.breaks_low = true;
-            self.descend(&mut sc);
+            self.descend(sc, &nodes);
         }
-        for node in self.custodian.nodes.iter() {
+        for node in nodes() {
             self.snapshot_refaults(node);
         }
         sc.nr_reclaimed
     }
 
     /// From the lightest look at the lists to the hardest, until there is enough.
-    fn descend(&self, sc: &mut ScanControl) {
+    fn descend<'n, N>(&self, sc: &mut ScanControl, nodes: impl Fn() -> N)
+    where
+        N: Iterator<Item = &'n Node>,
+    {
         let wanted = sc.nr_to_reclaim;
         for priority in (0..=DEF_PRIORITY).rev() {
             sc.priority = priority;
             sc.may_writepage |= priority < WRITES_BELOW;
-            for node in self.custodian.nodes.iter() {
+            for node in nodes() {
                 self.shrink_node(node, sc);
                 sc.nr_reclaimed += identity::take_freed();
                 sc.nr_to_reclaim = wanted.saturating_sub(sc.nr_reclaimed);
