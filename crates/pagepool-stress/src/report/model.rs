@@ -14,6 +14,7 @@ use pagepool::{NR_ORDERS, Order, Stats};
 use serde::Serialize;
 
 use super::{
+    cut::CutReport,
     fragment::{Compaction, FragmentReport},
     pressure::Pressure,
     two_kinds::MixedReport,
@@ -64,6 +65,8 @@ pub(crate) struct Report {
     pub(crate) churn: Option<ChurnReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) paging: Option<PagingReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) container_cut: Option<CutReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) idle: Option<IdleReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -419,6 +422,7 @@ impl Report {
             phases: Vec::new(),
             churn: None,
             paging: None,
+            container_cut: None,
             idle: None,
             fragment: None,
         }
@@ -506,7 +510,7 @@ impl Phase {
             facts,
             verified_bytes: tally.verified_bytes,
             violations: tally.violations.count,
-            budget_bytes: wide(held.budget_bytes),
+            budget_bytes: wide(held.budget.built_bytes),
             metadata_bytes: wide(held.metadata_bytes),
             managed_pages: wide(held.managed_pages),
             held_pages: wide(held.managed_pages) - wide(held.free_pages),

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::{
+    cut,
     fragment::{self, Compaction},
     model::{
         ChurnReport, Failure, Fragmentation, IdleReport, Latency, PagingReport, Phase, Report,
@@ -53,6 +54,9 @@ pub(super) fn write(report: &Report) -> String {
     }
     if let Some(paging) = &report.paging {
         write_paging(paging, &mut text);
+    }
+    if let Some(followed) = &report.container_cut {
+        cut::write(followed, &mut text);
     }
     if let Some(idle) = &report.idle {
         write_idle(idle, &mut text);
