@@ -3,8 +3,9 @@
 //! *Threads:* one or two that charge a page to a group which is full, and wait for room; one that gives a page
 //! back, or raises the limit. *Property:* nobody sleeps while there is room, and there are never more pages
 //! than the limit allows. *The bug it would catch:* a page given back, or a limit raised, between the look that
-//! found no room and the sleep. *The edits that make it fail:* mutants `group.uncharge_wakes`,
-//! `group.max_wakes` and `group.room_recheck`; each leaves a thread asleep.
+//! found no room and the sleep; or one that is kept aside for others meanwhile. *The edits that make it fail:*
+//! mutants `group.uncharge_wakes`, `group.max_wakes`, `group.room_recheck`, `group.gather` and
+//! `group.look_at_waiters`; each leaves a thread asleep.
 
 #![cfg(loom)]
 
@@ -39,6 +40,19 @@ fn who_waits_gets_what_a_higher_limit_allows() {
         room.set_max(2);
         join(waiter);
         assert_eq!(room.counter.pages(), 2);
+    });
+}
+
+/// What is freed may stay charged for the next page of the group, but not while somebody waits for it.
+#[test]
+fn who_waits_gets_what_is_kept_aside() {
+    check("group_room_kept", 100, || {
+        let room = full();
+        let r = Shared::clone(&room);
+        let waiter = actor(move || r.charge());
+        room.uncharge_or_keep();
+        join(waiter);
+        assert_eq!(room.counter.pages(), 1);
     });
 }
 

@@ -1,5 +1,6 @@
 //! The works: one question to a file, stated in its first line with what we expect.
 
+mod charge;
 mod compact_move;
 mod compact_oracle;
 mod compact_reader;
@@ -90,6 +91,12 @@ pub(crate) const ALL: &[Entry] = &[
         title: "Open a pool of 8 GiB and get the first page, fresh process: ns",
         rows: open::ROWS,
         run: open::measure_opening,
+    },
+    Entry {
+        name: "charge a group",
+        title: "Allocate one page for a group and free it, 1 thread: ns per pair",
+        rows: charge::ROWS,
+        run: charge::measure,
     },
     Entry {
         name: "hold a folio",

@@ -130,9 +130,10 @@ impl<'a> Allocator<'a> {
         if group.is_root() {
             return Ok(charge());
         }
-        let at_once = self.groups.try_charge(group, pages).is_ok().then(charge);
-        if at_once.is_some() && self.groups.beyond_high(group).is_none() {
-            return Ok(at_once.expect("it was granted"));
+        let mut at_once = self.groups.try_charge(group, pages).is_ok().then(charge);
+        let is_well = |_: &mut Charge<'_>| self.groups.beyond_high(group).is_none();
+        if let Some(charge) = at_once.take_if(is_well) {
+            return Ok(charge);
         }
         let begin = clock::now();
         let terms = Terms {
@@ -160,6 +161,8 @@ impl<'a> Allocator<'a> {
         let mut fruitless = 0;
         let _stall = self.stall_here(group);
         loop {
+            // What is kept for pages to come first.
+            self.nodes.return_charges(self.groups);
             let Err(full) = self.groups.try_charge(group, pages) else {
                 return Ok(());
             };
@@ -216,7 +219,8 @@ impl<'a> Allocator<'a> {
             true => soon,
             false => [soon, terms.deadline].into_iter().flatten().min(),
         };
-        self.groups.wait_for_room(full, pages, until);
+        let gather = || self.nodes.return_charges(self.groups);
+        self.groups.wait_for_room(full, pages, until, gather);
     }
 
     fn stall_here(&self, group: GroupId) -> Stall<'a> {

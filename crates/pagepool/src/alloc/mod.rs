@@ -47,7 +47,7 @@ use crate::sync::clock::Instant;
 use crate::sync::cpu;
 use crate::types::{GroupId, Migratetype, NodeId, Order, ZoneType};
 use crate::zone::watermark::AllocFlags;
-use crate::zone::{Taken, ZoneRequest, pcp};
+use crate::zone::{Taken, Zone, ZoneRequest, pcp};
 
 pub(crate) use charge::Charge;
 pub(crate) use context::{Placement, Purpose, Request};
@@ -77,7 +77,7 @@ pub(crate) trait Reclaim: Sync {
     }
 
     /// Pages of a zone that might be reclaimed.
-    fn reclaimable_pages(&self, zone: &crate::zone::Zone) -> usize;
+    fn reclaimable_pages(&self, zone: &Zone) -> usize;
 }
 
 /// Makes large blocks on behalf of a request, in the requesting thread.
@@ -92,7 +92,7 @@ pub(crate) trait Compact: Sync {
     ) -> DirectRun;
 
     /// A block of the request's order was had after compaction, in a zone.
-    fn note_success(&self, request: &Request, zone: &crate::zone::Zone);
+    fn note_success(&self, request: &Request, zone: &Zone);
 
     /// Whether reclaiming more would let compaction succeed.
     fn would_help(&self, request: &Request, flags: AllocFlags) -> bool;
@@ -139,21 +139,51 @@ impl<'a> Allocator<'a> {
 
     /// The shortest path: the cache of this CPU, in the zone that the request prefers.
     fn alloc_fast(&self, order: Order, gfp: Gfp, purpose: Purpose) -> Option<Taken> {
-        if !pcp::is_cached(order) || gfp.is_contradictory() {
+        if !pcp::is_cached(order) {
+            return None;
+        }
+        self.on_fast_path(order, gfp, purpose, Zone::take_cached)
+    }
+
+    /// The same for a single raw page of a group whose charge waits there.
+    pub(crate) fn alloc_charged(
+        &self,
+        order: Order,
+        gfp: Gfp,
+        placement: Placement,
+    ) -> Option<Granted> {
+        if order != Order::ZERO || !placement.is_anywhere() || self.is_reentrant() {
+            return None;
+        }
+        let group = placement.group;
+        let take = |zone: &Zone, cpu, request| zone.take_charged(cpu, request, group);
+        let taken = self.on_fast_path(order, gfp, placement.purpose, take)?;
+        Some(Granted {
+            taken,
+            from_reserve: false,
+        })
+    }
+
+    #[inline]
+    fn on_fast_path(
+        &self,
+        order: Order,
+        gfp: Gfp,
+        purpose: Purpose,
+        take: impl FnOnce(&Zone, usize, ZoneRequest) -> Option<Taken>,
+    ) -> Option<Taken> {
+        if gfp.is_contradictory() {
             return None;
         }
         let cpu = cpu::current();
         let node = self.nodes.node(self.nodes.of_cpu(cpu));
         let zone = node.preferred(purpose.class(order, gfp))?;
-        let flags = AllocFlags::empty();
-        zone.take_cached(
-            cpu,
-            ZoneRequest {
-                order,
-                want: gfp.migratetype(),
-                flags,
-            },
-        )
+        let request = ZoneRequest {
+            order,
+            want: gfp.migratetype(),
+            flags: AllocFlags::empty(),
+        };
+        take(zone, cpu, request)
     }
 
     /// Takes a block of the given order from where the caller wants it.

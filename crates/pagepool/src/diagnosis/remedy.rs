@@ -49,7 +49,12 @@ pub enum Remedy {
         /// `compaction_proactiveness` now.
         percent: u8,
     },
-    /// Nothing that is free can be moved together.
+    /// Everything that can be moved together was: what is in between stays where it is.
+    HoldInFolios {
+        /// The order asked for.
+        order: Order,
+    },
+    /// The block is larger than any could be.
     AskForLess {
         /// The order asked for.
         order: Order,
@@ -165,13 +170,13 @@ fn of_fragmented(facts: &Facts) -> Remedy {
         Remedy::StartDaemons
     } else if facts.proactiveness == 0 {
         Remedy::RaiseProactiveness { percent: 0 }
+    } else if facts.has_compacted {
+        Remedy::HoldInFolios { order: facts.order }
     } else if facts.min_free_kbytes < facts.min_free_most {
         Remedy::CompactOrKeepMoreFree {
             min_free_kbytes: facts.min_free_kbytes,
             most: facts.min_free_most,
         }
-    } else if facts.has_compacted {
-        Remedy::AskForLess { order: facts.order }
     } else {
         Remedy::Compact
     }
@@ -241,6 +246,10 @@ impl fmt::Display for Remedy {
             Remedy::RaiseProactiveness { percent } => {
                 write!(f, "raise compaction_proactiveness ({percent})")
             }
+            Remedy::HoldInFolios { order } => write!(
+                f,
+                "hold what lives long in folios, which can be moved (all that could be was), or ask for less than order {order}"
+            ),
             Remedy::AskForLess { order } => write!(f, "ask for less than order {order}"),
             Remedy::WidenMask => f.write_str("widen the node mask: other nodes have memory"),
             Remedy::LowerReserve => f.write_str(
@@ -323,7 +332,9 @@ mod tests {
             min_free_kbytes: 5368,
             most: 9000,
         };
-        assert_eq!(after(|_| ()), more);
+        assert_eq!(after(|f| f.has_compacted = false), more);
+        let order = Order::ZERO;
+        assert_eq!(after(|_| ()), Remedy::HoldInFolios { order });
         assert_eq!(after(|f| f.may_reclaim = false), Remedy::LetItWait);
         assert_eq!(after(|f| f.may_io = false), Remedy::LetItDoIo);
         assert_eq!(after(|f| f.has_daemons = false), Remedy::StartDaemons);
@@ -377,7 +388,7 @@ mod tests {
                     Remedy::CompactOrKeepMoreFree {
                         min_free_kbytes,
                         most,
-                    } => min_free_kbytes < most,
+                    } => min_free_kbytes < most && !facts.has_compacted,
                     Remedy::Compact => !facts.has_compacted,
                     _ => true,
                 };

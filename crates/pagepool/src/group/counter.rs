@@ -16,6 +16,9 @@
 //! sleep
 //! ```
 //!
+//! What is charged for pages that were freed may be [kept aside](crate::zone) for the next ones. Who sleeps
+//! gathers it after WAITERS was set; who keeps something looks for WAITERS under the lock that the former takes.
+//!
 //! All steps on the word are read-modify-writes, and of two of them the second sees the first. A limit is
 //! read again after WAITERS was set: whoever raises it later finds the bit.
 //!
@@ -149,10 +152,30 @@ impl PageCounter {
         !mutated("group.max_wakes") && self.call_waiters()
     }
 
+    /// Whether somebody waits for pages to be given back.
+    #[inline]
+    pub fn has_waiters(&self) -> bool {
+        // Relaxed: asked under a lock that who waits takes after it has set the bit (see `wait`).
+        self.word.load(Ordering::Relaxed) & WAITERS != 0
+    }
+
     /// Sleeps on `queue` until pages are given back, the limit is raised or the deadline passes; not at
-    /// all if there is room for so many pages.
-    pub fn wait(&self, queue: &WaitQueue, pages: usize, deadline: Option<Instant>) {
-        queue.wait(deadline, || !self.is_to_wait(pages));
+    /// all if there is room for so many pages. `gather` gives back what is kept aside: after WAITERS was set,
+    /// so that from then on nothing is kept aside any more.
+    pub fn wait(
+        &self,
+        queue: &WaitQueue,
+        pages: usize,
+        deadline: Option<Instant>,
+        gather: impl FnOnce(),
+    ) {
+        queue.wait(deadline, || {
+            let is_to_wait = self.is_to_wait(pages);
+            if is_to_wait && !mutated("group.gather") {
+                gather();
+            }
+            !is_to_wait
+        });
     }
 
     /// Sets WAITERS, unless there is room; returns whether there was none once it was set.

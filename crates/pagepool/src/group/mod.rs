@@ -180,9 +180,37 @@ impl Groups {
 
     /// Sleeps until pages of a group that was full are given back, or its limit is raised, or the deadline
     /// passes.
-    pub(crate) fn wait_for_room(&self, full: Full, pages: usize, deadline: Option<Instant>) {
+    pub(crate) fn wait_for_room(
+        &self,
+        full: Full,
+        pages: usize,
+        deadline: Option<Instant>,
+        gather: impl FnOnce(),
+    ) {
         let counter = &self.slot(full.0).counter;
-        counter.wait(&self.uncharged, pages, deadline);
+        counter.wait(&self.uncharged, pages, deadline, gather);
+    }
+
+    /// Whether somebody waits for pages of a group, or of one above it, to be given back.
+    #[inline]
+    pub(crate) fn has_waiters(&self, group: GroupId) -> bool {
+        self.chain(group)
+            .any(|one| self.slot(one).counter.has_waiters())
+    }
+
+    /// A raw block of a group has been handed out, which is charged for it.
+    pub(crate) fn join_raw(&self, group: GroupId, pages: usize) {
+        let slot = self.slot(group);
+        slot.join();
+        slot.add(GroupItem::Raw, pages as i64);
+    }
+
+    /// Raw blocks of a group have come back, with so many pages together.
+    pub(crate) fn leave_raw(&self, group: GroupId, blocks: usize, pages: usize) {
+        let slot = self.slot(group);
+        slot.add(GroupItem::Raw, -(pages as i64));
+        self.uncharge(group, pages);
+        slot.leave(blocks);
     }
 
     /// Makes this thread a worker of a group and those above it; returns of how many, from the nearest on.

@@ -200,8 +200,8 @@ impl GroupSlot {
 
     /// One does so no more. Release: who deletes the group, and finds no member, comes after all that was
     /// done with one. Pairs with the Acquire in `members`.
-    pub(crate) fn leave(&self) {
-        self.members.fetch_sub(1, Ordering::Release);
+    pub(crate) fn leave(&self, members: usize) {
+        self.members.fetch_sub(members, Ordering::Release);
     }
 
     /// How many belong to it.

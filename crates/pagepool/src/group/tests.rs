@@ -75,7 +75,7 @@ fn groups_are_found_by_their_path_and_deleted_when_nothing_uses_them() {
         groups.delete(b),
         Err(GroupError::InUse { members: 1, .. })
     ));
-    groups.slot(b).leave();
+    groups.slot(b).leave(1);
     assert_eq!(groups.delete(b), Ok(()));
     assert_eq!(groups.delete(a), Ok(()));
     assert_eq!(groups.delete(GroupId::ROOT), Err(GroupError::Root));

@@ -2,8 +2,12 @@
 
 use crate::folio::{FolioId, FolioSlot, FolioTable, Landing};
 use crate::group::PageCounter;
-use crate::sync::{WaitQueue, clock};
+use crate::sync::{CoreMutex, WaitQueue, clock};
 use crate::types::{GroupId, Order};
+use crate::zone::charges::{Charges, Kept};
+
+/// The group that charges are kept of.
+const GROUP: GroupId = GroupId::ROOT;
 
 /// A count of pages with a limit, and the queue of those who wait for room.
 #[derive(Debug)]
@@ -11,6 +15,8 @@ pub struct Room {
     /// The count.
     pub counter: PageCounter,
     queue: WaitQueue,
+    /// What a CPU's cache keeps.
+    kept: CoreMutex<Charges>,
 }
 
 impl Room {
@@ -19,6 +25,7 @@ impl Room {
         let room = Room {
             counter: PageCounter::default(),
             queue: WaitQueue::unfenced(),
+            kept: CoreMutex::new(Charges::default()),
         };
         assert!(!room.counter.set_max(max), "nobody waits yet");
         room
@@ -27,7 +34,7 @@ impl Room {
     /// Charges a page, and waits for room until that is possible.
     pub fn charge(&self) {
         while !self.counter.try_charge(1) {
-            self.counter.wait(&self.queue, 1, None);
+            self.counter.wait(&self.queue, 1, None, || self.gather());
         }
     }
 
@@ -36,13 +43,32 @@ impl Room {
         if self.counter.try_charge(1) {
             return true;
         }
-        self.counter.wait(&self.queue, 1, Some(clock::now()));
+        let gather = || self.gather();
+        self.counter
+            .wait(&self.queue, 1, Some(clock::now()), gather);
         self.counter.try_charge(1)
     }
 
     /// Gives a page back.
     pub fn uncharge(&self) {
         self.wake_if(self.counter.uncharge(1));
+    }
+
+    /// Gives a page back whose charge may be kept for the next one.
+    pub fn uncharge_or_keep(&self) {
+        let nobody_waits = || !self.counter.has_waiters();
+        let kept = self.kept.lock().keep(GROUP, nobody_waits);
+        if kept != Kept::Yes {
+            self.uncharge();
+        }
+    }
+
+    /// Gives back what is kept.
+    fn gather(&self) {
+        let (_, pages) = self.kept.lock().take_all();
+        if pages > 0 {
+            self.wake_if(self.counter.uncharge(pages));
+        }
     }
 
     /// Sets the limit.

@@ -94,7 +94,7 @@ impl Custodian<'_> {
         let group = self.folios.group(folio);
         self.folios.vacate(folio);
         if !group.is_root() {
-            self.groups.slot(group).leave();
+            self.groups.slot(group).leave(1);
         }
     }
 

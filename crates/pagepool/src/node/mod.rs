@@ -38,6 +38,7 @@ use std::sync::Arc;
 use self::lru_list::LruList;
 use crate::arena::{Arena, Bases};
 use crate::error::{BuildError, Violation};
+use crate::group::Groups;
 use crate::memmap::Memmap;
 use crate::psi::PsiState;
 use crate::sync::{CoreMutex, DeltaCounters, FenceNames, Requests, WaitQueue};
@@ -327,6 +328,13 @@ impl Nodes {
     pub(crate) fn drain_all_and_synchronize(&self) -> usize {
         let _turn = self.drain_turn.lock();
         self.zones().map(Zone::drain_for_waiter).sum()
+    }
+
+    /// Gives back the charges that wait at the caches of all CPUs, each for a single page.
+    pub(crate) fn return_charges(&self, groups: &Groups) {
+        for zone in self.zones() {
+            zone.take_charges(|group, pages| groups.leave_raw(group, pages, pages));
+        }
     }
 
     /// How many pages are out, and some of the blocks.

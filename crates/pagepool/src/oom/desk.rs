@@ -20,12 +20,12 @@ fn pause_after(vain: u32) -> Duration {
 }
 
 /// Where the call is.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 enum Phase {
     #[default]
     Idle,
     /// The worker has not seen it yet.
-    Asked(OutOfMemory),
+    Asked,
     Calling,
 }
 
@@ -33,6 +33,8 @@ enum Phase {
 struct State {
     handler: Option<Arc<dyn OomHandler>>,
     phase: Phase,
+    /// What the next call is about.
+    situation: Option<OutOfMemory>,
     has_worker: bool,
     is_closed: bool,
     /// Calls that have ended.
@@ -91,7 +93,7 @@ impl OomDesk {
     pub(crate) fn stats(&self) -> OomStats {
         let state = self.0.state.lock();
         OomStats {
-            is_calling: !matches!(state.phase, Phase::Idle),
+            is_calling: state.phase != Phase::Idle,
             ..state.stats
         }
     }
@@ -121,7 +123,7 @@ impl OomDesk {
     fn enter(&self, situation: impl FnOnce() -> OutOfMemory) -> Option<u64> {
         let mut state = self.0.state.lock();
         let awaited = state.nr_ended + 1;
-        if !matches!(state.phase, Phase::Idle) {
+        if state.phase != Phase::Idle {
             return Some(awaited);
         }
         let too_soon = state.not_before.is_some_and(|time| clock::now() < time);
@@ -134,8 +136,9 @@ impl OomDesk {
         // Put together without the lock: it looks at all groups.
         let situation = situation();
         let mut state = self.0.state.lock();
-        if matches!(state.phase, Phase::Idle) {
-            state.phase = Phase::Asked(situation);
+        if state.phase == Phase::Idle {
+            state.phase = Phase::Asked;
+            state.situation = Some(situation);
         }
         let awaited = state.nr_ended + 1;
         drop(state);
@@ -156,6 +159,7 @@ impl OomDesk {
         let mut state = self.0.state.lock();
         state.has_worker = false;
         state.phase = Phase::Idle;
+        state.situation = None;
         state.nr_ended += 1;
         state.last = None;
         drop(state);
@@ -196,7 +200,7 @@ impl Shared {
             if state.is_closed {
                 return true;
             }
-            let Phase::Asked(situation) = std::mem::take(&mut state.phase) else {
+            let Some(situation) = state.situation.take() else {
                 return false;
             };
             state.phase = Phase::Calling;

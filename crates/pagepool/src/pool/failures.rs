@@ -24,7 +24,7 @@ use crate::zone::watermark::{AllocFlags, Mark};
 const KEPT: usize = 4;
 
 /// How many folios a report looks at for pins. The next report goes on where it ended.
-const FOLIOS_LOOKED_AT: usize = 1 << 16;
+const FOLIOS_LOOKED_AT: usize = 1 << 15;
 
 /// A request that takes longer is reported, unless the pool says otherwise.
 const DEFAULT_REPORT_AFTER: Duration = Duration::from_secs(1);

@@ -167,6 +167,7 @@ impl Group {
     /// # Errors
     /// This handle, and [`GroupError::InUse`], which says what is in the way.
     pub fn delete(mut self) -> Result<(), (Group, GroupError)> {
+        self.pool.inner.gather_charges();
         match self.pool.inner.groups.delete(self.id) {
             Ok(()) => {
                 // Its place may be another's already: this is a handle to nothing in particular.
@@ -195,6 +196,7 @@ impl Group {
         limits.check()?;
         let inner = &*self.pool.inner;
         inner.groups.set_limits(self.id, &limits);
+        inner.gather_charges();
         Ok(inner.approach_limits(self.id))
     }
 
@@ -303,22 +305,13 @@ impl fmt::Debug for Group {
 }
 
 impl Inner {
-    /// A raw block of a group has been handed out.
-    pub(super) fn join_group(&self, group: GroupId, pages: usize) {
-        let slot = self.groups.slot(group);
-        slot.join();
-        slot.add(GroupItem::Raw, pages as i64);
-    }
-
-    /// A raw block of a group has come back.
-    pub(super) fn leave_group(&self, group: GroupId, pages: usize) {
-        let slot = self.groups.slot(group);
-        slot.add(GroupItem::Raw, -(pages as i64));
-        self.groups.uncharge(group, pages);
-        slot.leave();
+    /// Gives back the charges that wait at caches for the next page of their group.
+    pub(super) fn gather_charges(&self) {
+        self.nodes.return_charges(&self.groups);
     }
 
     fn stats_of_group(&self, group: GroupId) -> GroupStats {
+        self.gather_charges();
         let slot = self.groups.slot(group);
         let bytes = |item| slot.item(item) as usize * PAGE_SIZE;
         GroupStats {
@@ -370,6 +363,7 @@ impl Inner {
 
     /// Checks that every group is charged for exactly what it has. Exact while nothing else runs.
     pub(super) fn verify_groups(&self) -> Result<(), Violation> {
+        self.gather_charges();
         let mut held = vec![0; self.groups.limit() + 1];
         for (id, slot) in self.folios.iter() {
             let word = slot.word();

@@ -22,7 +22,7 @@ use std::ptr::NonNull;
 
 use super::Inner;
 use super::census::Census;
-use crate::types::{Order, Pfn};
+use crate::types::{GroupId, Order, Pfn};
 use crate::zone::{Freed, Zone};
 
 struct Shared {
@@ -195,6 +195,28 @@ pub(super) unsafe fn release(tether: Tether, zone: &Zone, pfn: Pfn, order: Order
         // SAFETY: `freed` came from a block of this pool just now.
         unsafe { settle(tether, zone, freed) };
     }
+}
+
+/// Gives a single page of a group back to its pool, with its charge for the next one.
+///
+/// # Errors
+/// That cannot be, and nothing has happened; charges of a group that the caller has to give back.
+///
+/// # Safety
+/// As [`release`], of a block of a single page.
+pub(super) unsafe fn release_charged(
+    tether: Tether,
+    zone: &Zone,
+    pfn: Pfn,
+    group: GroupId,
+    nobody_waits: impl FnOnce() -> bool,
+) -> Result<(), (GroupId, usize)> {
+    let freed = zone.put_charged(pfn, group, nobody_waits)?;
+    if freed.is_something() {
+        // SAFETY: `freed` came from a block of this pool just now.
+        unsafe { settle(tether, zone, freed) };
+    }
+    Ok(())
 }
 
 /// Sees to what a zone has handed over with a free.

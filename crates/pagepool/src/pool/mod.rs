@@ -37,7 +37,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::alloc::{Allocator, Charge, Placement};
+use crate::alloc::{Allocator, Placement};
 use crate::arena::{Arena, Bases};
 use crate::backing::{PoolTag, Stores};
 use crate::buddy::IdleBlock;
@@ -67,7 +67,7 @@ use failures::Failures;
 use folio::mapping::Mapped;
 use folio::movable::Movables;
 use lifetime::PoolRef;
-use pages::{Pages, PagesUninit};
+use pages::{Pages, PagesUninit, Paid};
 use request::AllocRequest;
 use stats::Stats;
 use tunables::Tunables;
@@ -260,7 +260,7 @@ impl PagePool {
     /// As [`alloc_pages`](Self::alloc_pages).
     pub fn alloc_pages_uninit(&self, order: Order, gfp: Gfp) -> Result<PagesUninit, AllocError> {
         let granted = self.inner.allocator().alloc(order, gfp)?;
-        Ok(self.hand_out(self.adopt(granted, None), gfp))
+        Ok(self.hand_out(self.adopt(granted, Paid::ByNobody), gfp))
     }
 
     fn alloc_placed(
@@ -271,19 +271,22 @@ impl PagePool {
     ) -> Result<PagesUninit, AllocError> {
         let allocator = self.inner.allocator();
         let group = placement.group;
-        let charge = if group.is_root() {
-            None
-        } else {
-            let patience = placement.patience.unwrap_or(self.inner.patience);
-            Some(allocator.charge(group, order.pages(), gfp, patience)?)
-        };
+        if group.is_root() {
+            let granted = allocator.alloc_placed(order, gfp, placement)?;
+            return Ok(self.hand_out(self.adopt(granted, Paid::ByNobody), gfp));
+        }
+        if let Some(granted) = allocator.alloc_charged(order, gfp, placement) {
+            return Ok(self.hand_out(self.adopt(granted, Paid::Before(group)), gfp));
+        }
+        let patience = placement.patience.unwrap_or(self.inner.patience);
+        let charge = allocator.charge(group, order.pages(), gfp, patience)?;
         let granted = allocator.alloc_placed(order, gfp, placement)?;
-        Ok(self.hand_out(self.adopt(granted, charge), gfp))
+        Ok(self.hand_out(self.adopt(granted, Paid::Now(charge)), gfp))
     }
 
     /// Puts a block into the hands of its owner: from here on it is freed whatever happens.
-    fn adopt(&self, granted: Granted, charge: Option<Charge<'_>>) -> PagesUninit {
-        PagesUninit::new(&self.inner, granted, charge)
+    fn adopt(&self, granted: Granted, paid: Paid<'_>) -> PagesUninit {
+        PagesUninit::new(&self.inner, granted, paid)
     }
 
     /// Makes an adopted block ready for use.
@@ -335,7 +338,7 @@ impl PagePool {
                         taken,
                         from_reserve: false,
                     };
-                    blocks.push(self.adopt(granted, None));
+                    blocks.push(self.adopt(granted, Paid::ByNobody));
                 })?;
             out.extend(
                 blocks

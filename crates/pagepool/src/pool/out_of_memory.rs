@@ -110,7 +110,7 @@ impl Inner {
             distress.group,
             distress.within,
             { self.groups.under(distress.within) }.map(|group| self.candidate(group)),
-            self.nodes.zones().map(|zone| zone.managed()).sum(),
+            self.nodes.zones().map(Zone::managed).sum(),
         )
     }
 

@@ -20,9 +20,20 @@ use crate::folio::follow_last_owner;
 use crate::gfp::Gfp;
 use crate::memmap::{FrameState, Memmap};
 use crate::node::{Granted, identity};
-use crate::types::{Migratetype, NodeId, Order, Pfn, ZoneType};
+use crate::types::{GroupId, Migratetype, NodeId, Order, Pfn, ZoneType};
 use crate::zone::Zone;
 use crate::zone::hotplug::OfflineBlock;
+
+/// Who is charged for a block.
+#[derive(Debug)]
+pub(super) enum Paid<'a> {
+    /// No group.
+    ByNobody,
+    /// A group, just now.
+    Now(Charge<'a>),
+    /// A group, for a page before it, whose charge came with the block.
+    Before(GroupId),
+}
 
 /// An owned block, without a statement about its contents.
 struct Block {
@@ -101,10 +112,25 @@ impl Block {
         }
     }
 
-    /// Gives back what its group was charged for it.
-    fn uncharge(&self) {
+    /// Gives a single page back with its charge, which the next page of its group finds; or gives back the
+    /// charge alone, and returns false.
+    fn release_with_charge(&self) -> bool {
         let group = self.map().take_group_of_raw(self.pfn);
-        self.pool().leave_group(group, self.order.pages());
+        let groups = &self.pool().groups;
+        if self.order == Order::ZERO {
+            let nobody_waits = || !groups.has_waiters(group);
+            // SAFETY: 1. (O1) the block is ours, and this is its end; 2. `take_state` has seen to it.
+            let released = unsafe {
+                lifetime::release_charged(self.tether, self.zone(), self.pfn, group, nobody_waits)
+            };
+            match released {
+                Ok(()) => return true,
+                Err((_, 0)) => {}
+                Err((other, pages)) => groups.leave_raw(other, pages, pages),
+            }
+        }
+        groups.leave_raw(group, 1, self.order.pages());
+        false
     }
 }
 
@@ -130,8 +156,8 @@ impl Drop for Block {
             unsafe { arena.poison(index, pages) };
         }
         arena.asan_poison(index, pages);
-        if self.is_charged {
-            self.uncharge();
+        if self.is_charged && self.release_with_charge() {
+            return;
         }
         // SAFETY: 1. (O1) the block is ours, and this is its end; 2. `take_state` has seen to it.
         unsafe { lifetime::release(self.tether, self.zone(), self.pfn, self.order) };
@@ -305,7 +331,7 @@ impl PagesUninit {
     /// Makes the handle of a block that was taken from this pool. A [`Taken`](crate::zone::Taken) is
     /// made by a zone alone, for each block that leaves it, and cannot be copied: who has it owns the
     /// block (O1).
-    pub(super) fn new(pool: &PoolRef, granted: Granted, charge: Option<Charge<'_>>) -> PagesUninit {
+    pub(super) fn new(pool: &PoolRef, granted: Granted, paid: Paid<'_>) -> PagesUninit {
         let Granted {
             taken,
             from_reserve,
@@ -317,14 +343,19 @@ impl PagesUninit {
         follow_last_owner();
         let ptr = arena.ptr(pfn.index());
         let tether = pool.tether();
-        let is_charged = charge.is_some();
-        if let Some(charge) = charge {
-            let group = charge.keep();
-            pool.nodes
-                .node(pfn.node())
-                .map()
-                .set_group_of_raw(pfn, group);
-            pool.join_group(group, order.pages());
+        let is_charged = !matches!(paid, Paid::ByNobody);
+        let group = match paid {
+            Paid::ByNobody => GroupId::ROOT,
+            Paid::Now(charge) => {
+                let group = charge.keep();
+                pool.groups.join_raw(group, order.pages());
+                group
+            }
+            Paid::Before(group) => group,
+        };
+        if is_charged {
+            let map = pool.nodes.node(pfn.node()).map();
+            map.set_group_of_raw(pfn, group);
         }
         let block = Block {
             tether,

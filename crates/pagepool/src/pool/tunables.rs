@@ -281,6 +281,9 @@ impl<'a> Tunables<'a> {
     /// new memory would be taken from what is in use: requests that may wait are refused before they do, but
     /// for folios that come back, and for groups that have less than is protected for them.
     ///
+    /// Of the time that workers wait for folios to come back, only that counts for which they wait for what
+    /// was in use lately; so 10 to 30 is much, and more than 50 is never reached by reading alone.
+    ///
     /// A limit makes sense in pools whose workers are registered: a thread that is not counts as one while it
     /// waits, and so one that reads at random from a large swap area seems to thrash.
     ///

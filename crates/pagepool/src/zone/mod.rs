@@ -33,6 +33,7 @@
 
 #![forbid(unsafe_code)]
 
+pub(crate) mod charges;
 pub(crate) mod evacuate;
 pub(crate) mod fragmentation;
 pub(crate) mod hotplug;

@@ -32,6 +32,7 @@ use std::fmt;
 use arrayvec::ArrayVec;
 use crossbeam::utils::CachePadded;
 
+use super::charges::Charges;
 use super::sizing::PcpSizes;
 use crate::error::{Violation, ensure};
 use crate::memmap::{FrameState, Memmap, PfnList};
@@ -106,6 +107,8 @@ pub(crate) struct PcpLists {
     fill_levels: [u8; NR_LISTS],
     stopped: bool,
     events: PcpEvents,
+    /// Charges of pages that were freed here.
+    pub(super) charges: Charges,
 }
 
 impl PcpLists {
@@ -349,6 +352,11 @@ impl Pcp {
             .get(cpu)
             .unwrap_or_else(|| &self.slots[cpu % self.slots.len()]);
         slot.try_lock()
+    }
+
+    /// The cache of `cpu`, waiting for whoever has it.
+    pub(crate) fn of(&self, cpu: usize) -> CoreGuard<'_, PcpLists> {
+        self.slots[cpu].lock()
     }
 
     /// The cache of each CPU, one after the other, waiting for whoever has it.

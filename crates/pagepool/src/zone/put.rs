@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::charges::Kept;
 use super::pcp::{self, Home, Pcp, PcpLists, Surplus};
 use super::sizing::PcpSizes;
 use super::watermark::Mark;
@@ -14,7 +15,7 @@ use crate::memmap::{FrameState, Special};
 use crate::sync::atomic::Ordering;
 use crate::sync::fence::mutated;
 use crate::sync::{WaitQueue, cpu};
-use crate::types::{Order, Pfn};
+use crate::types::{GroupId, Order, Pfn};
 
 impl Zone {
     /// Takes back a block from its owner.
@@ -36,6 +37,42 @@ impl Zone {
         core.events.note(contended, order);
         core.buddy.free(pfn, order);
         self.settle(&mut core, order.pages())
+    }
+
+    /// Takes back a single page of a group, and keeps its charge for the next one.
+    ///
+    /// # Errors
+    /// That cannot be, and the page is still its owner's; charges of a group that the caller has to give back
+    /// first.
+    pub(crate) fn put_charged(
+        &self,
+        pfn: Pfn,
+        group: GroupId,
+        nobody_waits: impl FnOnce() -> bool,
+    ) -> Result<Freed, (GroupId, usize)> {
+        let nothing = (GroupId::ROOT, 0);
+        let sizes = self.pcp.sizes();
+        if !self.caches(Order::ZERO, sizes) {
+            return Err(nothing);
+        }
+        let mut lists = self.pcp.try_of(cpu::current()).ok_or(nothing)?;
+        if !self.may_cache(&lists, pfn) {
+            return Err(nothing);
+        }
+        match lists.charges.keep(group, nobody_waits) {
+            Kept::Yes => Ok(self.put_cached(&mut lists, pfn, Order::ZERO, sizes)),
+            Kept::No { group, pages } => Err((group, pages)),
+        }
+    }
+
+    /// Hands out the charges that wait at the caches.
+    pub(crate) fn take_charges(&self, mut sink: impl FnMut(GroupId, usize)) {
+        for slot in 0..self.pcp.nr_cpus() {
+            let (group, pages) = self.pcp.of(slot).charges.take_all();
+            if pages > 0 {
+                sink(group, pages);
+            }
+        }
     }
 
     /// Whether a freed block may go into a cache. Asked under the cache's lock: whoever isolates a

@@ -9,13 +9,36 @@ use super::{Contended, Core, Taken, Zone, ZoneEvents, ZoneRequest};
 use crate::buddy::{FallbackEvent, Grant};
 use crate::sync::atomic::Ordering;
 use crate::sync::cpu;
-use crate::types::{Migratetype, Order, PAGEBLOCK_ORDER, Pfn, ZoneType};
+use crate::types::{GroupId, Migratetype, Order, PAGEBLOCK_ORDER, Pfn, ZoneType};
 
 impl Zone {
     /// Takes a block from the cache of `cpu`, and from nowhere else: the shortest path. No mark is
     /// looked at: walks do that before they refill, and what escapes them is bounded by the cache's size.
     pub(crate) fn take_cached(&self, cpu: usize, request: ZoneRequest) -> Option<Taken> {
         let mut lists = self.pcp.try_of(cpu)?;
+        self.take_hit(&mut lists, request)
+    }
+
+    /// The same of a single page for a group, if there is a charge as well.
+    pub(crate) fn take_charged(
+        &self,
+        cpu: usize,
+        request: ZoneRequest,
+        group: GroupId,
+    ) -> Option<Taken> {
+        let mut lists = self.pcp.try_of(cpu)?;
+        if !lists.charges.take(group) {
+            return None;
+        }
+        let taken = self.take_hit(&mut lists, request);
+        if taken.is_none() {
+            let _ = lists.charges.put(group);
+        }
+        taken
+    }
+
+    #[inline]
+    fn take_hit(&self, lists: &mut PcpLists, request: ZoneRequest) -> Option<Taken> {
         let pfn = lists.pop(&self.map, request.order, request.want)?;
         lists.count_local_hit();
         self.map.set_state(pfn, request.state());

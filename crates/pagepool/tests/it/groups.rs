@@ -284,7 +284,9 @@ fn low_gives_way_where_there_is_nothing_else_and_min_does_not() {
     assert!(group.stats().low_events > 0);
     drop(folios);
 
-    group.set_limits(GroupLimits::new().min(64 * MIB)).unwrap();
+    let pool = self::pool(16 * MIB, 64 * MIB);
+    let limits = GroupLimits::new().min(64 * MIB);
+    let group = pool.create_group("all", limits).unwrap();
     let mut folios = Vec::new();
     let error = loop {
         match group.alloc_folio(PAGE_SIZE, Gfp::USER_MOVABLE) {
@@ -490,4 +492,36 @@ fn charges_are_exact_after_everything_at_once() {
     pool.verify().unwrap();
     assert_eq!(current(&top), 0);
     assert!(top.stats().peak_bytes <= 20 * MIB);
+}
+
+#[test]
+fn what_is_freed_here_is_room_for_others_there() {
+    let pool = pool(32 * MIB, 0);
+    let parent = { pool.create_group("parent", GroupLimits::new().max(64 * PAGE_SIZE)) }.unwrap();
+    let [a, b] = ["a", "b"].map(|name| parent.create_group(name, GroupLimits::new()).unwrap());
+    let fill = |group: &Group| {
+        let pages = (0..64).map(|_| group.alloc_pages(Order::ZERO, Gfp::NOWAIT).unwrap());
+        pages.collect::<Vec<_>>()
+    };
+    // On two threads, so that what is freed on one is in another's cache, if CPUs are as they may be.
+    thread::scope(|scope| {
+        for group in [&a, &b, &a, &b] {
+            scope.spawn(|| drop(fill(group))).join().unwrap();
+            assert_eq!(
+                current(&parent),
+                0,
+                "what waits for the next page is nobody's"
+            );
+            drop(fill(if std::ptr::eq(group, &a) { &b } else { &a }));
+        }
+    });
+    let blocks = fill(&a);
+    assert_eq!(current(&a), 64 * PAGE_SIZE);
+    assert!(b.alloc_pages(Order::ZERO, Gfp::NOWAIT).is_err());
+    drop(blocks);
+    // A group is not held up by what waits for it.
+    for group in [a, b, parent] {
+        group.delete().unwrap();
+    }
+    pool.verify().unwrap();
 }

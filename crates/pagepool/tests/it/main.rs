@@ -9,6 +9,7 @@ mod compaction;
 mod contention;
 mod daemons;
 mod device_faults;
+mod diagnosis;
 mod episode;
 mod folio_threads;
 mod folios;

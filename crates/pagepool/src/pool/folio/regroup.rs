@@ -79,7 +79,11 @@ impl Inner {
         pages: usize,
         deadline: Option<Instant>,
     ) -> Result<(), GroupError> {
+        if self.groups.move_charge(from, to, pages).is_ok() {
+            return Ok(());
+        }
         loop {
+            self.gather_charges();
             let Err(Full(full)) = self.groups.move_charge(from, to, pages) else {
                 return Ok(());
             };
@@ -110,7 +114,7 @@ impl Inner {
             if group == to {
                 slot.join();
             } else {
-                slot.leave();
+                slot.leave(1);
             }
         }
     }
