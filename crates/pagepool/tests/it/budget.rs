@@ -463,7 +463,7 @@ fn following_needs_a_container_and_ends_with_the_pool() {
     assert!(error.to_string().contains("memory_of_container"), "{error}");
     let container = Container::limited_to("end", 64 * MIB);
     let pool = container.pool(25);
-    assert!(limit_threads() >= 1);
+    eventually("the thread has its name", || limit_threads() >= 1);
     let (another, began) = (pool.clone(), Instant::now());
     drop(pool);
     let block = another.alloc_pages(order(0), Gfp::KERNEL).unwrap();

@@ -8,12 +8,14 @@
 //!                    ─► its free pageblocks leave service, as long as its minimum holds
 //!                    ─► if there is none, one is emptied by moving, and leaves
 //!   some have left: their memory goes to the system, marks follow, the next step
-//!   none has:       the zone is passed over, until something was reclaimed or all were passed over
+//!   none has:       the zone is passed over, until something was reclaimed or all were passed over a few times
 //! ```
 //!
 //! Every step is complete in itself: whatever ends the work, what was gained before stays.
 
 #![forbid(unsafe_code)]
+
+use std::time::Duration;
 
 use super::policy::{self, ZoneView};
 use super::{ResizeObstacle, Taker};
@@ -34,6 +36,10 @@ use crate::zone::watermark::Mark;
 /// others take what is reclaimed, or it lies where nothing can be emptied.
 const ROUNDS_IN_VAIN: usize = 16;
 
+/// How often it is tried again although nothing was reclaimed either, and after how long.
+const PAUSES: usize = 3;
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// A zone, and what was learnt of it.
 struct Giver<'a> {
     node: &'a Node,
@@ -52,6 +58,8 @@ struct Shrinking<'a> {
     /// Pages reclaimed since anything was last gained.
     reclaimed: usize,
     rounds: usize,
+    /// Pauses made since then.
+    pauses: usize,
 }
 
 impl Inner {
@@ -77,6 +85,7 @@ impl Inner {
             deadline,
             reclaimed: 0,
             rounds: 0,
+            pauses: 0,
         };
         shrinking.go(target)
     }
@@ -116,25 +125,42 @@ impl Shrinking<'_> {
             let gained = self.step(n, missing);
             self.givers[n].passed = gained.err();
             if gained.is_ok() {
-                (self.reclaimed, self.rounds) = (0, 0);
+                (self.reclaimed, self.rounds, self.pauses) = (0, 0, 0);
                 // There is other room now.
                 self.givers.iter_mut().for_each(|giver| giver.passed = None);
             }
         }
     }
 
-    /// The zone whose turn it is. When all were passed over, they are gone through again if something was
-    /// reclaimed since: it may have been in another zone.
+    /// The zone whose turn it is. When all were passed over, they are gone through again: if something was
+    /// reclaimed since, for it may have been in another zone; and otherwise a few times after a pause, for others
+    /// may have been at what there is, or have held it for a moment.
     fn next_giver(&mut self) -> Option<usize> {
         let next = self.choose();
-        if next.is_some() || self.reclaimed == 0 || self.rounds == ROUNDS_IN_VAIN {
+        if next.is_some() || self.rounds == ROUNDS_IN_VAIN {
             return next;
+        }
+        if self.reclaimed == 0 {
+            if self.pauses == PAUSES {
+                return None;
+            }
+            self.pause();
         }
         self.rounds += 1;
         self.reclaimed = 0;
         let again = |giver: &mut Giver<'_>| giver.passed = None;
         self.givers.iter_mut().for_each(again);
         self.choose()
+    }
+
+    /// Waits for a moment, or until somebody frees memory; what was in the way then may be so no more.
+    fn pause(&mut self) {
+        self.pauses += 1;
+        let soon = clock::deadline_after(PAUSE);
+        let soon = [soon, self.deadline].into_iter().flatten().min();
+        self.pool.nodes.freed().wait(soon, || false);
+        let forget = |giver: &mut Giver<'_>| giver.stuck = Passed::none(giver.zone);
+        self.givers.iter_mut().for_each(forget);
     }
 
     fn choose(&self) -> Option<usize> {
