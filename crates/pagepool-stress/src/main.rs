@@ -15,7 +15,8 @@
 )]
 
 mod cli; // the command line
-mod commands; // run, replay, churn, fragment, overcommit, faults, idle
+mod commands;
+mod container; // run, replay, churn, fragment, overcommit, faults, idle
 mod content; // what is written into blocks
 mod control; // when to stop
 mod crew; // the threads

@@ -19,6 +19,7 @@ use pagepool::{BuildError, DaemonState, PAGE_SIZE, PagePool, Stats};
 use serde::Serialize;
 
 use crate::{
+    container::{Container, SHARE},
     control::Control,
     crew::{Crew, Order, Seat},
     player::{Played, Stage},
@@ -52,12 +53,14 @@ pub(crate) fn size_for_half(peak_pages: u64) -> usize {
 }
 
 /// How large a pool is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Size {
     /// So many bytes can be handed out; metadata comes on top.
     Managed(usize),
     /// So many bytes in all.
     Budget(usize),
+    /// A share of what a container has, which the pool follows.
+    Container(Arc<Container>),
 }
 
 /// What becomes of the Movable zone.
@@ -264,9 +267,13 @@ fn build(plan: &Plan) -> Result<PagePool, BuildError> {
     if let Some(swap) = &plan.swap {
         builder = builder.swap(swap.open()?);
     }
-    let builder = match plan.size {
-        Size::Managed(bytes) => builder.managed(bytes),
-        Size::Budget(bytes) => builder.memory(bytes),
+    let builder = match &plan.size {
+        Size::Managed(bytes) => builder.managed(*bytes),
+        Size::Budget(bytes) => builder.memory(*bytes),
+        Size::Container(container) => builder
+            .host_root(container.root())
+            .memory_of_container(SHARE)
+            .follow_container(true),
     };
     match plan.movable {
         Movable::Default => builder.build(),
@@ -476,7 +483,7 @@ fn check_rss(rss: RssFigures, stats: &Stats, violations: &mut Violations) {
     let RssFigures {
         start, max, end, ..
     } = rss;
-    let most = start + wide(stats.budget_bytes);
+    let most = start + wide(stats.budget.built_bytes);
     if max > most {
         violations.add(format_args!(
             "RSS rose to {max} bytes, {start} before and the budget allow {most}"

@@ -43,6 +43,7 @@ pub use group::{GroupError, GroupLimits};
 pub use host::{LimitKind, MemoryLimit};
 pub use node::DaemonState;
 pub use oom::{OomAnswer, OomHandler, OomStats, OutOfMemory, Victim};
+pub use pool::budget::{BudgetStats, ContainerStats, ResizeObstacle, Resized};
 pub use pool::builder::{Builder, Config};
 pub use pool::folio::{
     Advice, FlushError, Folio, FolioPin, FolioRead, FolioWrite, Immovable, MapError, Mapping,

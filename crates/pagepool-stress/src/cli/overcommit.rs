@@ -13,6 +13,13 @@ pub(crate) struct Overcommit {
     /// Size of the working set as a multiple of the pool's memory, 0.1 to 64; with --groups that of each neighbour
     #[arg(long, value_name = "NUMBER", default_value_t = 2.0, value_parser = parse_factor)]
     pub(crate) factor: f64,
+    /// Play a container whose limit is cut by half after half of --duration, and see that the pool follows
+    ///
+    /// The pool has half of the limit (--memory is what that makes), and follows it. Reported: how long it took until
+    /// the pool was within its share, and what it gave back to the system. A pool that has not followed after 30 s is a
+    /// violation.
+    #[arg(long, conflicts_with = "groups")]
+    pub(crate) container_cut: bool,
     #[command(flatten)]
     pub(crate) groups: GroupOptions,
     #[command(flatten)]

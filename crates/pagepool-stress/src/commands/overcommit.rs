@@ -1,7 +1,9 @@
 //! `overcommit`: more folios than memory, and a swap device that works.
 #![forbid(unsafe_code)]
 
-use std::time::Duration;
+use std::{io, sync::Arc, thread::JoinHandle, time::Duration};
+
+use pagepool::PagePool;
 
 use super::{
     BadInput, Errand, groups, nr_cpus,
@@ -10,10 +12,12 @@ use super::{
 };
 use crate::{
     cli::{Common, Overcommit},
-    phase::{self, Daemons, Length, Movable, Plan},
+    container::{self, Container, Followed},
+    phase::{self, Daemons, Length, Movable, Plan, Size, Watch},
     player::paging::Trust,
     report::{Facts, Report},
     swapping::SwapPlan,
+    tally::Violations,
 };
 
 /// How long folios are touched unless the user says.
@@ -38,9 +42,15 @@ pub(crate) fn perform(
         threads,
         errand.seed,
     );
+    let duration = common.duration.unwrap_or(DURATION);
+    let container = match options.container_cut {
+        true => Some(Arc::new(Container::with_share(common.paging_bytes())?)),
+        false => None,
+    };
+    let size = container.clone().map(Size::Container);
     let plan = Plan {
         name: "overcommit".to_owned(),
-        size: common.paging_size(),
+        size: size.unwrap_or_else(|| common.paging_size()),
         nodes: common.nodes,
         daemons: Daemons::On,
         movable: Movable::Default,
@@ -51,7 +61,7 @@ pub(crate) fn perform(
         patience: Some(PATIENCE),
         epoch: EPOCH,
         events: 0,
-        length: Length::After(common.duration.unwrap_or(DURATION)),
+        length: Length::After(duration),
     };
     let facts = Facts {
         load: format!(
@@ -61,10 +71,56 @@ pub(crate) fn perform(
         ..Facts::default()
     };
     let house = set_up(threads, errand)?;
-    let mut measurement = Measurement::new(&house);
-    let outcome = phase::perform(&plan, &house, paging.players, &mut measurement)?;
-    let paged = measurement.report(paging.facts);
+    let mut watch = Cut {
+        measurement: Measurement::new(&house),
+        container,
+        delay: duration / 2,
+        hand: None,
+        followed: None,
+    };
+    let outcome = phase::perform(&plan, &house, paging.players, &mut watch)?;
+    let paged = watch.measurement.report(paging.facts);
     let mut report = report(errand, &house, &[(facts, outcome)]);
     report.add_paging(paged);
+    report.container_cut = watch.followed.map(Into::into);
     Ok(report)
+}
+
+/// Measures, and has the container's limit cut meanwhile, if there is a container.
+struct Cut<'a> {
+    measurement: Measurement<'a>,
+    container: Option<Arc<Container>>,
+    delay: Duration,
+    hand: Option<JoinHandle<io::Result<Followed>>>,
+    followed: Option<Followed>,
+}
+
+impl Watch for Cut<'_> {
+    fn epoch(&mut self, pool: &PagePool, epoch: u64) {
+        self.measurement.epoch(pool, epoch);
+        if let (0, Some(container)) = (epoch, &self.container) {
+            let hand = container::cut(Arc::clone(container), pool.clone(), self.delay);
+            self.hand = Some(hand.expect("the system has a thread more"));
+        }
+    }
+
+    fn held(&mut self, pool: &PagePool, violations: &mut Violations) {
+        self.measurement.held(pool, violations);
+        let Some(hand) = self.hand.take() else {
+            return;
+        };
+        match hand.join() {
+            Ok(Ok(followed)) => {
+                if followed.within.is_none() {
+                    violations.add(format_args!(
+                        "the pool has {} bytes, and its share of the container is {}",
+                        followed.budget, followed.share
+                    ));
+                }
+                self.followed = Some(followed);
+            }
+            Ok(Err(error)) => violations.add(format_args!("the limit could not be cut: {error}")),
+            Err(_) => violations.add("the thread that cuts the limit has panicked"),
+        }
+    }
 }

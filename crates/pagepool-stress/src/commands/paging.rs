@@ -106,7 +106,12 @@ pub(super) fn pattern_name(pattern: Pattern) -> &'static str {
 impl Common {
     /// The pool's budget.
     pub(super) fn paging_size(&self) -> Size {
-        Size::Budget(self.memory.unwrap_or(MEMORY))
+        Size::Budget(self.paging_bytes())
+    }
+
+    /// The same in bytes.
+    pub(super) fn paging_bytes(&self) -> usize {
+        self.memory.unwrap_or(MEMORY)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a run found: one model, written as JSON for programs and as text for people.
 #![forbid(unsafe_code)]
 
+mod cut; // a container's limit that was cut
 mod fragment; // blocks out of free memory in pieces
 mod groups; // groups that share a pool
 mod model; // the report's fields, by the names that scripts rely on

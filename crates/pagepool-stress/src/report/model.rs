@@ -14,6 +14,7 @@ use pagepool::{NR_ORDERS, Order, Stats};
 use serde::Serialize;
 
 use super::{
+    cut::CutReport,
     fragment::{Compaction, FragmentReport},
     groups::GroupsReport,
     pressure::Pressure,
@@ -67,6 +68,7 @@ pub(crate) struct Report {
     pub(crate) paging: Option<PagingReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) groups: Option<GroupsReport>,
+    pub(crate) container_cut: Option<CutReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) idle: Option<IdleReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -423,6 +425,7 @@ impl Report {
             churn: None,
             paging: None,
             groups: None,
+            container_cut: None,
             idle: None,
             fragment: None,
         }
@@ -510,7 +513,7 @@ impl Phase {
             facts,
             verified_bytes: tally.verified_bytes,
             violations: tally.violations.count,
-            budget_bytes: wide(held.budget_bytes),
+            budget_bytes: wide(held.budget.built_bytes),
             metadata_bytes: wide(held.metadata_bytes),
             managed_pages: wide(held.managed_pages),
             held_pages: wide(held.managed_pages) - wide(held.free_pages),

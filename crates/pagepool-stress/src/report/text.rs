@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::{
+    cut,
     fragment::{self, Compaction},
     groups,
     model::{
@@ -57,6 +58,9 @@ pub(super) fn write(report: &Report) -> String {
     }
     if let Some(found) = &report.groups {
         groups::write(found, &mut text);
+    }
+    if let Some(followed) = &report.container_cut {
+        cut::write(followed, &mut text);
     }
     if let Some(idle) = &report.idle {
         write_idle(idle, &mut text);

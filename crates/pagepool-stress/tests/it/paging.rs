@@ -68,6 +68,34 @@ fn every_pattern_and_order_is_played() {
 }
 
 #[test]
+fn a_cut_of_the_container_is_followed_and_nothing_is_lost() {
+    let report = verified_json([
+        "overcommit",
+        "--container-cut",
+        "--memory",
+        "32M",
+        "--duration",
+        "2s",
+        "--threads",
+        "2",
+    ]);
+    let cut = &report["container_cut"];
+    assert_eq!(
+        number(&cut["limit_after"]) * 2,
+        number(&cut["limit_before"])
+    );
+    let share = number(&cut["share_bytes"]);
+    assert!(number(&cut["budget_bytes"]) <= share, "{cut}");
+    assert!(share.abs_diff(16 << 20) < 4096, "{cut}");
+    assert!(number(&cut["given_back_bytes"]) >= 15 << 20, "{cut}");
+    assert!(float(&cut["seconds_until_within"]) > 0.0);
+    assert!(cut["obstacle"].is_null());
+    assert!(report["budget_bytes"].as_u64() > Some(31 << 20));
+    let plain = overcommit(&[]);
+    assert!(plain.get("container_cut").is_none());
+}
+
+#[test]
 fn a_set_that_fits_is_not_read_back() {
     let report = overcommit(&["--factor", "0.5"]);
     assert_eq!(report["paging"]["majfaults"], 0);

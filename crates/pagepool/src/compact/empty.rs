@@ -12,6 +12,7 @@ use crate::node::Node;
 use crate::node::lru::ISOLATE_MAX;
 use crate::types::{Order, Pfn, ZoneType};
 use crate::zone::evacuate::{Release, Unit};
+use crate::zone::hotplug::OfflineBlock;
 use crate::zone::vmstat::VmEvent;
 use crate::zone::watermark::Mark;
 use crate::zone::{Taken, Zone, ZoneRequest};
@@ -108,6 +109,18 @@ impl<'a> Aside<'a> {
         aside.mover.custodian.frames.see_to(aside.zone, freed);
         captured
     }
+
+    /// Keeps the unit out of service, if nothing is left in it; else releases it.
+    fn keep(self) -> Option<OfflineBlock> {
+        let aside = std::mem::ManuallyDrop::new(self);
+        match aside.zone.keep(aside.unit) {
+            Ok(block) => Some(block),
+            Err(freed) => {
+                aside.mover.custodian.frames.see_to(aside.zone, freed);
+                None
+            }
+        }
+    }
 }
 
 impl Drop for Aside<'_> {
@@ -139,6 +152,28 @@ impl Mover<'_> {
         // Taken in any case: what was freed for it may be enough.
         emptied.captured = aside.end(errand.wanted);
         emptied
+    }
+
+    /// Empties a pageblock and keeps it: nothing is put into it any more. Otherwise says why it was left.
+    pub(super) fn take_out(
+        &self,
+        node: &Node,
+        zone: &Zone,
+        errand: Errand<'_>,
+        is_interrupted: &dyn Fn() -> bool,
+    ) -> (Emptied, Option<OfflineBlock>) {
+        let mut emptied = Emptied {
+            left: Left::NotOurs,
+            scanned: 0,
+            moved: 0,
+            captured: None,
+        };
+        let Some(aside) = Aside::begin(*self, zone, errand) else {
+            return (emptied, None);
+        };
+        emptied.left = self.move_out(node, zone, errand, &mut emptied, is_interrupted);
+        let kept = aside.keep();
+        (emptied, kept)
     }
 
     /// Finds the cheapest part, and moves out what is in it.

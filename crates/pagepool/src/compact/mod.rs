@@ -10,6 +10,7 @@ mod direct;
 mod empty;
 mod migrate;
 mod mode;
+mod offline;
 pub(crate) mod policy;
 pub(crate) mod run;
 pub(crate) mod state;
@@ -22,6 +23,7 @@ use crate::sync::Requests;
 pub(crate) use consent::Owners;
 pub(crate) use direct::DirectRun;
 pub(crate) use mode::{CompactPriority, CompactResult};
+pub(crate) use offline::{NotEmptied, Passed};
 pub(crate) use run::Compactor;
 
 /// Makes large blocks on a node, in the background.

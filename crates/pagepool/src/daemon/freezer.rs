@@ -17,7 +17,14 @@ pub struct StillRunning {
 }
 
 impl StillRunning {
-    /// The daemons, as their threads are called.
+    /// Somebody who is no daemon.
+    pub(crate) fn of(name: &str) -> StillRunning {
+        StillRunning {
+            names: vec![name.to_owned()],
+        }
+    }
+
+    /// The daemons, as their threads are called; or what else goes on.
     #[must_use]
     pub fn names(&self) -> &[String] {
         &self.names

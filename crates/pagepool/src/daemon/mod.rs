@@ -14,6 +14,7 @@
 //! | [`name`] | what they are called |
 //! | [`freezer`] | all daemons at a safe point |
 //! | [`affinity`] | where they run |
+//! | [`limit`] | the thread that follows the memory limit of the process |
 //!
 //! What a daemon is asked to do stands in its [`DaemonPost`](crate::node::DaemonPost), which belongs to
 //! the node and is there before and after the thread. So nothing in here is touched by whoever
@@ -36,6 +37,7 @@ pub(crate) mod freezer;
 pub(crate) mod kcompactd;
 pub(crate) mod kswapd;
 pub(crate) mod lifecycle;
+pub(crate) mod limit;
 pub(crate) mod name;
 pub(crate) mod ward;
 

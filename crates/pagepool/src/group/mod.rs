@@ -294,9 +294,15 @@ impl Groups {
 
     /// What of a group is left to it when reclaim works on `target` and all below that.
     pub(crate) fn protection(&self, group: GroupId, target: GroupId) -> Protection {
+        self.protection_of(group, target).0
+    }
+
+    /// The same, with the pages that it goes by: a group is never protected for more, and with another count
+    /// one that is wholly protected would seem to have some beyond.
+    pub(crate) fn protection_of(&self, group: GroupId, target: GroupId) -> (Protection, usize) {
         // Relaxed: advice.
         if self.nr_protecting.load(Ordering::Relaxed) == 0 || group == target || group.is_root() {
-            return Protection::default();
+            return (Protection::default(), self.slot(group).pages());
         }
         let parent = self.slot(group).parent();
         let given = if parent == target || parent.is_root() {
@@ -315,10 +321,11 @@ impl Groups {
             all.min = all.min.saturating_add(min);
             all.low = all.low.saturating_add(low);
         }
-        Protection {
+        let protection = Protection {
             min: own[0].granted(given.min, all.min),
             low: own[1].granted(given.low, all.low),
-        }
+        };
+        (protection, own[0].usage)
     }
 
     /// The groups directly below one.

@@ -28,8 +28,8 @@ pub use zone::{Page, Zone, Zonelists};
 pub use crate::node::DaemonState;
 pub use crate::sync::parker::{CorePark, DaemonPark, Park};
 pub use crate::sync::{
-    CoreMutex, DeltaCounters, FenceNames, PerCpu, RequestWord, Requests, SleepOutcome, WaitOutcome,
-    WaitQueue, atomic, clock, cpu, fence, request, thread,
+    CoreMutex, DeltaCounters, FenceNames, PerCpu, RequestWord, Requests, SleepOutcome, Turn,
+    WaitOutcome, WaitQueue, atomic, clock, cpu, fence, request, thread,
 };
 
 pub use crate::folio::{

@@ -59,6 +59,7 @@ pub struct Builder {
     limit: Option<MemoryLimit>,
     /// Where the host's files begin that say it.
     host_root: PathBuf,
+    follow_container: bool,
     nodes: usize,
     movable_percent: Option<u8>,
     dma: usize,
@@ -103,6 +104,7 @@ impl Builder {
             share_of_limit: None,
             limit: None,
             host_root: HOST_ROOT.into(),
+            follow_container: false,
             nodes: 1,
             movable_percent: None,
             dma: 0,
@@ -150,7 +152,8 @@ impl Builder {
     /// The limit is that of the control groups that the process is in, version 1 or 2 (the smallest of
     /// `memory.max`, `memory.high` and their like on the way up), or the host's memory where that is less or
     /// there are no groups. It is read when the pool is built; [`Config::memory_limit`] says what was found and
-    /// where. A limit that changes later does not change the pool.
+    /// where. A limit that changes later changes the pool only if it
+    /// [follows its container](Self::follow_container).
     ///
     /// ```
     /// use pagepool::PagePool;
@@ -168,10 +171,32 @@ impl Builder {
         self
     }
 
-    /// Has the limit looked for under another root: a test plays the container.
-    #[cfg(test)]
-    pub(crate) fn host_root(mut self, root: PathBuf) -> Self {
-        self.host_root = root;
+    /// Whether the pool follows the memory limit of its process while it runs. Default false; only with
+    /// [`memory_of_container`](Self::memory_of_container).
+    ///
+    /// A cut of the limit then brings the budget down to the pool's share of it, as
+    /// [`resize_budget`](super::PagePool::resize_budget) does, and a rise up again, never beyond what the pool
+    /// was built with. It begins within a quarter of a second, and goes on while something is missing;
+    /// [`BudgetStats`](crate::BudgetStats) says how it stands.
+    ///
+    /// The price is a thread, `pool-limit`, which looks at the limit four times a second: the only one that does
+    /// anything while the pool is idle. It is there without [`daemons`](Self::daemons), too.
+    ///
+    /// ```
+    /// use pagepool::PagePool;
+    /// let pool = PagePool::builder().memory_of_container(2).follow_container(true).build()?;
+    /// assert!(pool.stats().budget.container.is_some());
+    /// # Ok::<(), pagepool::BuildError>(())
+    /// ```
+    pub fn follow_container(mut self, wanted: bool) -> Self {
+        self.follow_container = wanted;
+        self
+    }
+
+    /// Where the files begin that say the process's memory limit. Default `/`; another directory with `proc` and
+    /// `sys` in it lets a test play the container.
+    pub fn host_root(mut self, root: impl Into<PathBuf>) -> Self {
+        self.host_root = root.into();
         self
     }
 

@@ -13,7 +13,7 @@ use crate::error::BuildError;
 use crate::node::{DaemonPost, DaemonState, Node, Nodes};
 use crate::reclaim::Shrink;
 use crate::reclaim::balance::Circumstances;
-use crate::sync::clock;
+use crate::sync::{Turned, clock};
 use crate::types::NodeId;
 
 impl PagePool {
@@ -22,9 +22,11 @@ impl PagePool {
     ///
     /// # Errors
     /// [`BuildError::Thread`] if the system has no thread to give; the daemons before it run.
+    /// [`BuildError::Limit`] if the pool follows its container and cannot find the limit any more.
     pub fn start_daemons(&self) -> Result<(), BuildError> {
         let machine = self.inner.for_daemons();
-        self.inner.daemons.start(&machine).map_err(BuildError::from)
+        self.inner.daemons.start(&machine)?;
+        self.follow_container()
     }
 
     /// Starts a node's daemons if they do not run: for a node whose memory has come into service while
@@ -52,17 +54,28 @@ impl PagePool {
     }
 
     /// Returns when every daemon stands at a safe point, with no lock and no folio in its hands: to fork,
-    /// to take a snapshot. What is asked of them meanwhile is kept, and requests reclaim for themselves.
+    /// to take a snapshot. What is asked of them meanwhile is kept, and requests reclaim for themselves. A
+    /// [change of the budget](Self::resize_budget) ends first, and none begins meanwhile.
     ///
     /// # Errors
     /// [`StillRunning`] names the daemons that did not come to one in time; none is frozen then.
     pub fn freeze(&self, patience: Duration) -> Result<(), StillRunning> {
-        Daemons::freeze(&self.inner.nodes, clock::deadline_after(patience))
+        let deadline = clock::deadline_after(patience);
+        let turn = self.inner.budget.turn();
+        if !turn.hold_back(deadline) {
+            return Err(StillRunning::of(RESIZE));
+        }
+        let frozen = Daemons::freeze(&self.inner.nodes, deadline);
+        if frozen.is_err() {
+            turn.let_go();
+        }
+        frozen
     }
 
     /// Lets the daemons go on that [`freeze`](Self::freeze) has stopped.
     pub fn thaw(&self) {
         Daemons::thaw(&self.inner.nodes);
+        self.inner.budget.turn().let_go();
     }
 
     /// Has the daemons bind themselves anew to the CPUs of their nodes, at their next wake: for after the
@@ -71,6 +84,9 @@ impl PagePool {
         self.inner.daemons.cpus_changed();
     }
 }
+
+/// What a change of the budget is called among those that still run.
+const RESIZE: &str = "a change of the budget";
 
 /// Daemons that stand still; dropping it lets them go on.
 #[must_use = "the daemons go on when it is dropped"]
@@ -93,11 +109,22 @@ impl From<StartError> for BuildError {
 }
 
 impl Inner {
-    /// Ends all daemons, and returns after they have.
+    /// Ends all daemons, and returns after they have. First who gives them work.
     pub(super) fn stop_daemons(&self) {
+        self.limit_watch.stop();
         match self.daemons.stop_all(&self.nodes) {
             Stopped::Ended => {}
             Stopped::Itself => unreachable!("a daemon has no handle that it could drop"),
+        }
+    }
+
+    /// Has the budget stay as it is until the result is dropped; none if it does anyway, since the pool is frozen,
+    /// or if a change does not end within `patience`.
+    pub(super) fn keep_from_resizing(&self, patience: Duration) -> Option<Turned<'_>> {
+        let turn = self.budget.turn();
+        match turn.is_held_back() {
+            true => None,
+            false => turn.take(clock::deadline_after(patience)),
         }
     }
 

@@ -296,7 +296,7 @@ impl Inner {
                 .unwrap_or(0),
             min_free_kbytes: marks.sum::<usize>() as u64 * kib,
             min_free_most: self.nodes.lowmem_pages() * kib / 2,
-            budget: self.config.budget_bytes(),
+            budget: self.budget_in_force(),
             max_folios: self.folios.most(),
             group: (GroupId::ROOT, usize::MAX),
         }

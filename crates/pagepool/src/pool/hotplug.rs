@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use super::budget::Taker;
 use super::{Inner, PagePool, pages};
 use crate::sync::MutexGuard;
 use crate::types::{NodeId, PAGE_SIZE, ZoneType};
@@ -15,6 +16,28 @@ pub(super) struct OfflineEntry {
     node: NodeId,
     zone: ZoneType,
     block: OfflineBlock,
+    by: Taker,
+}
+
+impl OfflineEntry {
+    pub(super) fn new(zone: &Zone, block: OfflineBlock, by: Taker) -> OfflineEntry {
+        OfflineEntry {
+            node: zone.node(),
+            zone: zone.zone_type(),
+            block,
+            by,
+        }
+    }
+
+    /// Whether it was taken by a user, or for the budget.
+    pub(super) fn is_by(&self, taker: Taker) -> bool {
+        self.by == taker
+    }
+
+    /// The pages that it has.
+    pub(super) fn pages(&self) -> usize {
+        self.block.pages()
+    }
 }
 
 impl PagePool {
@@ -45,23 +68,26 @@ impl PagePool {
         let pages: usize = blocks.iter().map(OfflineBlock::pages).sum();
         for block in blocks {
             self.inner.vacate(home, &block);
-            offline.push(OfflineEntry { node, zone, block });
+            offline.push(OfflineEntry::new(home, block, Taker::User));
         }
         self.inner.renew(offline);
         pages * PAGE_SIZE
     }
 
     /// Puts up to `bytes` of a zone back into service that were taken [out of it](Self::offline);
-    /// returns how many bytes that were.
+    /// returns how many bytes that were: no more than the [budget](Self::resize_budget) allows.
     pub fn online(&self, node: NodeId, zone: ZoneType, bytes: usize) -> usize {
         let Some(home) = self.inner.nodes.get(node) else {
             return 0;
         };
-        let mut left = bytes / PAGE_SIZE;
+        let to_keep_out = self.inner.pages_to_keep_out();
         let mut onlined = 0;
         let mut offline = self.inner.offline.lock();
+        let out: usize = offline.iter().map(OfflineEntry::pages).sum();
+        let mut left = (bytes / PAGE_SIZE).min(out.saturating_sub(to_keep_out));
         let chosen = offline.extract_if(.., |entry| {
-            let fits = (entry.node, entry.zone) == (node, zone) && entry.block.pages() <= left;
+            let is_meant = (entry.node, entry.zone, entry.by) == (node, zone, Taker::User);
+            let fits = is_meant && entry.block.pages() <= left;
             left -= if fits { entry.block.pages() } else { 0 };
             fits
         });
@@ -86,9 +112,15 @@ impl Inner {
         }
     }
 
+    /// Puts a pageblock back into service.
+    pub(super) fn reinstate(&self, entry: OfflineEntry) {
+        let zone = self.nodes.node(entry.node).zone(entry.zone);
+        zone.online(entry.block);
+    }
+
     /// Renews what is derived from the memory in service, before the next change can begin.
-    fn renew(&self, turn: MutexGuard<'_, Vec<OfflineEntry>>) {
-        self.nodes.apply(&self.settings.lock());
+    pub(super) fn renew(&self, turn: MutexGuard<'_, Vec<OfflineEntry>>) {
+        self.apply(&self.settings.lock());
         self.nodes.rebuild_zonelists();
         drop(turn);
         // Memory may have come that somebody waits for.

@@ -62,13 +62,6 @@ impl PoolRef {
         unsafe { self.shared.as_ref() }
     }
 
-    /// Sees to what a zone of this pool has handed over.
-    pub(super) fn settle(&self, zone: &Zone, freed: Freed) {
-        // SAFETY: this handle keeps the pool alive, whatever is in `freed`; who has a `Freed` has it
-        // alone.
-        unsafe { settle(self.tether(), zone, freed) };
-    }
-
     /// Leaves a handle with the table of folios, on behalf of its first folio (L5).
     pub(super) fn keep_for_folios(&self) {
         std::mem::forget(self.clone());

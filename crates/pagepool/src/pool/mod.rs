@@ -2,11 +2,13 @@
 //!
 //! **Invariants**
 //! - K1: a pool lives as long as there is a [`PagePool`], or a block or folio that it handed out.
-//! - K2: arena and metadata together are at most the budget.
+//! - K2: arena and metadata together are at most the budget; while that is smaller than at first, memory in
+//!   service and metadata are (`budget`, U1).
 //!
 //! Unsafe is confined to [`lifetime`], which knows how long a pool lives, and to [`pages`] and
 //! [`folio`], which turn frames into slices.
 
+pub(crate) mod budget;
 pub(crate) mod builder;
 pub(crate) mod census;
 mod compaction;
@@ -42,11 +44,12 @@ use crate::backing::{PoolTag, Stores};
 use crate::buddy::IdleBlock;
 use crate::compact::state::CompactState;
 use crate::daemon::Daemons;
+use crate::daemon::limit::LimitWatch;
 use crate::error::{AllocError, Violation};
 use crate::folio::{FolioTable, PinRecords};
 use crate::gfp::Gfp;
 use crate::group::Groups;
-use crate::node::{Granted, MarkSettings, Nodes};
+use crate::node::{FrameSink, Granted, MarkSettings, Nodes};
 use crate::oom::OomDesk;
 use crate::reclaim::ReclaimState;
 use crate::reclaim::shrinkers::Shrinkers;
@@ -58,6 +61,8 @@ use crate::types::{Order, PAGE_SIZE, Pfn, ZoneType};
 use crate::zone::vmstat::{NodeItem, VmEvent};
 use crate::zone::{Freed, Zone};
 
+use budget::Budget;
+use budget::container::Following;
 use builder::{Builder, Config};
 use failures::Failures;
 use folio::mapping::Mapped;
@@ -103,6 +108,11 @@ pub(crate) struct Inner {
     thrashing: ThrashingGauge,
     daemons: Daemons,
     config: Config,
+    budget: Budget,
+    /// How the pool follows its container, if it does.
+    following: Option<Following>,
+    /// The thread that does.
+    limit_watch: LimitWatch,
     settings: Mutex<MarkSettings>,
     /// Pageblocks out of service; held while some leave or come back.
     offline: Mutex<Vec<hotplug::OfflineEntry>>,
@@ -148,6 +158,36 @@ impl Inner {
         self.nodes
             .node(pfn.node())
             .count(NodeItem::KernelMiscReclaimable, pages);
+    }
+
+    /// Gives the memory of all free blocks of a pageblock and more to the system; returns how many bytes. The
+    /// caller has a handle, or is waited for by the last one.
+    fn trim(&self) -> usize {
+        self.nodes.drain_all_and_synchronize();
+        let given_back = || self.nodes.events().sum(VmEvent::GivenBack);
+        let before = given_back();
+        { self.nodes.zones() }
+            .filter(|zone| zone.zone_type() != ZoneType::Dma)
+            .for_each(|zone| self.trim_zone(zone));
+        (given_back() - before) as usize * PAGE_SIZE
+    }
+
+    fn trim_zone(&self, zone: &Zone) {
+        // A block that cannot be given back stays resident: then there is no end to look for.
+        for _ in 0..zone.present() >> zone.block_order().get() {
+            let Some(idle) = zone.withdraw_idle() else {
+                break;
+            };
+            let freed = Freed {
+                idle: Some(idle),
+                ..Freed::default()
+            };
+            self.see_to(zone, freed);
+        }
+        if let Some(tail) = zone.withdraw_tail() {
+            self.vacate(zone, &tail);
+            self.see_to(zone, zone.return_tail(tail));
+        }
     }
 
     /// Gives the memory of a withdrawn block to the system and puts the block back.
@@ -326,41 +366,7 @@ impl PagePool {
     /// Gives the memory of all free blocks of a pageblock (2 MiB) and more back to the system;
     /// returns how many bytes. They remain free, and are populated again on first use.
     pub fn trim(&self) -> usize {
-        self.inner.nodes.drain_all_and_synchronize();
-        let before = self.inner.nodes.events().sum(VmEvent::GivenBack);
-        for zone in self
-            .inner
-            .nodes
-            .zones()
-            .filter(|zone| zone.zone_type() != ZoneType::Dma)
-        {
-            self.trim_zone(zone);
-        }
-        (self.inner.nodes.events().sum(VmEvent::GivenBack) - before) as usize * PAGE_SIZE
-    }
-
-    fn trim_zone(&self, zone: &Zone) {
-        // A block that cannot be given back stays resident: then there is no end to look for.
-        for _ in 0..zone.present() >> zone.block_order().get() {
-            let Some(idle) = zone.withdraw_idle() else {
-                break;
-            };
-            self.settle(
-                zone,
-                Freed {
-                    idle: Some(idle),
-                    ..Freed::default()
-                },
-            );
-        }
-        if let Some(tail) = zone.withdraw_tail() {
-            self.inner.vacate(zone, &tail);
-            self.settle(zone, zone.return_tail(tail));
-        }
-    }
-
-    fn settle(&self, zone: &Zone, freed: Freed) {
-        self.inner.settle(zone, freed);
+        self.inner.trim()
     }
 
     /// Empties the caches of all CPUs into the zones; returns how many bytes they held. If another
@@ -378,11 +384,13 @@ impl PagePool {
     /// Checks every invariant of every layer by walking all metadata.
     ///
     /// Meant for tests and for epochs at which nothing else runs: what moves meanwhile may be
-    /// reported although nothing is wrong. The pool's own daemons stand still for the while.
+    /// reported although nothing is wrong. The pool's own daemons stand still for the while, and its budget is
+    /// not changed.
     ///
     /// # Errors
     /// The first [`Violation`] found: which invariant, at which frame.
     pub fn verify(&self) -> Result<(), Violation> {
+        let _unresized = self.inner.keep_from_resizing(VERIFY_PATIENCE);
         let freeze = self.inner.freeze_for(VERIFY_PATIENCE);
         let verdict = self
             .inner

@@ -155,10 +155,10 @@ impl Inner {
     /// cause.
     fn is_thrashing_now(&self, group: GroupId) -> bool {
         if !group.is_root() {
-            let protection = self.groups.protection(group, GroupId::ROOT);
+            let (protection, pages) = self.groups.protection_of(group, GroupId::ROOT);
             let protected = protection.min.max(protection.low);
             // It is never protected for more than it has.
-            if protected > 0 && self.groups.slot(group).pages() <= protected {
+            if protected > 0 && pages <= protected {
                 return false;
             }
         }

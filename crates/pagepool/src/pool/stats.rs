@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use super::budget::BudgetStats;
 use super::{Inner, PagePool};
 use crate::node::lru_list::LruList;
 use crate::node::{DaemonState, Node};
@@ -17,8 +18,10 @@ use crate::zone::watermark::Mark;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Stats {
-    /// The budget: what arena and metadata may take together, in bytes.
+    /// The budget in force: what arena and metadata may take together, in bytes.
     pub budget_bytes: usize,
+    /// What the budget should be, can be, and why it is not.
+    pub budget: BudgetStats,
     /// What the pool's own tables take of it, in bytes, touched or not.
     pub metadata_bytes: usize,
     /// Pages that can be handed out.
@@ -277,7 +280,8 @@ impl Stats {
             events: inner.nodes.vmstat(),
         };
         Stats {
-            budget_bytes: inner.config.budget_bytes(),
+            budget_bytes: inner.budget_in_force(),
+            budget: inner.budget_stats(),
             metadata_bytes: inner.config.metadata_bytes(),
             swap_total_pages: inner.swap.total_pages(),
             swap_free_pages: inner.swap.free_pages(),

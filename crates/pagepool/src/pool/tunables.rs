@@ -66,7 +66,7 @@ impl<'a> Tunables<'a> {
         let mut changed = *settings;
         change(&mut changed, self.inner)?;
         *settings = changed;
-        self.inner.nodes.apply(&settings);
+        self.inner.apply(&settings);
         drop(settings);
         // Marks and reserves may stand lower now, and let somebody pass who waits.
         self.inner.nodes.freed().wake_all();

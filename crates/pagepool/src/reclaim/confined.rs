@@ -1,5 +1,5 @@
 //! Reclaim that is confined to a group: since it is at its limit, far beyond its soft one, or since
-//! somebody asks for it.
+//! somebody asks for it; and to a node, since its memory is to leave service.
 //!
 //! *Kernel counterpart:* `try_to_free_mem_cgroup_pages`, `mem_cgroup_soft_limit_reclaim`,
 //! `mem_cgroup_soft_reclaim` (v5.0).
@@ -80,14 +80,37 @@ impl Reclaimer<'_> {
     pub(crate) fn try_to_free_group_pages(&self, terms: GroupTerms) -> usize {
         let mut sc = terms.control();
         sc.may_writepage = self.state.laptop_mode() == 0;
+        self.reclaim_confined(&mut sc, || self.nodes_in(terms.nodes))
+    }
+
+    /// The same from one node, and from its zones up to `class`.
+    pub(crate) fn try_to_free_node_pages(
+        &self,
+        node: &Node,
+        class: ZoneType,
+        terms: GroupTerms,
+    ) -> usize {
+        let mut sc = ScanControl {
+            who: Who::Controller,
+            reclaim_idx: class,
+            may_writepage: self.state.laptop_mode() == 0,
+            ..terms.control()
+        };
+        self.reclaim_confined(&mut sc, || std::iter::once(node))
+    }
+
+    fn reclaim_confined<'n, N>(&self, sc: &mut ScanControl, nodes: impl Fn() -> N) -> usize
+    where
+        N: Iterator<Item = &'n Node>,
+    {
         // What a callback of another pool's freed before, on this thread, is that pool's to count.
         let not_ours = identity::take_freed();
-        self.descend(&mut sc, terms.nodes);
+        self.descend(sc, &nodes);
         if sc.nr_reclaimed == 0 && sc.low_spared && !sc.is_late() {
             sc.breaks_low = true;
-            self.descend(&mut sc, terms.nodes);
+            self.descend(sc, &nodes);
         }
-        for node in self.nodes_in(terms.nodes) {
+        for node in nodes() {
             self.snapshot_refaults(node);
         }
         identity::note_freed(not_ours);
@@ -100,12 +123,15 @@ impl Reclaimer<'_> {
     }
 
     /// From the lightest look at the lists to the hardest, until there is enough.
-    fn descend(&self, sc: &mut ScanControl, nodes: NodeMask) {
+    fn descend<'n, N>(&self, sc: &mut ScanControl, nodes: impl Fn() -> N)
+    where
+        N: Iterator<Item = &'n Node>,
+    {
         let wanted = sc.nr_to_reclaim;
         for priority in (0..=DEF_PRIORITY).rev() {
             sc.priority = priority;
             sc.may_writepage |= priority < WRITES_BELOW;
-            for node in self.nodes_in(nodes) {
+            for node in nodes() {
                 self.shrink_node(node, sc);
                 sc.nr_reclaimed += identity::take_freed();
                 sc.nr_to_reclaim = wanted.saturating_sub(sc.nr_reclaimed);
@@ -145,8 +171,8 @@ impl Reclaimer<'_> {
         beyond: usize,
     ) -> Reclaimed {
         let groups = self.custodian.groups;
-        let protected = groups.protection(group, sc.target).min;
-        let spare = groups.slot(group).pages().saturating_sub(protected);
+        let (protection, pages) = groups.protection_of(group, sc.target);
+        let spare = pages.saturating_sub(protection.min);
         let quarter = (beyond / 4).max(SWAP_CLUSTER_MAX);
         let wanted = { quarter.min(sc.nr_to_reclaim.max(SWAP_CLUSTER_MAX)) }.min(spare);
         if wanted == 0 {

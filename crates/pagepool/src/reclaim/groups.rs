@@ -96,8 +96,7 @@ impl<'a> Reclaimer<'a> {
 
     /// Whether anything of a group may be taken now.
     pub(super) fn may_take_from(&self, group: GroupId, sc: &ScanControl) -> bool {
-        let protection = self.groups().protection(group, sc.target);
-        let pages = self.groups().slot(group).pages();
+        let (protection, pages) = self.groups().protection_of(group, sc.target);
         matches!(
             protection.verdict(pages, sc.breaks_low),
             Verdict::Beyond { .. }
@@ -132,8 +131,8 @@ impl<'a> Reclaimer<'a> {
         wanted: usize,
     ) -> Option<Reclaimed> {
         let slot = self.groups().slot(domain.group);
-        let protection = self.groups().protection(domain.group, sc.target);
-        let protected = match protection.verdict(slot.pages(), sc.breaks_low) {
+        let (protection, pages) = self.groups().protection_of(domain.group, sc.target);
+        let protected = match protection.verdict(pages, sc.breaks_low) {
             Verdict::Never => return None,
             Verdict::NotYet => {
                 sc.low_spared = true;

@@ -60,12 +60,14 @@ pub mod percpu;
 pub mod request;
 pub mod rng;
 pub mod thread;
+pub mod turn;
 pub mod waitqueue;
 
 pub use lock::{CoreGuard, CoreMutex, Mutex, MutexGuard};
 pub use lock_order::Rank;
 pub use percpu::{DeltaCounters, PerCpu};
 pub use request::{RequestWord, Requests};
+pub use turn::{Turn, Turned};
 pub use waitqueue::{FenceNames, SleepOutcome, WaitQueue};
 
 #[cfg(loom)]

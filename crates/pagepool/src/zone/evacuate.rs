@@ -98,7 +98,7 @@ impl Zone {
 
     /// Publishes the counts after blocks were made. Their memory is kept, whatever there is of it already:
     /// somebody is about to use them.
-    fn settle_kept(&self, core: &Core) -> Freed {
+    pub(super) fn settle_kept(&self, core: &Core) -> Freed {
         self.lapse_boost(core);
         self.publish(core);
         Freed {

@@ -1,8 +1,11 @@
 //! Memory that leaves service and comes back while the pool runs.
 //!
 //! *Kernel counterpart:* `mm/memory_hotplug.c: offline_pages`, `online_pages` (v5.0), in whole
-//! pageblocks that are free. `managed` follows; what is derived from it is the caller's to renew.
+//! pageblocks that are free, or that compaction has emptied. `managed` follows; what is derived from it is the
+//! caller's to renew.
 
+use super::evacuate::Unit;
+use super::watermark::Mark;
 use super::{Core, Freed, Zone};
 use crate::sync::atomic::Ordering;
 use crate::types::Pfn;
@@ -32,10 +35,21 @@ impl Zone {
     /// Their memory is the caller's to give back, with [`note_vacant`](Self::note_vacant) after each:
     /// nobody else can touch an offline pageblock.
     pub(crate) fn offline(&self, pages: usize) -> Vec<OfflineBlock> {
+        self.offline_down_to(0, pages)
+    }
+
+    /// The same, as long as a mark holds for what stays.
+    pub(crate) fn offline_above(&self, floor: Mark, pages: usize) -> Vec<OfflineBlock> {
+        self.offline_down_to(self.mark(floor), pages)
+    }
+
+    fn offline_down_to(&self, least_free: usize, pages: usize) -> Vec<OfflineBlock> {
         self.drain();
         // Room first: nothing allocates under the lock.
         let mut taken = Vec::with_capacity(self.pages.div_ceil(self.block_order().pages()));
         let mut core = self.core.lock();
+        let to_spare = core.buddy.free_pages().saturating_sub(least_free);
+        let pages = pages.min(to_spare);
         core.buddy
             .isolate_free_blocks(pages, |pfn, pages| taken.push(OfflineBlock { pfn, pages }));
         let nr_pages: usize = taken.iter().map(|block| block.pages).sum();
@@ -43,6 +57,25 @@ impl Zone {
         self.renew_managed(&core);
         self.publish(&core);
         taken
+    }
+
+    /// Keeps a pageblock that was [set aside](Self::set_aside) out of service if nothing is left in it;
+    /// otherwise releases it.
+    pub(crate) fn keep(&self, unit: Unit) -> Result<OfflineBlock, Freed> {
+        let mut core = self.core.lock();
+        let pages = unit.order.pages();
+        debug_assert_eq!(unit.order, self.block_order(), "one pageblock");
+        if core.buddy.free_pages_of(unit.pfn, unit.order) < pages {
+            core.buddy.release(unit.pfn, unit.order);
+            return Err(self.settle_kept(&core));
+        }
+        core.offline += pages;
+        self.renew_managed(&core);
+        self.publish(&core);
+        Ok(OfflineBlock {
+            pfn: unit.pfn,
+            pages,
+        })
     }
 
     /// Notes that an offline pageblock's memory went back to the system.

@@ -4,6 +4,7 @@
 
 #[cfg(feature = "allocator-api2")]
 mod collections;
+mod budget;
 mod compaction;
 mod contention;
 mod daemons;

@@ -17,6 +17,7 @@
 //! | `positions` | where in the zone a run begins |
 //! | `choose` | which unit is emptied next |
 //! | `finish` | when a run ends |
+//! | `emptiest` | which pageblock leaves service next |
 //!
 //! Whether a zone is worth compacting at all is decided in
 //! [`zone::fragmentation`](crate::zone::fragmentation), and whether without being asked in
@@ -24,6 +25,7 @@
 
 pub(crate) mod choose;
 pub(crate) mod defer;
+pub(crate) mod emptiest;
 pub(crate) mod finish;
 #[cfg(test)]
 mod fixture;

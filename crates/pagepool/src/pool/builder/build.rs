@@ -11,12 +11,15 @@ use crate::arena::Topology;
 use crate::backing::{PoolTag, StoreId, StoreSpec, Stores};
 use crate::compact::state::CompactState;
 use crate::daemon::Daemons;
+use crate::daemon::limit::LimitWatch;
 use crate::error::{BuildError, LimitError, RangeError};
 use crate::folio::{FolioTable, PinRecords};
 use crate::group::Groups;
 use crate::host::LimitReader;
 use crate::node::{MarkSettings, NodePlan, Nodes};
 use crate::oom::OomDesk;
+use crate::pool::budget::Budget;
+use crate::pool::budget::container::Following;
 use crate::pool::failures::Failures;
 use crate::pool::folio::mapping::Mapped;
 use crate::pool::folio::movable::Movables;
@@ -69,6 +72,11 @@ impl Builder {
         nodes.apply(&settings);
         let config = self.config(&plans, &nodes);
         let pages = plans.iter().map(|plan| plan.zones.total()).sum();
+        let percent = self.share_of_limit.filter(|_| self.follow_container);
+        let following = percent.map(|percent| Following {
+            percent,
+            root: self.host_root.clone(),
+        });
         let stores = Arc::new(Stores::new());
         let tag = PoolTag::of(&*stores);
         let swap = SwapSpace::new(SwapSpec {
@@ -108,6 +116,9 @@ impl Builder {
             daemons: Daemons::new(nodes.len()),
             bases: nodes.bases(),
             nodes,
+            budget: Budget::new(config.budget_bytes()),
+            following,
+            limit_watch: LimitWatch::default(),
             config,
             settings: Mutex::new(settings),
             offline: Mutex::new(Vec::new()),
@@ -118,6 +129,7 @@ impl Builder {
             pool.start_daemons()?;
         } else {
             pool.inner.renew_boost_rule();
+            pool.follow_container()?;
         }
         Ok(pool)
     }
@@ -149,6 +161,12 @@ impl Builder {
                 || format!("{} to {} percent", range.start(), range.end()),
             )?;
         }
+        check(
+            self.share_of_limit.is_some() || !self.follow_container,
+            "follow_container",
+            self.follow_container,
+            || "false, unless the size is given by memory_of_container".into(),
+        )?;
         if let Some(percent) = self.movable_percent {
             check(percent <= 100, "movable_share", percent, || {
                 "0 to 100 percent".into()

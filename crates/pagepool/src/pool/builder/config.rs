@@ -27,7 +27,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// What the pool may take from the system, in bytes.
+    /// What the pool may take from the system at most, in bytes. What it may take now is in
+    /// [`Stats::budget_bytes`](crate::Stats::budget_bytes).
     #[must_use]
     pub fn budget_bytes(&self) -> usize {
         self.budget

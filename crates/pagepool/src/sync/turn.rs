@@ -1,0 +1,150 @@
+//! A turn that one thread has at a time, and that others wait for with a deadline; and that can be held back
+//! from everybody.
+//!
+//! *Kernel counterpart:* a mutex such as `mem_hotplug_lock` (v5.0), which waits without a deadline.
+//!
+//! **Invariants**
+//! - I1: at most one [`Turned`] of a turn exists.
+//! - I2: none is begun while the turn is held back, and whoever holds it back returns when there is none.
+//! - I3: whoever waits sleeps only while somebody has the turn, or holds it back.
+//!
+//! **Ordering.** Whether it is taken stands under the lock. A sleeper looks there after its entry is published,
+//! and whoever leaves looks for sleepers after it has been there: whichever of the two had the lock first, the
+//! other sees what it did. What the one before has written, the next one sees by the same lock.
+//!
+//! Not here: what the turn is for.
+
+use super::clock::Instant;
+use super::{CoreMutex, WaitQueue};
+
+#[derive(Clone, Copy, Default, Debug)]
+struct State {
+    taken: bool,
+    held_back: bool,
+}
+
+/// See the head of the module.
+#[derive(Debug)]
+pub struct Turn {
+    state: CoreMutex<State>,
+    left: WaitQueue,
+}
+
+impl Default for Turn {
+    fn default() -> Turn {
+        Turn {
+            state: CoreMutex::new(State::default()),
+            left: WaitQueue::unfenced(),
+        }
+    }
+}
+
+impl Turn {
+    /// Waits for the turn, until the deadline; `None` if it did not come.
+    pub fn take(&self, deadline: Option<Instant>) -> Option<Turned<'_>> {
+        let is_ours = || {
+            let mut state = self.state.lock();
+            let is_free = !state.taken && !state.held_back;
+            state.taken |= is_free;
+            is_free
+        };
+        self.left
+            .wait_until(deadline, is_ours)
+            .then(|| Turned(self))
+    }
+
+    /// Holds the turn back from everybody, and returns when nobody has it; false if somebody still had it at
+    /// the deadline, and then it is held back no more. A second time is like the first.
+    pub fn hold_back(&self, deadline: Option<Instant>) -> bool {
+        let is_alone = || {
+            let mut state = self.state.lock();
+            state.held_back = true;
+            !state.taken
+        };
+        let is_held = self.left.wait_until(deadline, is_alone);
+        if !is_held {
+            self.let_go();
+        }
+        is_held
+    }
+
+    /// Holds it back no more.
+    pub fn let_go(&self) {
+        self.state.lock().held_back = false;
+        self.wake();
+    }
+
+    /// Whether somebody holds it back.
+    #[must_use]
+    pub fn is_held_back(&self) -> bool {
+        self.state.lock().held_back
+    }
+
+    fn leave(&self) {
+        self.state.lock().taken = false;
+        self.wake();
+    }
+
+    fn wake(&self) {
+        // Ordered by the lock (see above).
+        if self.left.sleeper_hint() {
+            self.left.wake_published();
+        }
+    }
+}
+
+/// The turn; dropping it gives it to the next.
+#[derive(Debug)]
+#[must_use = "the turn ends when it is dropped"]
+pub struct Turned<'a>(&'a Turn);
+
+impl Drop for Turned<'_> {
+    fn drop(&mut self) {
+        if !super::thread::is_model_over() {
+            self.0.leave();
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::sync::clock::deadline_after;
+
+    fn soon() -> Option<Instant> {
+        deadline_after(Duration::from_millis(5))
+    }
+
+    #[test]
+    fn a_turn_is_one_thread_s_until_it_is_dropped() {
+        let turn = Turn::default();
+        let first = turn.take(None).unwrap();
+        assert!(turn.take(soon()).is_none());
+        assert!(!turn.hold_back(soon()), "somebody has it");
+        drop(first);
+        assert!(turn.take(soon()).is_some(), "and it is held back no more");
+    }
+
+    #[test]
+    fn what_is_held_back_is_nobody_s_until_it_is_let_go() {
+        let turn = Turn::default();
+        assert!(turn.hold_back(None) && turn.hold_back(None));
+        assert!(turn.is_held_back() && turn.take(soon()).is_none());
+        turn.let_go();
+        assert!(turn.take(soon()).is_some());
+    }
+
+    #[test]
+    fn who_waits_is_woken_by_who_leaves() {
+        let turn = Turn::default();
+        let first = turn.take(None);
+        std::thread::scope(|scope| {
+            let next = scope.spawn(|| turn.take(None).is_some());
+            std::thread::sleep(Duration::from_millis(10));
+            drop(first);
+            assert!(next.join().unwrap());
+        });
+    }
+}
