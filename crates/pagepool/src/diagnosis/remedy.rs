@@ -231,7 +231,7 @@ impl fmt::Display for Remedy {
             ),
             Remedy::DropPins { folios, oldest } => write!(
                 f,
-                "drop pins: {folios} folios are pinned, the oldest for {:.1} s",
+                "drop pins: {folios} folios are pinned, the oldest for at least {:.1} s",
                 oldest.as_secs_f64()
             ),
             Remedy::UnlockFolios { pages: 0 } => {
@@ -348,7 +348,7 @@ mod tests {
         let pinned = after(|f| (f.pinned, f.oldest_pin) = (5, Duration::from_secs(2)));
         assert_eq!(
             pinned.to_string(),
-            "drop pins: 5 folios are pinned, the oldest for 2.0 s"
+            "drop pins: 5 folios are pinned, the oldest for at least 2.0 s"
         );
     }
 

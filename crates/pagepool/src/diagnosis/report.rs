@@ -29,7 +29,8 @@ pub struct PinHolder {
     pub order: Order,
     /// Its pins.
     pub pins: u32,
-    /// How long it has been pinned without a break, to a hundredth of a second.
+    /// How long it has been pinned without a break, at least: it was when the pool last came to a slow path
+    /// before that, a tenth of a second apart.
     pub age: Duration,
     /// Where the first of these pins was taken, in a hardened pool.
     pub site: Option<&'static std::panic::Location<'static>>,
@@ -274,7 +275,7 @@ impl FailureReport {
             } = holder;
             write!(
                 f,
-                "\n    order {order}, {pins} pins, for {:.2} s",
+                "\n    order {order}, {pins} pins, for at least {:.2} s",
                 age.as_secs_f64()
             )?;
             if let Some(site) = site {

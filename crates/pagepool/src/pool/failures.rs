@@ -231,7 +231,7 @@ impl Inner {
         let looks = nr.min(FOLIOS_LOOKED_AT);
         // Relaxed: two who look at once may look at the same.
         let from = self.failures.cursor.fetch_add(looks, Ordering::Relaxed);
-        let now = clock::coarse_centis();
+        self.pins.tick();
         for number in 0..looks {
             let id = self.folios.at((from + number) % nr);
             let slot = self.folios.slot(id);
@@ -239,11 +239,11 @@ impl Inner {
             if !word.is_resident() || word.is_dead() || word.pins() == 0 {
                 continue;
             }
-            let (since, site) = self.pins.of(id);
+            let (centis, site) = self.pins.of(id);
             pins.note(PinHolder {
                 order: slot.order(),
                 pins: word.pins() as u32,
-                age: Duration::from_millis(u64::from(now.wrapping_sub(since)) * 10),
+                age: Duration::from_millis(u64::from(centis) * 10),
                 site,
             });
         }

@@ -51,6 +51,7 @@ impl Inner {
 
     /// What brings folios back.
     pub(super) fn faulter(&self) -> Faulter<'_> {
+        self.pins.tick();
         Faulter {
             allocator: self.allocator(),
             custodian: self.custodian(),
@@ -268,6 +269,7 @@ impl CopySink for Inner {
 
 impl Reclaim for Inner {
     fn reclaim(&self, request: &Request, deadline: Option<Instant>) -> usize {
+        self.pins.tick();
         let reclaimer = self.reclaimer();
         let reclaimable = |zone: &Zone| reclaimer.reclaimable_pages(zone);
         let walk = &request.walk;

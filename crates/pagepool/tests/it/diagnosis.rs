@@ -247,7 +247,12 @@ fn pins_in_the_way_are_counted_with_their_age_and_their_place() {
         .map(|_| pool.blank_folio(PAGE_SIZE).unwrap())
         .collect();
     let first = folios[0].pin().unwrap();
-    thread::sleep(Duration::from_millis(300));
+    // Time is told by what the pool does meanwhile.
+    let others = (0..4).map(|_| pool.blank_folio(PAGE_SIZE).unwrap());
+    for folio in others {
+        drop(folio.read().unwrap());
+        thread::sleep(Duration::from_millis(150));
+    }
     let pins: Vec<_> = folios[1..]
         .iter()
         .map_while(|folio| folio.pin().ok())
