@@ -68,6 +68,7 @@ pub(crate) struct Report {
     pub(crate) paging: Option<PagingReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) groups: Option<GroupsReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) container_cut: Option<CutReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) idle: Option<IdleReport>,
