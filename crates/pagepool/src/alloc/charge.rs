@@ -174,6 +174,11 @@ impl<'a> Allocator<'a> {
             AllocError::Reentrant
         } else if terms.gfp.is_contradictory() {
             AllocError::InvalidFlags
+        } else if !self.nodes.zones().any(|zone| {
+            // Every zone rather than those of the request: what none can hold, the group is not to give for.
+            zone.is_managed() && terms.order() <= zone.max_order()
+        }) {
+            AllocError::NeverFits
         } else {
             return Ok(());
         };

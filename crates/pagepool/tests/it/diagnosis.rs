@@ -315,6 +315,11 @@ fn what_never_fits_is_the_cause() {
     assert_eq!(refused.unwrap_err(), AllocError::NeverFits);
     let report = last_report(&pool, AllocError::NeverFits);
     assert_eq!(report.remedy, Remedy::AskForLess { order: order(10) });
+    // No group is made to give for it first.
+    let group = { pool.create_group("full", GroupLimits::new().max(PAGE_SIZE)) }.unwrap();
+    let refused = group.alloc_pages(order(10), Gfp::KERNEL);
+    assert_eq!(refused.unwrap_err(), AllocError::NeverFits);
+    assert_eq!(group.stats().max_events, 0);
     assert_eq!(
         pool.explain(order(10), Gfp::KERNEL).cause,
         Some(AllocError::NeverFits)
