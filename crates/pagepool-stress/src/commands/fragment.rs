@@ -53,19 +53,10 @@ pub(crate) fn perform(
     let load = load(common, options, pattern);
     let house = set_up(1, errand)?;
     rehearse(common, &load, &house)?;
-    let (mut played, mut runs) = (Vec::new(), Vec::new());
-    for daemons in options.daemons.each() {
-        if house.control.is_interrupted() && !played.is_empty() {
-            break;
-        }
-        let (run, outcome) = run(common, &load, *daemons, errand.seed, &house)?;
-        let facts = Facts {
-            load: describe(&load, *daemons),
-            ..Facts::default()
-        };
-        runs.push(run);
-        played.push((facts, outcome));
-    }
+    let (played, runs) = play_each(options, &house, |daemons| {
+        let (run, outcome) = run(common, &load, daemons, errand.seed, &house)?;
+        Ok((run, describe(&load, daemons), outcome))
+    })?;
     let mut report = report(errand, &house, &played);
     report.fragment = Some(Fragmentation::InPieces(FragmentReport {
         pattern: options.pattern.name(),
@@ -74,6 +65,32 @@ pub(crate) fn perform(
         runs,
     }));
     Ok(report)
+}
+
+/// A run, and what is to be said of it.
+type Played = (Facts, Outcome);
+
+/// Plays with daemons and without, as the options say, until somebody interrupts: each run, and what is to be
+/// said of all of them.
+pub(super) fn play_each<R>(
+    options: &Fragment,
+    house: &House,
+    mut play: impl FnMut(Daemons) -> Result<(R, String, Outcome), BadInput>,
+) -> Result<(Vec<Played>, Vec<R>), BadInput> {
+    let (mut played, mut runs) = (Vec::new(), Vec::new());
+    for daemons in options.daemons.each() {
+        if house.control.is_interrupted() && !played.is_empty() {
+            break;
+        }
+        let (run, load, outcome) = play(*daemons)?;
+        let facts = Facts {
+            load,
+            ..Facts::default()
+        };
+        runs.push(run);
+        played.push((facts, outcome));
+    }
+    Ok((played, runs))
 }
 
 fn load(common: &Common, options: &Fragment, pattern: Pattern) -> Load {

@@ -7,7 +7,7 @@ use pagepool::{PAGE_SIZE, PagePool};
 
 use super::{
     BadInput, Errand,
-    fragment::{CHURN, MANAGED, REHEARSAL, kcompactd},
+    fragment::{CHURN, MANAGED, REHEARSAL, kcompactd, play_each},
     report, set_up,
 };
 use crate::{
@@ -15,8 +15,8 @@ use crate::{
     phase::{self, Daemons, House, Length, Movable, Outcome, Plan, Watch},
     player::two_kinds::{Findings, Load, Notebook, TwoKindsPlayer},
     report::{
-        Asked, BlockLatency, BothKinds, Compaction, Facts, Fragmentation, Held, MixedReport,
-        MixedRun, Picture, Report,
+        Asked, BlockLatency, BothKinds, Compaction, Fragmentation, Held, MixedReport, MixedRun,
+        Picture, Report,
     },
     tally::Violations,
     units::{grouped, human_bytes},
@@ -46,19 +46,10 @@ pub(super) fn perform(
     let load = load(common, options);
     let house = set_up(1, errand)?;
     rehearse(common, &load, &house)?;
-    let (mut played, mut runs) = (Vec::new(), Vec::new());
-    for daemons in options.daemons.each() {
-        if house.control.is_interrupted() && !played.is_empty() {
-            break;
-        }
-        let (run, outcome) = run(common, &load, *daemons, errand.seed, &house)?;
-        let facts = Facts {
-            load: describe(&load, *daemons),
-            ..Facts::default()
-        };
-        runs.push(run);
-        played.push((facts, outcome));
-    }
+    let (played, runs) = play_each(options, &house, |daemons| {
+        let (run, outcome) = run(common, &load, daemons, errand.seed, &house)?;
+        Ok((run, describe(&load, daemons), outcome))
+    })?;
     let mut report = report(errand, &house, &played);
     report.fragment = Some(Fragmentation::Mixed(MixedReport {
         pattern: options.pattern.name(),

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{run, verified_json};
+use crate::support::{number, run, verified_json};
 
 const SMALL: [&str; 5] = ["fragment", "--memory", "32M", "--settle", "100ms"];
 
@@ -11,13 +11,6 @@ fn fragment(args: &[&str]) -> Value {
     let report = verified_json(SMALL.iter().chain(args).copied());
     assert!(number(&report["verified_bytes"]) > 0);
     report["fragment"].clone()
-}
-
-#[track_caller]
-fn number(value: &Value) -> u64 {
-    value
-        .as_u64()
-        .unwrap_or_else(|| panic!("{value} is not a count"))
 }
 
 #[track_caller]

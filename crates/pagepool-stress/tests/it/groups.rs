@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{run, verified_json};
+use crate::support::{float, number, run, verified_json};
 
 /// A pool of 16 MiB, of which the protected group needs a quarter.
 const SMALL: [&str; 7] = [
@@ -21,18 +21,6 @@ const PAGE: u64 = 4096;
 fn shared(args: &[&str]) -> Value {
     let mut report = verified_json(SMALL.iter().chain(args).copied());
     report["groups"].take()
-}
-
-fn number(value: &Value) -> u64 {
-    value
-        .as_u64()
-        .unwrap_or_else(|| panic!("{value} is not a count"))
-}
-
-fn float(value: &Value) -> f64 {
-    value
-        .as_f64()
-        .unwrap_or_else(|| panic!("{value} is not a number"))
 }
 
 /// The group `n` of the phase `beside`.

@@ -9,13 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{command, run, verified_json, write};
-
-fn number(value: &Value) -> u64 {
-    value
-        .as_u64()
-        .unwrap_or_else(|| panic!("{value} is not a count"))
-}
+use crate::support::{command, number, run, verified_json, write};
 
 fn sum(phases: &Value, field: &str) -> u64 {
     phases

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::support::{command, finished, run, verified_json};
+use crate::support::{command, finished, number, run, verified_json};
 
 const SMALL: [&str; 9] = [
     "fragment",
@@ -19,13 +19,6 @@ const SMALL: [&str; 9] = [
 
 /// The pool is looked at about each thousandth event, so small is the load.
 const POINTS: usize = 100;
-
-#[track_caller]
-fn number(value: &Value) -> u64 {
-    value
-        .as_u64()
-        .unwrap_or_else(|| panic!("{value} is not a count"))
-}
 
 #[track_caller]
 fn share(value: &Value) -> f64 {

@@ -2,19 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{run, verified_json, write};
-
-fn number(value: &Value) -> u64 {
-    value
-        .as_u64()
-        .unwrap_or_else(|| panic!("{value} is not a count"))
-}
-
-fn float(value: &Value) -> f64 {
-    value
-        .as_f64()
-        .unwrap_or_else(|| panic!("{value} is not a number"))
-}
+use crate::support::{float, number, run, verified_json, write};
 
 #[track_caller]
 fn overcommit(args: &[&str]) -> Value {

@@ -64,3 +64,19 @@ pub(crate) fn replay(name: &str, bytes: &[u8]) -> Value {
     let report = verified_json(["replay", path.to_str().expect("plain"), "--cache", "50%"]);
     report["phases"][0].clone()
 }
+
+/// A count in a report.
+#[track_caller]
+pub(crate) fn number(value: &Value) -> u64 {
+    value
+        .as_u64()
+        .unwrap_or_else(|| panic!("{value} is not a count"))
+}
+
+/// A figure in a report.
+#[track_caller]
+pub(crate) fn float(value: &Value) -> f64 {
+    value
+        .as_f64()
+        .unwrap_or_else(|| panic!("{value} is not a number"))
+}

@@ -130,6 +130,18 @@ impl Drop for Aside<'_> {
     }
 }
 
+impl Emptied {
+    /// Of a unit that somebody else has.
+    fn nothing() -> Emptied {
+        Emptied {
+            left: Left::NotOurs,
+            scanned: 0,
+            moved: 0,
+            captured: None,
+        }
+    }
+}
+
 impl Mover<'_> {
     /// Empties a unit, or a part of it that is as large as what is wanted.
     pub(super) fn empty(
@@ -139,12 +151,7 @@ impl Mover<'_> {
         errand: Errand<'_>,
         is_interrupted: &dyn Fn() -> bool,
     ) -> Emptied {
-        let mut emptied = Emptied {
-            left: Left::NotOurs,
-            scanned: 0,
-            moved: 0,
-            captured: None,
-        };
+        let mut emptied = Emptied::nothing();
         let Some(aside) = Aside::begin(*self, zone, errand) else {
             return emptied;
         };
@@ -162,12 +169,7 @@ impl Mover<'_> {
         errand: Errand<'_>,
         is_interrupted: &dyn Fn() -> bool,
     ) -> (Emptied, Option<OfflineBlock>) {
-        let mut emptied = Emptied {
-            left: Left::NotOurs,
-            scanned: 0,
-            moved: 0,
-            captured: None,
-        };
+        let mut emptied = Emptied::nothing();
         let Some(aside) = Aside::begin(*self, zone, errand) else {
             return (emptied, None);
         };

@@ -3,7 +3,7 @@
 //! *Kernel counterpart:* `page_owner` (v5.0), for pins instead of allocations.
 //!
 //! Whoever pins has no time to look at a clock. It notes the number of the current *tick* instead; ticks begin
-//! when somebody faults, reclaims or makes a report, a tenth of a second after the one before at the earliest.
+//! when somebody waits for a folio, reclaims or makes a report, a tenth of a second after the one before at the earliest.
 //! So it is known that the folio has been pinned since the tick after that began, at least.
 //!
 //! The note is written after the pin was taken, and by the first pin alone; so a look may find that of an

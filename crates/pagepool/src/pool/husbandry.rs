@@ -51,7 +51,6 @@ impl Inner {
 
     /// What brings folios back.
     pub(super) fn faulter(&self) -> Faulter<'_> {
-        self.pins.tick();
         Faulter {
             allocator: self.allocator(),
             custodian: self.custodian(),
@@ -90,6 +89,11 @@ impl Inner {
             self.nodes.events().count(VmEvent::SwapRaHit);
             self.read_ahead.hit();
         }
+    }
+
+    /// Somebody has come to a slow path: from time to time, what is pinned grows older.
+    pub(super) fn note_time(&self) {
+        self.pins.tick();
     }
 
     /// A folio has its first pin, taken at `site`.

@@ -44,7 +44,7 @@
 //! (see [`state`]).
 //!
 //! Not here: where the sections are. They are in `alloc/slow.rs` (compaction, reclaim and throttling for
-//! oneself, freed memory), `reclaim/balance.rs`, `compact/background.rs`, and `fault` (what comes back though
+//! oneself, freed memory, others who are asked), `alloc/charge.rs` (room in a group), `reclaim/balance.rs`, `compact/background.rs`, and `fault` (what comes back though
 //! it was in use).
 
 #![forbid(unsafe_code)]

@@ -246,6 +246,7 @@ impl Folio {
         patience: Option<Duration>,
     ) -> Result<FolioWord, AccessError> {
         let pool = self.pool();
+        pool.note_time();
         let patience = patience.unwrap_or(pool.patience);
         let deadline = clock::deadline_after(patience);
         loop {
