@@ -69,6 +69,11 @@ pub use types::{
     PAGE_SIZE, Pfn, ZoneType,
 };
 
+/// The world that a simulation of the pool takes place in, for the crate `pagepool-sim`.
+#[cfg(shuttle)]
+#[doc(hidden)]
+pub use sync::sim;
+
 #[cfg(loom)]
 #[doc(hidden)]
 pub mod model; // 13  what the models in the crate `loom-tests` are made of

@@ -211,12 +211,14 @@ fn bare_fences(source: &Source) -> Vec<String> {
 
 /// Threads, locks and time come through `sync`, so that a model can replace them.
 fn past_the_facade(source: &Source) -> Vec<String> {
-    const NAMES: [&str; 5] = [
+    const NAMES: [&str; 7] = [
         "std::sync",
         "std::thread",
         "std::time::Instant",
+        "thread_local",
         "parking_lot",
         "loom",
+        "shuttle",
     ];
     if source.module() == "sync" || source.is_test() {
         return vec![];
@@ -232,7 +234,7 @@ fn past_the_facade(source: &Source) -> Vec<String> {
     let mut complaints = vec![];
     for (n, line) in source.production() {
         for name in NAMES {
-            let is_cfg = name == "loom" && line.contains("cfg");
+            let is_cfg = ["loom", "shuttle"].contains(&name) && line.contains("cfg");
             if is_named(line, name) && !is_cfg {
                 complaints.push(source.complain(n, format_args!("{name} outside sync")));
             }
@@ -472,6 +474,7 @@ fn a_way_past_the_facade_is_found() {
         "parking_lot",
     );
     assert_one(&check("alloc/slow.rs", "loom::model(f)"), "loom");
+    assert_one(&check("alloc/slow.rs", "thread_local! {"), "thread_local");
     let fine = "use std::sync::Arc;\n#[cfg(loom)]\nlet bloom = 1;";
     assert!(check("zone/mod.rs", fine).is_empty());
     assert!(check("sync/lock.rs", "use std::sync::Mutex;").is_empty());

@@ -7,10 +7,10 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 
 use crate::gfp::Gfp;
+use crate::sync::thread::per_thread;
 
-thread_local! {
-    // Constant and without a destructor: reading it neither allocates nor fails at thread exit.
-    static SCOPES: Cell<[u16; 4]> = const { Cell::new([0; 4]) };
+per_thread! {
+    static SCOPES: Cell<[u16; 4]> = Cell::new([0; 4]);
 }
 
 /// What a scope forbids or permits.
@@ -60,13 +60,13 @@ impl Drop for Scope {
 }
 
 fn change(kind: ScopeKind, f: impl FnOnce(u16) -> u16) {
-    let mut depths = SCOPES.get();
+    let mut depths = SCOPES.with(Cell::get);
     depths[kind as usize] = f(depths[kind as usize]);
-    SCOPES.set(depths);
+    SCOPES.with(|cell| cell.set(depths));
 }
 
 fn is_in(kind: ScopeKind) -> bool {
-    SCOPES.get()[kind as usize] > 0
+    SCOPES.with(Cell::get)[kind as usize] > 0
 }
 
 /// Whether this thread frees memory and must not wait for others to do so.

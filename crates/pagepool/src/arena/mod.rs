@@ -81,7 +81,7 @@ impl Source {
 }
 
 /// Whether this build runs under a tool that cannot follow mappings.
-const HEAP_ONLY: bool = cfg!(any(loom, pagepool_asan, miri));
+const HEAP_ONLY: bool = cfg!(any(loom, shuttle, pagepool_asan, miri));
 
 /// Whether the system may back an arena by huge pages.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]

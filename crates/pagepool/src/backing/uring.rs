@@ -47,7 +47,7 @@ impl Ring {
     /// Whether the system lets this process have rings. Many containers do not; models and interpreters
     /// know nothing of them.
     pub(super) fn is_available() -> bool {
-        !cfg!(any(loom, miri)) && Ring::new().is_ok()
+        !cfg!(any(loom, shuttle, miri)) && Ring::new().is_ok()
     }
 
     fn new() -> io::Result<Ring> {

@@ -5,6 +5,8 @@
 //! [`request`](crate::sync::request), the queue in [`waitqueue`](crate::sync::waitqueue).
 
 use super::daemon_control::{DaemonControl, DaemonState};
+#[cfg(shuttle)]
+use crate::error::{Violation, ensure};
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::fence::mutated;
 use crate::sync::request::NR_CLASSES;
@@ -90,6 +92,21 @@ impl DaemonPost {
     /// Puts back what the daemon took and did not serve.
     pub(crate) fn put_back(&self, asked: Requests) {
         self.request.post_all(asked);
+    }
+
+    /// Checks INV-2 while every thread waits: no daemon sleeps over a request, but for a look that it has
+    /// put off. (At other times whoever has
+    /// posted one may be about to wake it.)
+    #[cfg(shuttle)]
+    pub(crate) fn verify_at_rest(&self) -> Result<(), Violation> {
+        let sleeps = self.state() == DaemonState::Running && self.queue().has_sleeper();
+        ensure!(
+            !sleeps || self.asked().without_look().is_empty(),
+            "INV-2",
+            "the daemon sleeps, and is asked for {:?}",
+            self.asked()
+        );
+        Ok(())
     }
 
     /// Where the daemon sleeps.

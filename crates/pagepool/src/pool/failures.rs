@@ -17,6 +17,7 @@ use crate::node::lru_list::LruList;
 use crate::sync::CoreMutex;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::clock::{self, Instant};
+use crate::sync::thread::per_thread;
 use crate::types::{GroupId, NR_ZONES, Order, PAGE_SIZE, ZoneType};
 use crate::zone::Zone;
 use crate::zone::watermark::{AllocFlags, Mark};
@@ -35,9 +36,9 @@ const DEFAULT_REPORT_AFTER: Duration = Duration::from_secs(1);
 const BURST: u32 = 10;
 const WINDOW: Duration = Duration::from_secs(5);
 
-thread_local! {
-    /// Whether this thread makes a report: what fails meanwhile fails because of that.
-    static REPORTS: Cell<bool> = const { Cell::new(false) };
+per_thread! {
+    // Whether this thread makes a report: what fails meanwhile fails because of that.
+    static REPORTS: Cell<bool> = Cell::new(false);
 }
 
 /// Until it is dropped, this thread makes a report.
@@ -45,13 +46,13 @@ struct Reporting;
 
 impl Reporting {
     fn begin() -> Option<Reporting> {
-        (!REPORTS.replace(true)).then_some(Reporting)
+        (!REPORTS.with(|reports| reports.replace(true))).then_some(Reporting)
     }
 }
 
 impl Drop for Reporting {
     fn drop(&mut self) {
-        REPORTS.set(false);
+        REPORTS.with(|reports| reports.set(false));
     }
 }
 

@@ -406,6 +406,17 @@ impl PagePool {
         verdict
     }
 
+    /// Checks what holds only while every thread of the program and of the pool waits, which a simulation
+    /// knows.
+    #[cfg(shuttle)]
+    #[doc(hidden)]
+    pub fn verify_at_rest(&self) -> Result<(), Violation> {
+        self.inner.nodes.iter().try_for_each(|node| {
+            node.kswapd.verify_at_rest()?;
+            node.kcompactd.verify_at_rest()
+        })
+    }
+
     /// Returns the settings the pool was built with, defaults filled in.
     pub fn config(&self) -> &Config {
         &self.inner.config

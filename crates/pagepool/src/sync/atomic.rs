@@ -1,4 +1,4 @@
-//! Atomic integers: std's in production, loom's under loom.
+//! Atomic integers: std's in production and in a simulation, loom's under loom.
 //!
 //! The names are aliases and not re-exports, because clippy's `disallowed_types` looks through a
 //! re-export and would forbid std's atomics under this name too.
@@ -10,15 +10,17 @@
 //! are tracked correctly and order any two accesses both ways, while the value itself may still be
 //! read stale. It costs two to four times the executions. `PAGEPOOL_LOOM_PLAIN=1` switches it off,
 //! for a run at a higher preemption bound.
+//!
+//! In a simulation, the probe is where another thread may go on; see [`sim`](super::sim).
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub use imp::*;
 pub use std::sync::atomic::Ordering;
 
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 pub use probed::*;
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 mod imp {
     /// A `bool` that threads share.
     pub type AtomicBool = std::sync::atomic::AtomicBool;
@@ -36,20 +38,29 @@ mod imp {
     pub type AtomicUsize = std::sync::atomic::AtomicUsize;
 }
 
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 mod probed {
     use std::fmt;
-    use std::sync::OnceLock;
     use std::sync::atomic::Ordering;
 
-    /// The second atomic, which makes loom see every pair of accesses to the first.
-    struct Probe(Option<loom::sync::atomic::AtomicUsize>);
+    #[cfg(loom)]
+    use loom::sync::atomic as imp;
+    #[cfg(shuttle)]
+    use std::sync::atomic as imp;
 
+    #[cfg(shuttle)]
+    use crate::sync::sim::Probe;
+
+    /// The second atomic, which makes loom see every pair of accesses to the first.
+    #[cfg(loom)]
+    struct Probe(Option<imp::AtomicUsize>);
+
+    #[cfg(loom)]
     impl Probe {
         fn new() -> Probe {
-            static PLAIN: OnceLock<bool> = OnceLock::new();
+            static PLAIN: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
             let plain = PLAIN.get_or_init(|| std::env::var_os("PAGEPOOL_LOOM_PLAIN").is_some());
-            Probe((!plain).then(|| loom::sync::atomic::AtomicUsize::new(0)))
+            Probe((!plain).then(|| imp::AtomicUsize::new(0)))
         }
 
         /// Makes the access that follows a choice of loom's scheduler.
@@ -64,17 +75,19 @@ mod probed {
 
     macro_rules! probed_atomic {
         ($name:ident, $int:ty, { $($op:ident)* }) => {
-            #[doc = concat!("A `", stringify!($int), "` that loom's threads share.")]
+            #[doc = concat!("A `", stringify!($int), "` that a model's threads share.")]
+            #[cfg_attr(shuttle, repr(transparent))]
             pub struct $name {
-                value: loom::sync::atomic::$name,
+                value: imp::$name,
                 probe: Probe,
             }
 
+            #[cfg_attr(shuttle, allow(dead_code, reason = "the set is that of the models"))]
             impl $name {
                 /// Returns an atomic that holds `value`.
                 #[track_caller]
                 pub fn new(value: $int) -> Self {
-                    Self { value: loom::sync::atomic::$name::new(value), probe: Probe::new() }
+                    Self { value: imp::$name::new(value), probe: Probe::new() }
                 }
 
                 /// Returns the value.
@@ -104,7 +117,7 @@ mod probed {
                     self.value.compare_exchange(current, new, success, failure)
                 }
 
-                /// The same; loom makes no spurious failures.
+                /// The same; models make no spurious failures.
                 #[track_caller]
                 pub fn compare_exchange_weak(
                     &self,
@@ -165,6 +178,7 @@ mod probed {
                 swap fetch_add fetch_sub fetch_or fetch_and fetch_xor fetch_max fetch_min
             });
 
+            #[cfg_attr(shuttle, allow(dead_code, reason = "the set is that of the models"))]
             impl $name {
                 /// Returns the value of an atomic that nobody shares any more.
                 #[must_use]

@@ -1,4 +1,4 @@
-//! The time: nanoseconds on the monotonic clock, constant under loom.
+//! The time: nanoseconds on the monotonic clock, constant under loom, a number in a simulation.
 //!
 //! An [`Instant`] is a plain number, so that it can be packed, stored in an atomic and compared
 //! without a system type. Only differences and order mean anything: it counts from the first look
@@ -12,7 +12,7 @@ pub struct Instant(u64);
 
 impl Instant {
     /// Returns the time.
-    #[cfg(not(loom))]
+    #[cfg(not(any(loom, shuttle)))]
     #[must_use]
     pub fn now() -> Instant {
         static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
@@ -26,6 +26,13 @@ impl Instant {
     #[must_use]
     pub fn now() -> Instant {
         Instant(0)
+    }
+
+    /// Returns the time of the simulation.
+    #[cfg(shuttle)]
+    #[must_use]
+    pub fn now() -> Instant {
+        Instant(super::sim::now())
     }
 
     /// Returns the point `duration` later, or `None` where the number ends: no deadline.
@@ -50,7 +57,7 @@ pub fn now() -> Instant {
 
 /// Returns hundredths of a second, never 0, on a clock that costs a few nanoseconds and is a few milliseconds
 /// behind at most. They come round after 497 days.
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 #[must_use]
 pub fn coarse_centis() -> u32 {
     let mut time = libc::timespec {
@@ -72,6 +79,13 @@ pub fn coarse_centis() -> u32 {
     1
 }
 
+/// The same in a simulation.
+#[cfg(shuttle)]
+#[must_use]
+pub fn coarse_centis() -> u32 {
+    ((super::sim::now() / 10_000_000) as u32).max(1)
+}
+
 /// Returns the deadline that is `timeout` away, or `None` if that is beyond the clock: wait for
 /// ever.
 #[must_use]
@@ -84,7 +98,7 @@ pub fn is_over(deadline: Option<Instant>) -> bool {
     deadline.is_some_and(|deadline| now() >= deadline)
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
 

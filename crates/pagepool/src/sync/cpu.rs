@@ -5,7 +5,7 @@
 //! have.
 
 /// Returns the CPU that this thread ran on a moment ago. Two nanoseconds on glibc.
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 #[inline]
 #[must_use]
 pub fn current() -> usize {
@@ -16,7 +16,7 @@ pub fn current() -> usize {
     ask_system()
 }
 
-#[cfg(not(any(loom, miri)))]
+#[cfg(not(any(loom, shuttle, miri)))]
 #[inline]
 fn ask_system() -> usize {
     // SAFETY: the call has no arguments and touches no memory of ours.
@@ -25,13 +25,13 @@ fn ask_system() -> usize {
     usize::try_from(cpu).unwrap_or(0)
 }
 
-#[cfg(all(miri, not(loom)))]
+#[cfg(all(miri, not(any(loom, shuttle))))]
 fn ask_system() -> usize {
     0
 }
 
 /// Returns how many per-CPU slots to make: the CPUs that this system may ever bring up, at least 1.
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 #[must_use]
 pub fn possible() -> usize {
     // SAFETY: the call takes a constant and touches no memory of ours.
@@ -44,7 +44,7 @@ pub fn possible() -> usize {
 
 /// Has this thread run on these CPUs only; returns whether the system agreed. Those that it does not
 /// have are left out.
-#[cfg(not(any(loom, miri)))]
+#[cfg(not(any(loom, shuttle, miri)))]
 #[must_use]
 pub fn bind_current_thread(cpus: &[usize]) -> bool {
     // SAFETY: a set is an array of bits, and all zeros is the empty one.
@@ -60,13 +60,13 @@ pub fn bind_current_thread(cpus: &[usize]) -> bool {
 }
 
 /// Has this thread run on these CPUs only: there is nothing to be had in a model.
-#[cfg(any(loom, miri))]
+#[cfg(any(loom, shuttle, miri))]
 #[must_use]
 pub fn bind_current_thread(_cpus: &[usize]) -> bool {
     false
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod pinned {
     use std::cell::Cell;
 
@@ -76,7 +76,7 @@ mod pinned {
 }
 
 /// Runs `f` with this thread's hint fixed to `cpu`, so that a test decides which slot is used.
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 pub(crate) fn with_cpu<R>(cpu: usize, f: impl FnOnce() -> R) -> R {
     /// Puts the former hint back, also when `f` unwinds.
     struct Restore(Option<usize>);
@@ -120,7 +120,21 @@ mod modelled {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+/// Returns the CPU that the simulation has this thread on: the same as before, most of the time.
+#[cfg(shuttle)]
+#[must_use]
+pub fn current() -> usize {
+    super::sim::current_cpu()
+}
+
+/// Returns the number of CPUs of a simulation.
+#[cfg(shuttle)]
+#[must_use]
+pub fn possible() -> usize {
+    super::sim::NR_CPUS
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
 

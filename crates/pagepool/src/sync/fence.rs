@@ -1,7 +1,7 @@
 //! Full barriers, each with a name that a mutation test can call.
 //!
 //! A barrier that a model does not miss when it is gone is either useless or untested. So every
-//! barrier is written `fence_at("kswapd.waker")`; under loom, a process started with
+//! barrier is written `fence_at("kswapd.waker")`; in a model, a process started with
 //! `PAGEPOOL_MUTANT=kswapd.waker` runs without it, and the models must fail. [`mutated`] does the
 //! same for a re-check or a step of a protocol. In production both fold away: the bare fence, and
 //! `false`.
@@ -42,8 +42,8 @@ pub fn acquire_fence_at(name: &'static str) {
     }
 }
 
-/// Whether the step called `name` is the one to leave out in this process: never, outside loom.
-#[cfg(not(loom))]
+/// Whether the step called `name` is the one to leave out in this process: never, in production.
+#[cfg(not(any(loom, shuttle)))]
 #[inline(always)]
 #[must_use]
 pub const fn mutated(_name: &'static str) -> bool {
@@ -51,7 +51,7 @@ pub const fn mutated(_name: &'static str) -> bool {
 }
 
 /// Whether the step called `name` is the one to leave out in this process.
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 #[must_use]
 pub fn mutated(name: &'static str) -> bool {
     // Read once: a model must not change between its executions.

@@ -15,9 +15,11 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::{PoisonError, TryLockError};
 
+#[cfg(shuttle)]
+use super::sim::lock as imp;
 #[cfg(loom)]
 use loom::sync as imp;
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 use std::sync as imp;
 
 use super::lock_order::{Held, Rank, RankTag};
@@ -135,7 +137,14 @@ impl<T> DerefMut for CoreGuard<'_, T> {
 
 /// The condition variable of a [`CoreMutex`]; it never allocates. Only the parker waits on one.
 #[derive(Debug, Default)]
-pub(super) struct CoreCondvar(imp::Condvar);
+pub(super) struct CoreCondvar(Bell);
+
+/// What a wait listens to.
+#[cfg(not(shuttle))]
+type Bell = imp::Condvar;
+/// What a wait listens to; in a simulation, the alarm of a timed one rings it too.
+#[cfg(shuttle)]
+type Bell = std::sync::Arc<imp::Condvar>;
 
 impl CoreCondvar {
     /// Unlocks and waits to be notified; may return for no reason.
@@ -145,8 +154,20 @@ impl CoreCondvar {
         CoreGuard { inner, held }
     }
 
+    /// The same, for at most `timeout` of the simulation's time.
+    #[cfg(shuttle)]
+    pub(super) fn wait_for<'a, T>(
+        &self,
+        guard: CoreGuard<'a, T>,
+        timeout: std::time::Duration,
+    ) -> CoreGuard<'a, T> {
+        let bell = Bell::clone(&self.0);
+        let _alarm = super::sim::ring_after(timeout, move || bell.notify_all());
+        self.wait(guard)
+    }
+
     /// The same, for at most `timeout`.
-    #[cfg(not(loom))]
+    #[cfg(not(any(loom, shuttle)))]
     pub(super) fn wait_for<'a, T>(
         &self,
         guard: CoreGuard<'a, T>,
@@ -165,7 +186,7 @@ impl CoreCondvar {
     }
 }
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 mod beside {
     /// A lock for daemons, configuration and tools; not for anything an allocation waits for.
     pub type Mutex<T> = parking_lot::Mutex<T>;
@@ -175,22 +196,24 @@ mod beside {
     pub type Condvar = parking_lot::Condvar;
 }
 
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 mod beside {
-    //! loom's lock behind parking_lot's signatures: a wait takes `&mut` guard, where loom's takes
-    //! the guard and gives it back.
+    //! The model's lock behind parking_lot's signatures: a wait takes `&mut` guard, where the
+    //! model's takes the guard and gives it back.
 
     use std::ops::{Deref, DerefMut};
     use std::sync::PoisonError;
 
+    use super::{Bell, imp};
+
     /// A lock for daemons, configuration and tools.
     #[derive(Debug, Default)]
-    pub struct Mutex<T>(loom::sync::Mutex<T>);
+    pub struct Mutex<T>(imp::Mutex<T>);
 
     impl<T> Mutex<T> {
         /// Returns a lock around `value`.
         pub fn new(value: T) -> Mutex<T> {
-            Mutex(loom::sync::Mutex::new(value))
+            Mutex(imp::Mutex::new(value))
         }
 
         /// Waits for the lock.
@@ -201,7 +224,7 @@ mod beside {
 
     /// A held [`Mutex`]; empty only while its thread waits.
     #[derive(Debug)]
-    pub struct MutexGuard<'a, T>(Option<loom::sync::MutexGuard<'a, T>>);
+    pub struct MutexGuard<'a, T>(Option<imp::MutexGuard<'a, T>>);
 
     impl<T> Deref for MutexGuard<'_, T> {
         type Target = T;
@@ -219,7 +242,7 @@ mod beside {
 
     /// The condition variable of a [`Mutex`].
     #[derive(Debug, Default)]
-    pub struct Condvar(loom::sync::Condvar);
+    pub struct Condvar(Bell);
 
     impl Condvar {
         /// Returns a condition variable that nobody waits on.
@@ -233,6 +256,21 @@ mod beside {
             guard.0 = Some(self.0.wait(inner).unwrap_or_else(PoisonError::into_inner));
         }
 
+        /// The same, for at most `timeout` of the simulation's time; returns whether it was all of it, as far
+        /// as this can tell.
+        #[cfg(shuttle)]
+        #[expect(dead_code, reason = "no daemon needs it yet")]
+        pub(in crate::sync) fn wait_for<T>(
+            &self,
+            guard: &mut MutexGuard<'_, T>,
+            timeout: std::time::Duration,
+        ) -> bool {
+            let bell = Bell::clone(&self.0);
+            let _alarm = crate::sync::sim::ring_after(timeout, move || bell.notify_all());
+            self.wait(guard);
+            false
+        }
+
         /// Wakes all waiters.
         pub fn notify_all(&self) {
             self.0.notify_all();
@@ -242,7 +280,7 @@ mod beside {
 
 pub use beside::{Condvar, Mutex, MutexGuard};
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
 

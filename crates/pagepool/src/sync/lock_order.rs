@@ -2,9 +2,9 @@
 //! "Locking").
 //!
 //! A thread's held ranks are a bit mask in a constant-initialised thread-local without a
-//! destructor, which neither allocates nor goes away while the thread still frees memory. Under
-//! loom there is no check: loom's threads share one real thread, and loom finds the deadlock
-//! itself.
+//! destructor, which neither allocates nor goes away while the thread still frees memory. In
+//! models and simulations there is no check: their threads share one real thread, and the tool finds the
+//! deadlock itself.
 
 /// A lock's place in the lock order; a thread takes locks in ascending rank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub enum Rank {
 
 pub(super) use check::{Held, RankTag, assert_none_held};
 
-#[cfg(all(debug_assertions, not(loom)))]
+#[cfg(all(debug_assertions, not(any(loom, shuttle))))]
 mod check {
     use std::cell::Cell;
 
@@ -89,7 +89,7 @@ mod check {
     }
 }
 
-#[cfg(not(all(debug_assertions, not(loom))))]
+#[cfg(not(all(debug_assertions, not(any(loom, shuttle)))))]
 mod check {
     use super::Rank;
 

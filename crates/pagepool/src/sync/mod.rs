@@ -59,6 +59,8 @@ pub mod parker;
 pub mod percpu;
 pub mod request;
 pub mod rng;
+#[cfg(shuttle)]
+pub mod sim;
 pub mod thread;
 pub mod turn;
 pub mod waitqueue;

@@ -16,6 +16,12 @@ impl Rng {
         Rng { state: seed }
     }
 
+    /// Returns what [`new`](Rng::new) continues this sequence from.
+    #[cfg(shuttle)]
+    pub(super) const fn state(&self) -> u64 {
+        self.state
+    }
+
     /// Returns the next number, any of 2^64.
     pub fn next_u64(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -1,4 +1,4 @@
-//! Threads: std's in production, loom's under loom.
+//! Threads: std's in production, loom's under loom, shuttle's in a simulation.
 //!
 //! No layer below the daemons starts a thread; this is only where they get them.
 
@@ -7,16 +7,22 @@ use std::time::Duration;
 
 #[cfg(loom)]
 use loom::thread as imp;
-#[cfg(not(loom))]
+#[cfg(shuttle)]
+use shuttle::thread as imp;
+#[cfg(not(any(loom, shuttle)))]
 use std::thread as imp;
 
 /// Declares values that each thread has for itself. Constant and without a destructor: using them
 /// neither allocates nor fails at the thread's end.
 macro_rules! per_thread {
     ($(static $name:ident: $type:ty = $init:expr;)+) => {
-        #[cfg(not(loom))]
+        #[cfg(not(any(loom, shuttle)))]
         std::thread_local! {
             $(static $name: $type = const { $init };)+
+        }
+        #[cfg(shuttle)]
+        shuttle::thread_local! {
+            $(static $name: $type = $init;)+
         }
         #[cfg(loom)]
         loom::thread_local! {
@@ -30,7 +36,7 @@ pub(crate) use per_thread;
 /// model shares. Never so in production.
 #[must_use]
 pub fn is_model_over() -> bool {
-    cfg!(loom) && std::thread::panicking()
+    cfg!(any(loom, shuttle)) && std::thread::panicking()
 }
 
 /// The right to wait for a thread's end and result.
@@ -65,7 +71,7 @@ pub fn yield_now() {
 
 /// Suspends this thread. A wait that somebody may want to cut short goes through a wait queue
 /// instead.
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub fn sleep(duration: Duration) {
     imp::sleep(duration);
 }
@@ -76,7 +82,13 @@ pub fn sleep(_duration: Duration) {
     imp::yield_now();
 }
 
-#[cfg(all(test, not(loom)))]
+/// Suspends this thread until the simulation's time has come.
+#[cfg(shuttle)]
+pub fn sleep(duration: Duration) {
+    super::sim::pause(duration);
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
 

@@ -38,7 +38,11 @@ pub(crate) const CANDIDATES: usize = 64;
 /// Pageblocks in a window: 16 GiB of a zone. Their words are 32 KiB, a few microseconds' reading, less
 /// than a tenth of what it takes to move the pages of one pageblock; a wider window would find cheaper
 /// units in very large zones, but make the first of them wait.
-const WINDOW_BLOCKS: usize = if cfg!(any(loom, miri)) { 8 } else { 8192 };
+const WINDOW_BLOCKS: usize = if cfg!(any(loom, shuttle, miri)) {
+    8
+} else {
+    8192
+};
 
 /// A unit that may be worth emptying.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

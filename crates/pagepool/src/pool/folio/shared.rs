@@ -17,14 +17,14 @@ use super::access::Access;
 use super::{Advice, FlushError, Folio, FolioRead, FolioWrite};
 use crate::error::AccessError;
 use crate::folio::{Courtesy, FolioSlot};
+use crate::sync::thread::per_thread;
 
 /// Shared folios that a thread may hold at once and still be told of a deadlock; beyond, its deadline
 /// tells.
 const REMEMBERED: usize = 16;
 
-thread_local! {
-    // Constant and without a destructor: reading it neither allocates nor fails at thread exit.
-    static HELD: Cell<[Option<Hold>; REMEMBERED]> = const { Cell::new([None; REMEMBERED]) };
+per_thread! {
+    static HELD: Cell<[Option<Hold>; REMEMBERED]> = Cell::new([None; REMEMBERED]);
 }
 
 /// A shared folio that this thread holds.
@@ -51,25 +51,25 @@ impl Hold {
 /// What this thread holds of a folio.
 fn held(folio: &Folio) -> Option<Hold> {
     let holds = [false, true].map(|exclusive| Hold::of(folio, exclusive));
-    let held = HELD.get();
+    let held = HELD.with(Cell::get);
     held.into_iter().flatten().find(|hold| holds.contains(hold))
 }
 
 fn remember(folio: &Folio, exclusive: bool) {
     let hold = Hold::of(folio, exclusive);
-    let mut held = HELD.get();
+    let mut held = HELD.with(Cell::get);
     if let Some(room) = held.iter_mut().find(|entry| entry.is_none()) {
         *room = Some(hold);
-        HELD.set(held);
+        HELD.with(|cell| cell.set(held));
     }
 }
 
 fn forget(folio: &Folio, exclusive: bool) {
     let hold = Hold::of(folio, exclusive);
-    let mut held = HELD.get();
+    let mut held = HELD.with(Cell::get);
     if let Some(entry) = held.iter_mut().find(|entry| **entry == Some(hold)) {
         *entry = None;
-        HELD.set(held);
+        HELD.with(|cell| cell.set(held));
     }
 }
 
