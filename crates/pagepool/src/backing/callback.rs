@@ -11,6 +11,8 @@
 
 use std::cell::Cell;
 
+use crate::sync::thread::per_thread;
+
 /// Pools deep in each other's callbacks that are told apart; beyond it, a thread counts as inside of
 /// every pool.
 const MAX_DEPTH: usize = 4;
@@ -52,13 +54,13 @@ impl Callers {
     }
 }
 
-thread_local! {
-    static CALLERS: Cell<Callers> = const { Cell::new(Callers::NONE) };
+per_thread! {
+    static CALLERS: Cell<Callers> = Cell::new(Callers::NONE);
 }
 
 /// The pools whose callbacks this thread is inside of.
 pub(crate) fn current() -> Callers {
-    CALLERS.get()
+    CALLERS.with(Cell::get)
 }
 
 /// Whether this thread is inside a callback of `pool`, itself or on behalf of one who is.
@@ -73,7 +75,7 @@ pub(crate) fn is_inside(pool: PoolTag) -> bool {
 /// Marks this thread as inside a callback of `pool`, on behalf of a thread that is inside of `callers`,
 /// until the result is dropped.
 pub(crate) fn enter(callers: Callers, pool: PoolTag) -> Inside {
-    Inside(CALLERS.replace(callers.with(pool)))
+    Inside(CALLERS.with(|cell| cell.replace(callers.with(pool))))
 }
 
 /// What was before; dropping it restores it.
@@ -83,7 +85,7 @@ pub(crate) struct Inside(Callers);
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        CALLERS.set(self.0);
+        CALLERS.with(|cell| cell.set(self.0));
     }
 }
 

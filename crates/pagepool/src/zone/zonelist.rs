@@ -13,7 +13,7 @@
 
 use crate::sync::CoreMutex;
 use crate::sync::atomic::{AtomicU8, AtomicU32, Ordering};
-use crate::sync::fence::mutated;
+use crate::sync::fence::{mutated, ordering_at};
 use crate::types::{MAX_NODES, NR_ZONES, NodeId, ZoneType};
 
 /// Entries of the longest list, without its end.
@@ -98,7 +98,8 @@ impl Zonelists {
         // Acquire: whoever found its cookie current before this has read its entries before the stores
         // below, and saw none of them. Pairs with the Release half of `is_current`. Release: hands that
         // on to the next rebuild's Acquire.
-        let seq = self.seq.fetch_add(mark, Ordering::AcqRel);
+        let acq_rel = ordering_at("zonelist.overtake", Ordering::AcqRel);
+        let seq = self.seq.fetch_add(mark, acq_rel);
         debug_assert_eq!(seq % 2, 0, "Z2: rebuilds take turns");
         for (list, order) in self.lists.iter().zip(orders) {
             let entries = order
@@ -111,11 +112,7 @@ impl Zonelists {
             }
         }
         // Release: publishes the entries. Pairs with the Acquire load in `sequence`.
-        let publish = if mutated("zonelist.publish") {
-            Ordering::Relaxed
-        } else {
-            Ordering::Release
-        };
+        let publish = ordering_at("zonelist.publish", Ordering::Release);
         self.seq.fetch_add(2 - mark, publish);
     }
 
@@ -131,7 +128,8 @@ impl Zonelists {
     /// A cookie for [`is_current`](Self::is_current).
     pub(crate) fn sequence(&self) -> u32 {
         // Acquire: pairs with the Release store in `rebuild`.
-        self.seq.load(Ordering::Acquire)
+        self.seq
+            .load(ordering_at("zonelist.observe", Ordering::Acquire))
     }
 
     /// Whether no list was rewritten since `cookie` was taken. To be asked before a refusal.
@@ -144,7 +142,8 @@ impl Zonelists {
         let now = if mutated("zonelist.newest") {
             self.seq.load(Ordering::Acquire)
         } else {
-            self.seq.fetch_add(0, Ordering::AcqRel)
+            let acq_rel = ordering_at("zonelist.before_rebuild", Ordering::AcqRel);
+            self.seq.fetch_add(0, acq_rel)
         };
         cookie.is_multiple_of(2) && now == cookie
     }
