@@ -5,8 +5,7 @@
 //! the desk have no fences: a sleeper takes the desk's lock after its entry is published, a waker before it looks for
 //! one, and whichever has it first, the other sees what it did. *The bug it would catch:* a worker that goes to sleep
 //! past a call, an asker past its end; a call that is left for a worker that could not be started. *The edits that
-//! make it fail:* mutants `oom.wake_worker`, `oom.wake_waiters`; deciding who starts the worker before the call is
-//! left, as it was once.
+//! make it fail:* mutants `oom.wake_worker`, `oom.wake_waiters`.
 
 #![cfg(loom)]
 

@@ -158,18 +158,17 @@ impl DaemonControl {
 
     /// Applies a transition, if it is legal, and rings.
     fn change(&self, transition: impl Fn(Word) -> Option<Word>) -> bool {
-        // AcqRel: publishes what was done before, to whoever sees the new word; and sees it.
-        let order = acq_rel_at("control.take_over", "control.publish");
+        // AcqRel: publishes what was done before, to whoever sees the new word; and sees it. Acquire for the
+        // look that comes before: who is refused goes by it.
+        let acq_rel = acq_rel_at("control.take_over", "control.publish");
+        let acquire = ordering_at("control.take_over", Ordering::Acquire);
         let step = |word| transition(Word(word)).map(|new| new.0);
         let changed = if mutated("control.one_step") {
             let new = step(self.word.load(Ordering::Acquire));
             new.inspect(|new| self.word.store(*new, Ordering::Release))
                 .is_some()
         } else {
-            // Acquire on failure: who is refused goes by what the word says.
-            self.word
-                .fetch_update(order, Ordering::Acquire, step)
-                .is_ok()
+            self.word.fetch_update(acq_rel, acquire, step).is_ok()
         };
         if changed {
             self.changed.wake_all();
