@@ -230,7 +230,7 @@ fn hand_on_beside(
 fn the_frames_next_owner_comes_after_its_last_reader() {
     let outcomes = Outcomes::new();
     let seen = outcomes.clone();
-    check("folio_evict_last_reader", 20, move || {
+    check("folio_evict_last_reader", 170, move || {
         seen.record(hand_on_beside(
             |folio| folio.slot.begin_read(Courtesy::WaitersFirst).is_ok(),
             |folio| assert!(!folio.slot.end_read(), "nobody waits"),
@@ -243,7 +243,7 @@ fn the_frames_next_owner_comes_after_its_last_reader() {
 fn the_frames_next_owner_comes_after_its_last_pin() {
     let outcomes = Outcomes::new();
     let seen = outcomes.clone();
-    check("folio_evict_last_pin", 20, move || {
+    check("folio_evict_last_pin", 170, move || {
         seen.record(hand_on_beside(
             |folio| folio.slot.begin_pin().is_ok(),
             |folio| assert!(!folio.slot.end_pin(), "nobody wants it"),

@@ -7,7 +7,7 @@
 //! a stop ends a freeze. *The bug it would catch:* a thaw that the standing daemon misses; a daemon that
 //! is seen standing after it has left; a run that is interrupted and forgets what it was for. *The edits
 //! that make it fail:* mutants `control.waker`, `control.sleeper`, `pause.put_back`, `pause.again`,
-//! `kcompactd.put_back`, `kcompactd.stop_recheck`, `control.publish`, `control.observe`, `control.take_over`.
+//! `kcompactd.put_back`, `kcompactd.stop_recheck`, `control.publish`, `control.observe`.
 
 #![cfg(loom)]
 

@@ -18,7 +18,7 @@ const PAGES: usize = 8;
 fn sizes_that_change_lose_no_page() {
     let outcomes = Outcomes::new();
     let seen = outcomes.clone();
-    check_shallower("r17_resize", 1, 1, move || {
+    check_shallower("r17_resize", 1, 6_000, move || {
         let zone = Shared::new(Zone::new(PAGES, 2, 1, 2));
         let owners = [0, 1].map(|cpu_idx| {
             let zone = Shared::clone(&zone);

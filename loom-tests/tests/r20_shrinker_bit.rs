@@ -5,7 +5,7 @@
 //! ask for it. *The bug it would catch:* a bit that is taken off after the shrinker said "empty" and an
 //! object came, or set before the object can be seen. *The edits that make it fail:* mutants
 //! `shrinker_map.add`, `shrinker_map.clear`, `shrinker_map.recount`, `shrinker_map.publish`,
-//! `shrinker_map.observe`, `shrinker_map.one_step`.
+//! `shrinker_map.one_step`.
 
 #![cfg(loom)]
 

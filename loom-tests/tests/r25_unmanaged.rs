@@ -29,7 +29,7 @@ fn short_node() -> Nodes {
 
 #[test]
 fn kswapd_sleeps_beside_a_node_without_memory() {
-    check_shallower("r25_unmanaged", 1, 1, || {
+    check_shallower("r25_unmanaged", 0, 50, || {
         let nodes = short_node();
         let (k, o) = (nodes.clone(), nodes.clone());
         let kswapd = actor_on_large_stack(move || k.run_kswapd());

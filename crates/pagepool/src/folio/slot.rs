@@ -560,8 +560,7 @@ impl FolioSlot {
         // that of the frame's next owner.
         acquire_fence_at("folio.optimistic");
         // Acquire: the sequence is not older than the word. Relaxed: the last look.
-        let acquire = ordering_at("folio.look_again", Ordering::Acquire);
-        let word = FolioWord::from_bits(self.word.load(acquire));
+        let word = FolioWord::from_bits(self.word.load(Ordering::Acquire));
         let sequence = self.sequence.load(Ordering::Relaxed);
         if !word.is_same_place(before.word) || sequence != before.sequence {
             return None;

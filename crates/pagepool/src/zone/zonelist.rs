@@ -98,8 +98,7 @@ impl Zonelists {
         // Acquire: whoever found its cookie current before this has read its entries before the stores
         // below, and saw none of them. Pairs with the Release half of `is_current`. Release: hands that
         // on to the next rebuild's Acquire.
-        let acq_rel = ordering_at("zonelist.overtake", Ordering::AcqRel);
-        let seq = self.seq.fetch_add(mark, acq_rel);
+        let seq = self.seq.fetch_add(mark, Ordering::AcqRel);
         debug_assert_eq!(seq % 2, 0, "Z2: rebuilds take turns");
         for (list, order) in self.lists.iter().zip(orders) {
             let entries = order
@@ -142,8 +141,7 @@ impl Zonelists {
         let now = if mutated("zonelist.newest") {
             self.seq.load(Ordering::Acquire)
         } else {
-            let acq_rel = ordering_at("zonelist.before_rebuild", Ordering::AcqRel);
-            self.seq.fetch_add(0, acq_rel)
+            self.seq.fetch_add(0, Ordering::AcqRel)
         };
         cookie.is_multiple_of(2) && now == cookie
     }

@@ -94,11 +94,10 @@ impl ShrinkerMap {
         let (word, bit) = self.place(shrinker);
         // Acquire: what was added before the bit was set is seen by the second question. Pairs with the
         // Release in `set`.
-        let acquire = ordering_at("shrinker_map.observe", Ordering::Acquire);
         if mutated("shrinker_map.one_step") {
-            word.store(word.load(acquire) & !bit, Ordering::Relaxed);
+            word.store(word.load(Ordering::Acquire) & !bit, Ordering::Relaxed);
         } else {
-            word.fetch_and(!bit, acquire);
+            word.fetch_and(!bit, Ordering::Acquire);
         }
         // Orders that before the second question. Pairs with the fence in `note_object`.
         fence_at("shrinker_map.clear");
