@@ -11,7 +11,6 @@
 
 use loom_tests::boosted::{STEP, boosted_zone};
 use loom_tests::{Outcomes, Shared, actor, check, check_twin, join, join_all};
-use pagepool::model::Zone;
 use pagepool::model::atomic::{AtomicUsize, Ordering::Relaxed};
 
 #[test]
