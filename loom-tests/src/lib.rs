@@ -22,10 +22,14 @@
     reason = "what the models share outside of loom"
 )]
 
+pub mod boosted;
+
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// How actors share: loom's own `Arc` makes models many times larger.
 pub use std::sync::Arc as Shared;
@@ -110,6 +114,18 @@ fn run(nr_preemptions: usize, model: impl Fn() + Send + Sync + 'static) -> usize
     let nr_executions = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&nr_executions);
 
+    // With LOOM_LOG=trace, loom tells each step: for a failure that is looked at again.
+    let _telling = std::env::var_os("LOOM_LOG").map(|_| {
+        let filter = tracing_subscriber::EnvFilter::from_env("LOOM_LOG");
+        let steps = tracing_subscriber::fmt().with_env_filter(filter);
+        steps
+            .with_writer(std::io::stderr)
+            .with_ansi(false)
+            .without_time()
+            .finish()
+            .set_default()
+    });
+
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(nr_preemptions);
     // Per execution; a zone's put alone is dozens. More than this is a loop without an end.
@@ -132,6 +148,21 @@ fn bound_from_env() -> Option<usize> {
 /// Starts an actor of a model.
 pub fn actor<T: 'static>(f: impl FnOnce() -> T + 'static) -> loom::thread::JoinHandle<T> {
     loom::thread::spawn(f)
+}
+
+/// Runs `f` in a thread of its own whose stack has room for a pool's nodes, and waits for it: for what is too
+/// large to be made in the main thread.
+pub fn on_large_stack<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
+    join(actor_on_large_stack(f))
+}
+
+/// Starts an actor whose stack has room for a run of reclaim.
+pub fn actor_on_large_stack<T: Send + 'static>(
+    f: impl FnOnce() -> T + Send + 'static,
+) -> loom::thread::JoinHandle<T> {
+    const WORDS: usize = 1 << 16;
+    let builder = loom::thread::Builder::new().stack_size(WORDS);
+    builder.spawn(f).expect("models have threads")
 }
 
 /// Waits for an actor's end.

@@ -57,6 +57,21 @@ fn two_threads_on_two_cpus_lose_no_update() {
 }
 
 #[test]
+fn a_fold_takes_each_unit_once() {
+    check("delta_counter_fold", 95, || {
+        let counters = Shared::new(DeltaCounters::<1>::new(1, THRESHOLD));
+        let (u, f) = (Shared::clone(&counters), Shared::clone(&counters));
+        let updater = actor(move || {
+            u.add(0, 1);
+            u.add(0, 1);
+        });
+        let folder = actor(move || f.fold());
+        join_all([updater, folder]);
+        assert_eq!(counters.snapshot(0), 2);
+    });
+}
+
+#[test]
 #[should_panic(expected = "an update is lost")]
 fn twin_updating_by_load_and_store_loses_an_update() {
     check_twin(|| {

@@ -4,11 +4,16 @@
 //! reader, or somebody who pins the folio. *Property:* if the folio was evicted, its copy is the last
 //! that was written; if it was not, its frame is. Who was let at the frame never sees what its next owner
 //! stores there. *The bug it would catch:* a write that falls between the copy and the eviction; a frame
-//! that is handed on while a reader reads it. *The edits that make it fail:* mutant
-//! `folio.writer_clears_stable`, and the twin that does not ask the word a second time.
+//! that is handed on while a reader reads it. *The edits that make it fail:* mutants
+//! `folio.writer_clears_stable`, `folio.take_over`, `folio.pass_on`, `folio.end_read`, `folio.end_pin`, and the twin that does not ask the word a second time.
 
 #![cfg(loom)]
+#![expect(
+    clippy::arc_with_non_send_sync,
+    reason = "loom runs its threads one at a time, and checks what is not Sync"
+)]
 
+use loom::cell::UnsafeCell;
 use loom_tests::{Outcomes, Shared, actor, check, check_twin, join, join_all};
 use pagepool::model::{Courtesy, Folio, Obstacle, atomic, follow_last_owner};
 
@@ -193,4 +198,56 @@ fn a_pin_keeps_the_frame_until_it_goes() {
         seen.record(join_all([isolator, pinner]));
     });
     outcomes.assert_exactly([[true, true], [true, false], [false, true]]);
+}
+
+/// Evicts a folio beside somebody who holds it; the frame is a cell, so that loom reports a next owner who
+/// stores while the holder may still read. Returns whether it was evicted, and held.
+fn hand_on_beside(
+    begin: impl FnOnce(&Folio) -> bool + 'static,
+    end: impl FnOnce(&Folio) + 'static,
+) -> (bool, bool) {
+    let frame = Shared::new((Folio::resident(FRAME), UnsafeCell::new(())));
+    let (i, h) = (Shared::clone(&frame), Shared::clone(&frame));
+    let isolator = actor(move || {
+        let evicted = i.0.slot.begin_copy() && i.0.slot.evict(COPY);
+        if evicted {
+            i.1.with_mut(|_| ());
+        }
+        evicted
+    });
+    let holder = actor(move || {
+        let held = begin(&h.0);
+        if held {
+            h.1.with(|_| ());
+            end(&h.0);
+        }
+        held
+    });
+    (join(isolator), join(holder))
+}
+
+#[test]
+fn the_frames_next_owner_comes_after_its_last_reader() {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("folio_evict_last_reader", 170, move || {
+        seen.record(hand_on_beside(
+            |folio| folio.slot.begin_read(Courtesy::WaitersFirst).is_ok(),
+            |folio| assert!(!folio.slot.end_read(), "nobody waits"),
+        ));
+    });
+    outcomes.assert_exactly([(false, true), (true, false), (true, true)]);
+}
+
+#[test]
+fn the_frames_next_owner_comes_after_its_last_pin() {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("folio_evict_last_pin", 170, move || {
+        seen.record(hand_on_beside(
+            |folio| folio.slot.begin_pin().is_ok(),
+            |folio| assert!(!folio.slot.end_pin(), "nobody wants it"),
+        ));
+    });
+    outcomes.assert_exactly([(false, true), (true, false), (true, true)]);
 }

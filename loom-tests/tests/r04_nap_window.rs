@@ -5,7 +5,7 @@
 //! wakes. *Property:* the request is served, whether it comes before, during or after the nap, or while
 //! kswapd is off the queue (INV-2; v5.0 may sleep on it); and it is counted by when it came. *The bug it
 //! would catch:* a full sleep that re-checks the old order's balance and not the request word. *The edit
-//! that makes it fail:* mutant `nap.recheck`.
+//! that makes it fail:* mutants `nap.recheck`, `nap.put_back`.
 
 #![cfg(loom)]
 
@@ -60,5 +60,35 @@ fn a_request_between_nap_and_sleep_is_served() {
         "kswapd_high_wmark_hit_quickly",
         "kswapd_low_wmark_hit_quickly",
         "slept",
+    ]);
+}
+
+#[test]
+fn a_nap_that_ends_early_loses_nothing_that_it_was_for() {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("r04_premature_wake", 50, move || {
+        let daemon = Daemon::new(Balanced(CoreMutex::new("slept")));
+        let (k, a) = (daemon.clone(), daemon.clone());
+        let kswapd = actor(move || {
+            // A run for a block of order 3 has ended; another's request ends the nap.
+            let left = Requests::NONE.with(2, 3).expect("none was there");
+            k.try_to_sleep(left, left);
+            let asked = k.take();
+            (asked.order(1), asked.order(2))
+        });
+        let allocator = actor(move || a.ask(ZoneType::Normal, 0));
+        join(allocator);
+        let asked = join(kswapd);
+        let how = *daemon.node().0.lock();
+        if how == "kswapd_low_wmark_hit_quickly" {
+            assert_eq!(asked, (Some(0), Some(3)), "what the nap was for is lost");
+        }
+        seen.record((how, asked));
+    });
+    // Seen on the queue, before the nap; woken in it.
+    outcomes.assert_exactly([
+        ("kswapd_high_wmark_hit_quickly", (Some(0), None)),
+        ("kswapd_low_wmark_hit_quickly", (Some(0), Some(3))),
     ]);
 }

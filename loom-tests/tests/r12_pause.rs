@@ -7,11 +7,11 @@
 //! a stop ends a freeze. *The bug it would catch:* a thaw that the standing daemon misses; a daemon that
 //! is seen standing after it has left; a run that is interrupted and forgets what it was for. *The edits
 //! that make it fail:* mutants `control.waker`, `control.sleeper`, `pause.put_back`, `pause.again`,
-//! `kcompactd.put_back`, `kcompactd.stop_recheck`.
+//! `kcompactd.put_back`, `kcompactd.stop_recheck`, `control.publish`, `control.observe`.
 
 #![cfg(loom)]
 
-use loom_tests::{actor, check, join, join_all};
+use loom_tests::{Shared, actor, check, join, join_all};
 use pagepool::ZoneType;
 use pagepool::model::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use pagepool::model::{self, Daemon, DaemonState, Kcompactd, Requests, Site};
@@ -98,6 +98,32 @@ fn a_daemon_frozen_again_is_still_when_it_says_so() {
         let controller = actor(move || {
             pause(&c, || ());
             pause(&c, || ());
+        });
+        join_all([controller, kswapd]);
+    });
+}
+
+#[test]
+fn what_was_done_on_one_side_of_a_freeze_is_seen_on_the_other() {
+    check("r12_pause_hands_over", 760, || {
+        let daemon = Daemon::new(Node::default());
+        daemon.begin();
+        // Relaxed, all: freeze and thaw must order these.
+        let words = Shared::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
+        let (k, theirs) = (daemon.clone(), Shared::clone(&words));
+        let kswapd = actor(move || {
+            theirs[0].store(1, Relaxed);
+            if k.safe_point() {
+                assert_eq!(theirs[1].load(Relaxed), 1, "what was done meanwhile");
+            }
+            k.leave();
+        });
+        let c = daemon.clone();
+        let controller = actor(move || {
+            c.freeze();
+            assert_eq!(words[0].load(Relaxed), 1, "what was done before");
+            words[1].store(1, Relaxed);
+            c.thaw();
         });
         join_all([controller, kswapd]);
     });

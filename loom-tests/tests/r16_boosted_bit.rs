@@ -9,26 +9,9 @@
 
 #![cfg(loom)]
 
+use loom_tests::boosted::{STEP, boosted_zone};
 use loom_tests::{Outcomes, Shared, actor, check, join, join_all};
 use pagepool::model::Zone;
-
-/// Pages in a pageblock of the model's zone, which is what one event adds.
-const STEP: usize = 2;
-
-/// A zone in which one event has happened, and each unmovable page taken is another. Two pageblocks
-/// are of movable pages but for one page each that is free.
-fn boosted_zone() -> Zone {
-    let zone = Zone::new(8, 1, 1, 0);
-    zone.set_marks(0, 4);
-    zone.set_boost_factor(10_000);
-    let mut movable: Vec<_> = (0..8).filter_map(|_| zone.take()).collect();
-    for idx in [6, 4, 2] {
-        let _ = zone.put(movable.remove(idx), || ());
-    }
-    let _fragmenting = zone.take_unmovable();
-    assert_eq!(zone.boost(), STEP);
-    zone
-}
 
 /// What a request does at its end, with the reclaimer's run in its place: told is what is answered.
 fn tell(zone: &Zone) -> usize {

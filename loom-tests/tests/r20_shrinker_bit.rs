@@ -4,7 +4,8 @@
 //! settles its bit. *Property:* in the end, the bit is set if there is an object; else reclaim would never
 //! ask for it. *The bug it would catch:* a bit that is taken off after the shrinker said "empty" and an
 //! object came, or set before the object can be seen. *The edits that make it fail:* mutants
-//! `shrinker_map.add`, `shrinker_map.clear`, `shrinker_map.recount`.
+//! `shrinker_map.add`, `shrinker_map.clear`, `shrinker_map.recount`, `shrinker_map.publish`,
+//! `shrinker_map.one_step`.
 
 #![cfg(loom)]
 
@@ -100,4 +101,41 @@ fn two_that_add_and_a_reclaimer_that_looks_twice() {
         join(reclaimer);
         cache.assert_noted();
     });
+}
+
+#[test]
+fn of_two_shrinkers_in_one_word_neither_loses_its_bit() {
+    check("r20_two_places", 45, || {
+        let cache = Cache::emptied();
+        let (adder, reclaimer) = (Shared::clone(&cache), Shared::clone(&cache));
+        let adder = actor(move || adder.map.note_object(PLACE + 1));
+        let reclaimer = actor(move || reclaimer.look());
+        join(adder);
+        assert_eq!(join(reclaimer), 0);
+        assert!(cache.map.is_set(PLACE + 1) && !cache.map.is_set(PLACE));
+    });
+}
+
+#[test]
+fn an_object_is_seen_by_who_takes_its_bit_off() {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("r20_object_of_the_bit", 27, move || {
+        let cache = Shared::new(Cache {
+            objects: AtomicUsize::new(0),
+            map: ShrinkerMap::new(),
+        });
+        let (adder, reclaimer) = (Shared::clone(&cache), Shared::clone(&cache));
+        // As who knows that the bit is off.
+        let adder = actor(move || {
+            adder.objects.fetch_add(1, Relaxed);
+            adder.map.set(PLACE);
+        });
+        let reclaimer = actor(move || reclaimer.look());
+        join(adder);
+        let told = join(reclaimer);
+        cache.assert_noted();
+        seen.record(told);
+    });
+    outcomes.assert_exactly([0, 1]);
 }

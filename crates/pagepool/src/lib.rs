@@ -1,6 +1,14 @@
 #![doc = include_str!("../../../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+// What the models cannot show of a machine was shown on this one only: see "Which machines" in the book.
+#[cfg(not(any(all(target_os = "linux", target_arch = "x86_64"), pagepool_unproven)))]
+compile_error!(
+    "pagepool is proven on Linux on x86-64 only: bytes that are copied while their owner may write to them, and \
+     the orderings around them, were never tried on another machine. To port it, build with \
+     RUSTFLAGS=\"--cfg pagepool_unproven\", and run the tests, the models and the stress tool there"
+);
+
 // The house, a layer a line; a layer imports only from lines above its own. `tests/tidy.rs` checks it.
 pub(crate) mod sync; // 0  atomics, locks, threads, time, CPU number: std and parking_lot, or loom
 pub mod types; // 1  orders, frame numbers, zones, nodes

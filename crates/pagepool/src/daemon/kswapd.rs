@@ -169,7 +169,7 @@ pub(crate) fn try_to_sleep<W: Ward>(ward: &W, asked: Requests, left: Requests) {
         Nap::Woken => VmEvent::KswapdLowWmarkHitQuickly,
         Nap::NotReady | Nap::Undisturbed => VmEvent::KswapdHighWmarkHitQuickly,
     });
-    if nap == Nap::Woken {
+    if nap == Nap::Woken && !mutated("nap.put_back") {
         // What the nap was for counts again, together with what is newly asked.
         ward.post().put_back(left);
     }

@@ -69,7 +69,7 @@ use std::convert::Infallible;
 use super::word::{Courtesy, FolioWord, Landing, Obstacle, Released};
 use crate::arena::Zeroable;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::sync::fence::{acquire_fence_at, mutated, release_fence_at};
+use crate::sync::fence::{acq_rel_at, acquire_fence_at, mutated, ordering_at, release_fence_at};
 use crate::types::Order;
 
 /// What is remembered about a folio beside its word.
@@ -149,7 +149,7 @@ impl FolioSlot {
         // sees the marks. A store is enough: nobody changes the word of a slot that holds no folio (F4).
         self.word.store(
             FolioWord::away(location, generation).bits(),
-            Ordering::Release,
+            ordering_at("folio.open", Ordering::Release),
         );
     }
 
@@ -244,6 +244,11 @@ impl FolioSlot {
         if self.is(mark) {
             return false;
         }
+        if mutated("folio.marks_in_one") {
+            let marks = self.marks.load(Ordering::Relaxed);
+            self.marks.store(marks | mark as u32, Ordering::Relaxed);
+            return true;
+        }
         // Relaxed: as in `is`.
         self.marks.fetch_or(mark as u32, Ordering::Relaxed) & mark as u32 == 0
     }
@@ -269,10 +274,14 @@ impl FolioSlot {
             // AcqRel: takes over the bytes from who held the folio before, and passes on what this
             // thread did with them. Pairs with itself, and with the Release in `leave`. Relaxed on
             // failure: tried again with the new word.
+            if mutated("folio.one_step") {
+                self.word.store(after.bits(), Ordering::Release);
+                return Ok((before, after));
+            }
             match self.word.compare_exchange_weak(
                 before.bits(),
                 after.bits(),
-                Ordering::AcqRel,
+                acq_rel_at("folio.take_over", "folio.pass_on"),
                 Ordering::Relaxed,
             ) {
                 Ok(_) => return Ok((before, after)),
@@ -302,9 +311,8 @@ impl FolioSlot {
     pub fn end_read(&self) -> bool {
         // Release: what this reader read comes before what the next writer writes. Pairs with the
         // Acquire in `change`.
-        let before = self
-            .word
-            .fetch_sub(FolioWord::READER_LEAVES, Ordering::Release);
+        let release = ordering_at("folio.end_read", Ordering::Release);
+        let before = self.word.fetch_sub(FolioWord::READER_LEAVES, release);
         let before = FolioWord::from_bits(before);
         debug_assert!(before.readers() > 0, "F1: {before:?} has no reader");
         before.owes_wake_after_reader() && !mutated("folio.call_waiters") && self.call_waiters()
@@ -355,8 +363,8 @@ impl FolioSlot {
         let sequence = self.sequence.load(Ordering::Relaxed);
         debug_assert!(sequence & 1 == 1, "nobody writes");
         // Release: the bytes come before the even sequence. Pairs with the Acquire in `look`.
-        self.sequence
-            .store(sequence.wrapping_add(1), Ordering::Release);
+        let release = ordering_at("folio.sequence_even", Ordering::Release);
+        self.sequence.store(sequence.wrapping_add(1), release);
         self.release(FolioWord::end_write).wake
     }
 
@@ -379,7 +387,8 @@ impl FolioSlot {
     pub fn end_pin(&self) -> bool {
         // Release: what went on through the pin comes before the next holder. Pairs with the Acquire in
         // `change`.
-        let before = self.word.fetch_sub(FolioWord::PIN_GOES, Ordering::Release);
+        let release = ordering_at("folio.end_pin", Ordering::Release);
+        let before = self.word.fetch_sub(FolioWord::PIN_GOES, release);
         let before = FolioWord::from_bits(before);
         debug_assert!(before.pins() > 0, "F1: no pin");
         before.owes_news_after_pin() && !mutated("folio.pin_tells") && self.tell()
@@ -531,8 +540,9 @@ impl FolioSlot {
     fn look(&self) -> Option<Look> {
         // Acquire, both: the bytes that the last writer, or who brought the folio here, has stored are
         // seen. Pairs with `end_write` and `end_fault`.
-        let sequence = self.sequence.load(Ordering::Acquire);
-        let word = FolioWord::from_bits(self.word.load(Ordering::Acquire));
+        let acquire = |name| ordering_at(name, Ordering::Acquire);
+        let sequence = self.sequence.load(acquire("folio.look_at_sequence"));
+        let word = FolioWord::from_bits(self.word.load(acquire("folio.look_at_word")));
         if sequence & 1 != 0 || !word.is_resident() {
             return None;
         }

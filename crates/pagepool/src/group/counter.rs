@@ -105,6 +105,10 @@ impl PageCounter {
                 return false;
             }
             let charged = word + pages as u64;
+            if mutated("group.charge_in_one") {
+                self.word.store(charged, Ordering::Relaxed);
+                return true;
+            }
             match self.word.compare_exchange_weak(
                 word,
                 charged,
@@ -141,7 +145,12 @@ impl PageCounter {
     fn call_waiters(&self) -> bool {
         // AcqRel: a limit that was stored before is seen by who sets the bit after; and who set it has
         // published its entry. Pairs with the AcqRel in `is_to_wait`.
-        self.word.fetch_and(!WAITERS, Ordering::AcqRel) & WAITERS != 0
+        let order = if mutated("group.call_limit") {
+            Ordering::Acquire
+        } else {
+            Ordering::AcqRel
+        };
+        self.word.fetch_and(!WAITERS, order) & WAITERS != 0
     }
 
     /// Sets the limit; returns whether waiters must be woken.
@@ -180,16 +189,21 @@ impl PageCounter {
 
     /// Sets WAITERS, unless there is room; returns whether there was none once it was set.
     fn is_to_wait(&self, pages: usize) -> bool {
+        // AcqRel: passes the entry on to who takes the bit off, and sees the limit of who did so last. Pairs
+        // with `call_waiters`.
+        let order = if mutated("group.wait_limit") {
+            Ordering::Release
+        } else {
+            Ordering::AcqRel
+        };
         // Relaxed: a first guess.
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             if self.is_full_for(word, pages) {
-                // AcqRel: passes the entry on to who takes the bit off, and sees the limit of who did so
-                // last. Pairs with `call_waiters`.
                 match self.word.compare_exchange_weak(
                     word,
                     word | WAITERS,
-                    Ordering::AcqRel,
+                    order,
                     Ordering::Relaxed,
                 ) {
                     // By the limit as it is now: it may have been raised before the bit was set.

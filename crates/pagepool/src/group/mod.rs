@@ -31,7 +31,7 @@ mod tree;
 mod tests;
 
 #[cfg(loom)]
-pub use counter::PageCounter;
+pub(crate) use counter::PageCounter;
 pub use error::GroupError;
 pub use limits::GroupLimits;
 pub(crate) use slot::{GroupItem, GroupSlot};

@@ -5,6 +5,7 @@ use super::limits::{self, GroupLimits};
 use super::protection::Claim;
 use crate::psi::PsiState;
 use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::fence::ordering_at;
 use crate::types::{GroupId, PAGE_SIZE};
 
 macro_rules! group_items {
@@ -91,7 +92,8 @@ impl GroupSlot {
     /// Whether there is a group here.
     pub(crate) fn is_live(&self) -> bool {
         // Acquire: who finds a group finds its place in the tree. Pairs with `open`.
-        self.is_live.load(Ordering::Acquire)
+        self.is_live
+            .load(ordering_at("group.find", Ordering::Acquire))
     }
 
     /// The group above.
@@ -117,7 +119,8 @@ impl GroupSlot {
         self.counter.forget_peak();
         self.psi.begin_anew();
         // Release: pairs with `is_live`.
-        self.is_live.store(true, Ordering::Release);
+        self.is_live
+            .store(true, ordering_at("group.open", Ordering::Release));
     }
 
     /// The group is gone.
@@ -203,12 +206,14 @@ impl GroupSlot {
     /// One does so no more. Release: who deletes the group, and finds no member, comes after all that was
     /// done with one. Pairs with the Acquire in `members`.
     pub(crate) fn leave(&self, members: usize) {
-        self.members.fetch_sub(members, Ordering::Release);
+        self.members
+            .fetch_sub(members, ordering_at("group.leave", Ordering::Release));
     }
 
     /// How many belong to it.
     pub(crate) fn members(&self) -> usize {
-        self.members.load(Ordering::Acquire)
+        self.members
+            .load(ordering_at("group.no_members", Ordering::Acquire))
     }
 
     /// Another handle to it.
@@ -218,12 +223,14 @@ impl GroupSlot {
 
     /// A handle is gone. Release: as in `leave`.
     pub(crate) fn drop_handle(&self) {
-        self.handles.fetch_sub(1, Ordering::Release);
+        self.handles
+            .fetch_sub(1, ordering_at("group.drop_handle", Ordering::Release));
     }
 
     /// How many handles there are.
     pub(super) fn handles(&self) -> usize {
-        self.handles.load(Ordering::Acquire)
+        self.handles
+            .load(ordering_at("group.no_handles", Ordering::Acquire))
     }
 
     /// Counts something.

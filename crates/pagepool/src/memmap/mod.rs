@@ -50,6 +50,7 @@ use crate::{
     arena::ZeroedTable,
     error::{BuildError, Violation, ensure},
     sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed},
+    sync::fence::mutated,
     types::{GroupId, Migratetype, NodeId, Pfn},
 };
 
@@ -180,6 +181,14 @@ impl Memmap {
         // Relaxed, both: being one step is all that is needed. Whoever wins owned the frame before
         // the call, so its bytes were handed to this thread already; whoever gets it next takes it
         // under a lock that this thread releases later.
+        if mutated("frame.one_step") {
+            let found = self.cell(pfn).load(Relaxed);
+            let is_right = found == from.bits();
+            if is_right {
+                self.cell(pfn).store(to.bits(), Relaxed);
+            }
+            return is_right.then_some(()).ok_or(FrameState::from_bits(found));
+        }
         match self
             .cell(pfn)
             .compare_exchange(from.bits(), to.bits(), Relaxed, Relaxed)
@@ -357,6 +366,7 @@ const NUMBERS: usize = 16;
 
 #[cfg(not(loom))]
 const _: () = {
+    use crate::sync::fence::mutated;
     use crate::types::PAGE_SIZE;
 
     assert!(LINES * STATES == PAGE_SIZE && LINES * LINKS * size_of::<Link>() == PAGE_SIZE);

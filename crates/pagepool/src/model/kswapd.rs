@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Zone;
 use crate::daemon::kswapd::{self, Kswapd, Ward};
 use crate::daemon::lifecycle::{self, Thread};
-use crate::node::daemon_control::Ending;
+use crate::node::daemon_control::{Ending, SafePoint};
 use crate::node::{DaemonPost, DaemonState, Pressure, throttle};
 use crate::reclaim::balance::{Balanced, End};
 use crate::sync::clock::Instant;
@@ -105,9 +105,10 @@ impl<N: Node> Daemon<N> {
         self.0.post.ask_to_freeze();
     }
 
-    /// Stands still if that is asked for, as the thread does between runs.
-    pub fn safe_point(&self) {
-        self.0.post.control().safe_point(|| ());
+    /// Stands still if that is asked for, as the thread does between runs; returns whether it did.
+    pub fn safe_point(&self) -> bool {
+        let point = self.0.post.control().safe_point(|| ());
+        point == SafePoint::Thawed
     }
 
     /// Says that the thread has ended.

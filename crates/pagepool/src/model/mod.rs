@@ -12,8 +12,12 @@ mod group;
 mod io;
 mod kcompactd;
 mod kswapd;
+mod nodes;
+mod oom;
 mod psi;
 mod shrinking;
+mod swapping;
+mod tables;
 mod zone;
 
 pub use folio::Folio;
@@ -21,8 +25,12 @@ pub use group::{GroupedFolio, Room};
 pub use io::Io;
 pub use kcompactd::{Kcompactd, Look, Site};
 pub use kswapd::{Daemon, Node};
+pub use nodes::Nodes;
+pub use oom::Desk;
 pub use psi::Psi;
 pub use shrinking::Shrinking;
+pub use swapping::{Leaving, Slot, Swap};
+pub use tables::{Family, Memory, Opening, RawFrame};
 pub use zone::{Page, Zone, Zonelists};
 
 pub use crate::node::DaemonState;

@@ -145,6 +145,15 @@ impl Zone {
         self.zone.set_keep_resident(pages);
     }
 
+    /// Has each CPU's cache take `batch` pages at once, and return as many when it holds `high`.
+    pub fn set_pcp_sizes(&self, batch: u16, high: u32) {
+        self.zone.set_pcp_sizes(PcpSizes {
+            batch,
+            high,
+            blocks: 0,
+        });
+    }
+
     /// Pages in each CPU's cache.
     pub fn cached_by_cpu(&self) -> Vec<usize> {
         self.zone.cached_by_cpu()

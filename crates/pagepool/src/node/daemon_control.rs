@@ -27,7 +27,7 @@ use std::fmt;
 
 use crate::sync::atomic::{AtomicU8, Ordering};
 use crate::sync::clock::Instant;
-use crate::sync::fence::mutated;
+use crate::sync::fence::{mutated, ordering_at};
 use crate::sync::{FenceNames, WaitQueue};
 
 /// What a daemon is doing.
@@ -150,18 +150,31 @@ impl DaemonControl {
 
     fn word(&self) -> Word {
         // Acquire: what the daemon did before it said so is visible. Pairs with the Release in `change`.
-        Word(self.word.load(Ordering::Acquire))
+        Word(
+            self.word
+                .load(ordering_at("control.observe", Ordering::Acquire)),
+        )
     }
 
     /// Applies a transition, if it is legal, and rings.
     fn change(&self, transition: impl Fn(Word) -> Option<Word>) -> bool {
-        // AcqRel: publishes what was done before, to whoever sees the new word; and sees it.
-        let changed = self
-            .word
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
-                transition(Word(word)).map(|new| new.0)
-            })
-            .is_ok();
+        // AcqRel: publishes what was done before, to whoever sees the new word; and sees it. Acquire for the
+        // look that comes before: who is refused goes by it.
+        let acq_rel = if mutated("control.publish") {
+            Ordering::Acquire
+        } else {
+            Ordering::AcqRel
+        };
+        let step = |word| transition(Word(word)).map(|new| new.0);
+        let changed = if mutated("control.one_step") {
+            let new = step(self.word.load(Ordering::Acquire));
+            new.inspect(|new| self.word.store(*new, Ordering::Release))
+                .is_some()
+        } else {
+            self.word
+                .fetch_update(acq_rel, Ordering::Acquire, step)
+                .is_ok()
+        };
         if changed {
             self.changed.wake_all();
         }

@@ -41,6 +41,7 @@ use crate::error::{BuildError, Violation};
 use crate::group::Groups;
 use crate::memmap::Memmap;
 use crate::psi::PsiState;
+use crate::sync::fence::mutated;
 use crate::sync::{CoreMutex, DeltaCounters, FenceNames, Requests, WaitQueue};
 use crate::types::{MAX_NODES, NR_ZONES, NodeId, Order, Pfn, ZoneType};
 use crate::zone::Zone;
@@ -141,7 +142,9 @@ impl Node {
     pub(crate) fn is_balanced(&self, order: Order, class: ZoneType) -> bool {
         let none = crate::zone::watermark::AllocFlags::empty();
         let mut zones = self.managed_up_to(class).peekable();
-        zones.peek().is_none()
+        // A node whose memory is out of service needs nothing.
+        let is_empty = zones.peek().is_none() && !mutated("balanced.unmanaged");
+        is_empty
             || zones.any(|zone| {
                 zone.check_against(zone.mark(Mark::High), order, class, none)
                     .passes()
@@ -326,6 +329,9 @@ impl Nodes {
     /// Empties every cache of every CPU, after whoever is at it, and waits for every free that is
     /// under way: for a thread that has published that it waits for memory (see [`zone`](crate::zone)).
     pub(crate) fn drain_all_and_synchronize(&self) -> usize {
+        if mutated("drain.wait") {
+            return self.drain_all();
+        }
         let _turn = self.drain_turn.lock();
         self.zones().map(Zone::drain_for_waiter).sum()
     }

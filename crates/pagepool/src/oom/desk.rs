@@ -10,6 +10,7 @@ use arrayvec::ArrayVec;
 use super::situation::{OomAnswer, OomHandler, OomStats, OutOfMemory};
 use crate::backing::{PoolTag, Spawn, callback};
 use crate::sync::clock::{self, Instant};
+use crate::sync::fence::mutated;
 use crate::sync::{CoreMutex, WaitQueue};
 use crate::types::GroupId;
 
@@ -141,7 +142,7 @@ impl OomDesk {
     /// Leaves a call for the worker, unless one is under way; returns the number of the call whose end is
     /// to be awaited, or none if nobody is to be called.
     fn enter(&self, within: GroupId, situation: impl FnOnce() -> OutOfMemory) -> Option<u64> {
-        let mut state = self.0.state.lock();
+        let state = self.0.state.lock();
         let awaited = state.nr_ended + 1;
         if state.phase != Phase::Idle {
             return Some(awaited);
@@ -149,22 +150,27 @@ impl OomDesk {
         if state.handler.is_none() || state.is_too_soon(within) {
             return None;
         }
-        let needs_worker = !std::mem::replace(&mut state.has_worker, true);
         drop(state);
 
         // Put together without the lock: it looks at all groups.
         let situation = situation();
         let mut state = self.0.state.lock();
-        if state.phase == Phase::Idle {
-            state.phase = Phase::Asked;
-            state.situation = Some(situation);
-        }
         let awaited = state.nr_ended + 1;
+        if state.phase != Phase::Idle {
+            return Some(awaited);
+        }
+        state.phase = Phase::Asked;
+        state.situation = Some(situation);
+        // Together with the call: who leaves one behind has seen to it that somebody comes for it, also if
+        // another's attempt to start the worker has failed meanwhile.
+        let needs_worker = !std::mem::replace(&mut state.has_worker, true);
         drop(state);
         if needs_worker && !self.start_worker() {
             return None;
         }
-        self.0.asked.wake_all();
+        if !mutated("oom.wake_worker") {
+            self.0.asked.wake_all();
+        }
         Some(awaited)
     }
 
@@ -287,7 +293,9 @@ impl Shared {
         state.stats.panics += u64::from(answer.is_none());
         state.note_answer(within, answer == Some(OomAnswer::Released));
         drop(state);
-        self.ended.wake_all();
+        if !mutated("oom.wake_waiters") {
+            self.ended.wake_all();
+        }
     }
 }
 

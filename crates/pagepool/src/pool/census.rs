@@ -23,7 +23,7 @@
 )]
 
 use crate::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
-use crate::sync::fence::mutated;
+use crate::sync::fence::{mutated, ordering_at};
 
 /// Counts handles, then pages.
 #[derive(Debug)]
@@ -55,7 +55,15 @@ impl Census {
     pub fn leave(&self, count: impl FnOnce() -> usize) -> bool {
         // AcqRel: what other handles did comes before their decrement, and before the closing below.
         // Pairs with itself.
-        if self.handles.fetch_sub(1, ordering("census.leave")) > 1 {
+        let order = ordering_at("census.leave", Ordering::AcqRel);
+        let before = if mutated("census.one_step") {
+            let before = self.handles.load(Ordering::Acquire);
+            self.handles.store(before - 1, Ordering::Release);
+            before
+        } else {
+            self.handles.fetch_sub(1, order)
+        };
+        if before > 1 {
             return false;
         }
         let out = count() as i64;
@@ -73,16 +81,7 @@ impl Census {
         // AcqRel: everything that others did with the pool comes before their addition, and before the
         // end. Pairs with itself.
         self.outstanding
-            .fetch_add(pages, ordering("census.retire"))
+            .fetch_add(pages, ordering_at("census.retire", Ordering::AcqRel))
             .wrapping_add(pages)
-    }
-}
-
-/// AcqRel, or for the mutant of that name, nothing.
-fn ordering(name: &'static str) -> Ordering {
-    if mutated(name) {
-        Ordering::Relaxed
-    } else {
-        Ordering::AcqRel
     }
 }

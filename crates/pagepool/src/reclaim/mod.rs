@@ -22,7 +22,7 @@ mod trace;
 mod write_out;
 
 pub(crate) use confined::GroupTerms;
-#[cfg(test)]
+#[cfg(any(test, loom))]
 pub(crate) use control::Reclaimed;
 pub(crate) use control::{SWAP_CLUSTER_MAX, ScanControl, Shrink, Who};
 pub(crate) use direct::DirectTerms;

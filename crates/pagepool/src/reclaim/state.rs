@@ -9,6 +9,7 @@ use super::policy::{Policy, TwoLists};
 use crate::backing::{StoreError, StoreId};
 use crate::sync::CoreMutex;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use crate::sync::fence::mutated;
 use crate::types::{GroupId, NodeId};
 
 /// Reclaim's memory of one node.
@@ -48,10 +49,14 @@ impl NodeMemory {
     /// Somebody begins to reclaim from this node alone, on request, unless another does so already.
     pub(crate) fn enter_asked(&self) -> Option<Asked<'_>> {
         // Relaxed, both: who is first goes on, and nothing else is ordered by that.
-        let first = self
-            .asked
-            .compare_exchange(false, true, Ordering::Relaxed, Ordering::Relaxed);
-        first.is_ok().then_some(Asked { memory: self })
+        let first = if mutated("reclaim.asked_in_one") {
+            let asked = self.asked.load(Ordering::Relaxed);
+            self.asked.store(true, Ordering::Relaxed);
+            !asked
+        } else {
+            !self.asked.swap(true, Ordering::Relaxed)
+        };
+        first.then_some(Asked { memory: self })
     }
 }
 
@@ -117,7 +122,14 @@ impl WriteErrors {
     pub(crate) fn check(&self, seen: &AtomicU32) -> Result<(), StoreError> {
         let count = self.count();
         // Relaxed: of two who look at once, one reports.
-        if seen.swap(count, Ordering::Relaxed) == count {
+        let before = if mutated("write_errors.one_step") {
+            let before = seen.load(Ordering::Relaxed);
+            seen.store(count, Ordering::Relaxed);
+            before
+        } else {
+            seen.swap(count, Ordering::Relaxed)
+        };
+        if before == count {
             return Ok(());
         }
         match *self.last.lock() {

@@ -18,6 +18,7 @@ use crate::arena::ZeroedTable;
 use crate::backing::{Backing, BackingError, Entry, InFile, StoreId, WriteOut, WriteWatch};
 use crate::error::{BuildError, Violation};
 use crate::sync::atomic::{AtomicI64, AtomicU32, Ordering::Relaxed};
+use crate::sync::fence::mutated;
 use crate::sync::{CoreMutex, cpu};
 use crate::types::PAGE_SIZE;
 
@@ -45,6 +46,12 @@ impl Totals {
     /// Puts `nr` free slots by, if there are so many.
     pub(super) fn put_by(&self, nr: u32) -> bool {
         let take = |free: i64| (free >= nr.into()).then(|| free - i64::from(nr));
+        if mutated("swap.put_by_in_one") {
+            let left = take(self.free.load(Relaxed));
+            return left
+                .inspect(|left| self.free.store(*left, Relaxed))
+                .is_some();
+        }
         self.free.fetch_update(Relaxed, Relaxed, take).is_ok()
     }
 
@@ -181,7 +188,7 @@ impl Area {
     /// Takes a chain of slots that the caller has put by.
     pub(super) fn take(&self, nr: u32, owner: u32) -> Option<Entry> {
         let mut slots = self.slots.lock();
-        if !slots.is_on {
+        if !slots.is_on && !mutated("swap.off_gives_none") {
             return None;
         }
         let head = slots.map.take(cpu::current(), nr, owner)?;

@@ -62,6 +62,7 @@ use crate::backing::{Entry, PoolTag, Spawn, Store, StoreId, StoreSpec, Stores, W
 use crate::error::{BuildError, Violation, ensure};
 use crate::sync::CoreMutex;
 use crate::sync::clock::Instant;
+use crate::sync::fence::mutated;
 use crate::types::PAGE_SIZE;
 
 /// Slots that an area hands out before the next of the same priority has its turn (kernel: the size of a
@@ -404,9 +405,16 @@ impl SwapSpace {
         let store = store.ok_or(SwapError::TooMany)?;
         let area = area.expect("a store was made on it");
 
-        *self.areas[store.id().idx()].lock() = Some(Arc::clone(&area));
+        // Whoever gets a slot finds the area by the slot's number: so it can be found before it is served.
+        let publish = || *self.areas[store.id().idx()].lock() = Some(Arc::clone(&area));
+        if !mutated("swap.found_first") {
+            publish();
+        }
         self.table.lock().insert(Arc::clone(&area));
         area.set_on(true);
+        if mutated("swap.found_first") {
+            publish();
+        }
         Ok(store.id())
     }
 
@@ -421,7 +429,7 @@ impl SwapSpace {
         })?;
         // Who had the turn before may have finished.
         match self.area(id) {
-            Some(now) if Arc::ptr_eq(&now, &area) => Ok(turn),
+            Some(now) if Arc::ptr_eq(&now, &area) || mutated("swap.same_area") => Ok(turn),
             Some(_) | None => Err(SwapError::Unknown),
         }
     }

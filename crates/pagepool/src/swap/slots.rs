@@ -25,6 +25,7 @@ use super::clusters::{CLUSTER, Clusters, Run};
 use crate::arena::ZeroedTable;
 use crate::backing::Entry;
 use crate::error::{BuildError, Violation, ensure};
+use crate::sync::fence::mutated;
 
 const NEXT: u32 = (1 << 27) - 1;
 const HEAD: u32 = 1 << 27;
@@ -124,7 +125,7 @@ impl SlotMap {
         loop {
             let link = self.links[page as usize];
             self.owners[page as usize] = 0;
-            if link & WRITING != 0 {
+            if link & WRITING != 0 && !mutated("swap.held_by_write") {
                 self.links[page as usize] = WRITING | DEAD;
             } else {
                 self.links[page as usize] = 0;

@@ -3,8 +3,8 @@
 //! A barrier that a model does not miss when it is gone is either useless or untested. So every
 //! barrier is written `fence_at("kswapd.waker")`; in a model, a process started with
 //! `PAGEPOOL_MUTANT=kswapd.waker` runs without it, and the models must fail. [`mutated`] does the
-//! same for a re-check or a step of a protocol. In production both fold away: the bare fence, and
-//! `false`.
+//! same for a re-check or a step of a protocol, [`ordering_at`] for what an access orders. In
+//! production all of them fold away: the bare fence, `false`, the ordering itself.
 
 #[cfg(loom)]
 use loom::sync::atomic::fence;
@@ -39,6 +39,33 @@ pub fn release_fence_at(name: &'static str) {
 pub fn acquire_fence_at(name: &'static str) {
     if !mutated(name) {
         fence(Ordering::Acquire);
+    }
+}
+
+/// Returns `order`, or for the mutant called `name` none: a plain access.
+///
+/// The comment at each call says what it publishes or observes, and what it pairs with.
+#[inline(always)]
+#[must_use]
+pub fn ordering_at(name: &'static str, order: Ordering) -> Ordering {
+    if mutated(name) {
+        Ordering::Relaxed
+    } else {
+        order
+    }
+}
+
+/// Returns AcqRel; for the mutant called `acquire` without its acquire half, for that called `release`
+/// without the other.
+#[inline(always)]
+#[must_use]
+pub fn acq_rel_at(acquire: &'static str, release: &'static str) -> Ordering {
+    if mutated(acquire) {
+        Ordering::Release
+    } else if mutated(release) {
+        Ordering::Acquire
+    } else {
+        Ordering::AcqRel
     }
 }
 

@@ -20,6 +20,7 @@ use crossbeam::utils::CachePadded;
 
 use super::atomic::{AtomicI8, AtomicI64, AtomicU8, Ordering::Relaxed};
 use super::cpu;
+use super::fence::mutated;
 
 /// A value for each CPU, on cache lines of its own.
 #[derive(Debug)]
@@ -182,6 +183,10 @@ impl<const N: usize> DeltaCounters<N> {
         let mut old = delta.load(Relaxed);
         let to_global = loop {
             let step = rule(old, threshold);
+            if mutated("counter.one_step") {
+                delta.store(step.delta, Relaxed);
+                break step.to_global;
+            }
             match delta.compare_exchange_weak(old, step.delta, Relaxed, Relaxed) {
                 Ok(_) => break step.to_global,
                 Err(now) => old = now,
@@ -228,7 +233,14 @@ impl<const N: usize> DeltaCounters<N> {
         for cpu in self.deltas.iter() {
             for (delta, global) in cpu.iter().zip(&self.global) {
                 // Relaxed: as in `update`; the swap takes each unit exactly once.
-                global.fetch_add(i64::from(delta.swap(0, Relaxed)), Relaxed);
+                let taken = if mutated("counter.fold_in_one") {
+                    let taken = delta.load(Relaxed);
+                    delta.store(0, Relaxed);
+                    taken
+                } else {
+                    delta.swap(0, Relaxed)
+                };
+                global.fetch_add(i64::from(taken), Relaxed);
             }
         }
     }

@@ -41,7 +41,7 @@
 use std::fmt;
 
 use super::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
-use super::fence::mutated;
+use super::fence::{mutated, ordering_at};
 
 /// Number of class zones, and so of lanes. The public layer asserts that it is its number of zone
 /// types.
@@ -220,7 +220,13 @@ impl RequestWord {
     /// # Panics
     /// If `class_idx` is no class zone, or the order does not fit its lane.
     pub fn post(&self, class_idx: usize, order: u8) -> bool {
-        self.merge(|old| old.with(class_idx, order).unwrap_or(old))
+        // One look says both whether the class is asked for and with what to merge. Without, who has seen
+        // a request leaves the validity to it, and it may have been taken before the order is merged in.
+        let was_asked = mutated("request.one_look") && self.peek().order(class_idx).is_some();
+        self.merge(|old| match old.order(class_idx) {
+            None if was_asked => old,
+            _ => old.with(class_idx, order).unwrap_or(old),
+        })
     }
 
     /// Merges a set of requests in, as a daemon does with those that it took and could not serve.
@@ -237,12 +243,18 @@ impl RequestWord {
     /// Returns whether anything changed.
     fn merge(&self, transition: impl Fn(Requests) -> Requests) -> bool {
         let stores_anew = !mutated("request.store_anew");
+        if mutated("request.merge_in_one") {
+            let old = self.peek();
+            let new = transition(old);
+            self.0.store(new.0, Release);
+            return new != old;
+        }
         // Release: publishes what made the caller ask. Pairs with the Acquire in `take`. It stores also
         // where nothing changes: a mere load may find requests that were taken already, and then the
         // daemon, which works for them, may not see what made *this* caller ask. Relaxed on failure: only
         // the number is used; the look for a sleeper that follows is ordered by the wait queue's fence.
         self.0
-            .fetch_update(Release, Relaxed, |word| {
+            .fetch_update(ordering_at("request.publish", Release), Relaxed, |word| {
                 let new = transition(Requests(word)).0;
                 (new != word || stores_anew).then_some(new)
             })
@@ -254,7 +266,13 @@ impl RequestWord {
     pub fn take(&self) -> Requests {
         // Acquire: sees what made the posters ask. Pairs with the Release in `merge`. One swap,
         // since between a load and a store a request could be posted and wiped out.
-        Requests(self.0.swap(0, Acquire))
+        let acquire = ordering_at("request.observe", Acquire);
+        if mutated("request.take_in_one") {
+            let taken = self.0.load(acquire);
+            self.0.store(0, Relaxed);
+            return Requests(taken);
+        }
+        Requests(self.0.swap(0, acquire))
     }
 
     /// Returns the requests without taking them.

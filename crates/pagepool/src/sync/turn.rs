@@ -15,6 +15,7 @@
 //! Not here: what the turn is for.
 
 use super::clock::Instant;
+use super::fence::mutated;
 use super::{CoreMutex, WaitQueue};
 
 #[derive(Clone, Copy, Default, Debug)]
@@ -71,7 +72,7 @@ impl Turn {
     /// Holds it back no more.
     pub fn let_go(&self) {
         self.state.lock().held_back = false;
-        self.wake();
+        self.wake(None);
     }
 
     /// Whether somebody holds it back.
@@ -81,13 +82,14 @@ impl Turn {
     }
 
     fn leave(&self) {
+        let early = mutated("turn.look_after").then(|| self.left.sleeper_hint());
         self.state.lock().taken = false;
-        self.wake();
+        self.wake(early);
     }
 
-    fn wake(&self) {
+    fn wake(&self, early: Option<bool>) {
         // Ordered by the lock (see above).
-        if self.left.sleeper_hint() {
+        if early.unwrap_or_else(|| self.left.sleeper_hint()) {
             self.left.wake_published();
         }
     }

@@ -206,7 +206,7 @@ impl<P: Park> WaitQueue<P> {
     #[track_caller]
     pub fn wait(&self, deadline: Option<Instant>, ready: impl FnOnce() -> bool) -> WaitOutcome {
         let entry = self.enqueue();
-        if ready() {
+        if !mutated("waitqueue.recheck") && ready() {
             return WaitOutcome::Ready;
         }
         match entry.sleep(deadline) {

@@ -9,7 +9,7 @@ use super::watermark::{self, AllocFlags, FreeView, Mark, Marks, Verdict};
 use super::{Core, Zone};
 use crate::buddy::Availability;
 use crate::sync::atomic::Ordering;
-use crate::sync::fence::mutated;
+use crate::sync::fence::{mutated, ordering_at};
 use crate::types::{NR_ZONES, Order, ZoneType};
 
 impl Zone {
@@ -108,19 +108,16 @@ impl Zone {
         // One step, so that who takes a note sees the boost that it is about, and has the reclaimer see it:
         // a store could wipe out a note that it knows nothing of. AcqRel: takes over the boost from
         // `note_boosted`, and is one chain with it.
-        self.boosted.swap(false, Ordering::AcqRel)
+        self.boosted
+            .swap(false, ordering_at("boosted.observe", Ordering::AcqRel))
     }
 
     /// Notes that the background reclaimer is to be told about a boost, which stands already.
     pub(super) fn note_boosted(&self) {
-        let ordering = if mutated("boosted.publish") {
-            Ordering::Relaxed
-        } else {
-            // AcqRel: publishes the boost to who takes the note. Pairs with the swap in `consume_boosted`; a
-            // swap as well, so that the two have one order, which loom does not give a store and a swap.
-            Ordering::AcqRel
-        };
-        self.boosted.swap(true, ordering);
+        // AcqRel: publishes the boost to who takes the note. Pairs with the swap in `consume_boosted`; a
+        // swap as well, so that the two have one order, which loom does not give a store and a swap.
+        self.boosted
+            .swap(true, ordering_at("boosted.publish", Ordering::AcqRel));
     }
 
     /// Pages kept back from requests of `class`.

@@ -13,7 +13,7 @@
 
 use crate::sync::CoreMutex;
 use crate::sync::atomic::{AtomicU8, AtomicU32, Ordering};
-use crate::sync::fence::mutated;
+use crate::sync::fence::{mutated, ordering_at};
 use crate::types::{MAX_NODES, NR_ZONES, NodeId, ZoneType};
 
 /// Entries of the longest list, without its end.
@@ -111,11 +111,7 @@ impl Zonelists {
             }
         }
         // Release: publishes the entries. Pairs with the Acquire load in `sequence`.
-        let publish = if mutated("zonelist.publish") {
-            Ordering::Relaxed
-        } else {
-            Ordering::Release
-        };
+        let publish = ordering_at("zonelist.publish", Ordering::Release);
         self.seq.fetch_add(2 - mark, publish);
     }
 
@@ -131,7 +127,8 @@ impl Zonelists {
     /// A cookie for [`is_current`](Self::is_current).
     pub(crate) fn sequence(&self) -> u32 {
         // Acquire: pairs with the Release store in `rebuild`.
-        self.seq.load(Ordering::Acquire)
+        self.seq
+            .load(ordering_at("zonelist.observe", Ordering::Acquire))
     }
 
     /// Whether no list was rewritten since `cookie` was taken. To be asked before a refusal.

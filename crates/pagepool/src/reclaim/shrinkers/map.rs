@@ -29,7 +29,7 @@
 )]
 
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::fence::{fence_at, mutated};
+use crate::sync::fence::{fence_at, mutated, ordering_at};
 
 /// The most shrinkers that a pool can have.
 pub const MAX_SHRINKERS: usize = 64;
@@ -69,7 +69,8 @@ impl ShrinkerMap {
         let (word, bit) = self.place(shrinker);
         // Release: who then takes the bit off sees the object that it was set for. Pairs with the Acquire in
         // `settle_empty`.
-        word.fetch_or(bit, Ordering::Release);
+        let release = ordering_at("shrinker_map.publish", Ordering::Release);
+        word.fetch_or(bit, release);
     }
 
     /// Notes that a shrinker has an object, which was added before. Where that is known already, nothing that
@@ -93,7 +94,11 @@ impl ShrinkerMap {
         let (word, bit) = self.place(shrinker);
         // Acquire: what was added before the bit was set is seen by the second question. Pairs with the
         // Release in `set`.
-        word.fetch_and(!bit, Ordering::Acquire);
+        if mutated("shrinker_map.one_step") {
+            word.store(word.load(Ordering::Acquire) & !bit, Ordering::Relaxed);
+        } else {
+            word.fetch_and(!bit, Ordering::Acquire);
+        }
         // Orders that before the second question. Pairs with the fence in `note_object`.
         fence_at("shrinker_map.clear");
         let answer = ask_again();

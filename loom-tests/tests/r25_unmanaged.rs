@@ -1,0 +1,64 @@
+//! R25: a node whose memory goes out of service between the wake-up and the run needs nothing.
+//!
+//! *Threads:* kswapd with its whole loop, its own run and the node's real zone; one who raises the marks, asks, takes
+//! all memory out of service, and stops kswapd once it sleeps. *Property:* kswapd goes to sleep, has failed at
+//! nothing, and no ratio is taken of nothing. *The bug it would catch:* a thread that goes on looking for memory in a
+//! node that has none, until it counts as hopeless. *The edit that makes it fail:* mutant `balanced.unmanaged`.
+
+#![cfg(loom)]
+
+use loom_tests::{
+    actor, actor_on_large_stack, check, check_shallower, join, join_all, on_large_stack,
+};
+use pagepool::model::{Nodes, thread};
+
+const PAGES: usize = 4;
+
+/// A node with too high marks, where a pass of reclaim lasts until there is no memory.
+fn short_node() -> Nodes {
+    let nodes = on_large_stack(|| {
+        Nodes::new(PAGES, 1, 0, |nodes| {
+            while nodes.is_managed() {
+                thread::yield_now();
+            }
+        })
+    });
+    nodes.end_nap();
+    nodes
+}
+
+#[test]
+fn kswapd_sleeps_beside_a_node_without_memory() {
+    check_shallower("r25_unmanaged", 0, 50, || {
+        let nodes = short_node();
+        let (k, o) = (nodes.clone(), nodes.clone());
+        let kswapd = actor_on_large_stack(move || k.run_kswapd());
+        let owner = actor(move || {
+            o.set_marks(PAGES as u32, 1);
+            assert!(o.wake_kswapd(), "it is short");
+            assert_eq!(o.offline(), PAGES);
+            while !o.is_kswapd_asleep() {
+                thread::yield_now();
+            }
+            o.stop_kswapd();
+        });
+        join_all([owner, kswapd]);
+        assert_eq!(nodes.failures(), 0);
+        assert!(nodes.is_balanced() && !nodes.wake_kswapd());
+    });
+}
+
+#[test]
+fn an_asker_beside_a_node_without_memory_asks_for_nothing() {
+    check("r25_asker", 800, || {
+        let nodes = short_node();
+        nodes.set_marks(PAGES as u32, 1);
+        let (a, o) = (nodes.clone(), nodes.clone());
+        let asker = actor(move || a.wake_kswapd());
+        let owner = actor(move || o.offline());
+        let _asked = join(asker);
+        assert_eq!(join(owner), PAGES);
+        assert!(nodes.is_balanced());
+        nodes.verify();
+    });
+}
