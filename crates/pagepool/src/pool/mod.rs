@@ -396,6 +396,7 @@ impl PagePool {
             .inner
             .nodes
             .verify()
+            .and_then(|()| self.inner.nodes.verify_asan())
             .and_then(|()| self.inner.verify_folios())
             .and_then(|()| self.inner.verify_groups())
             .and_then(|()| self.inner.swap.verify())

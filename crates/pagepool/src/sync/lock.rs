@@ -15,9 +15,14 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::{PoisonError, TryLockError};
 
+#[cfg(all(pagepool_tsan, not(loom)))]
+mod instrumented;
+
+#[cfg(all(pagepool_tsan, not(loom)))]
+use instrumented as imp;
 #[cfg(loom)]
 use loom::sync as imp;
-#[cfg(not(loom))]
+#[cfg(not(any(loom, pagepool_tsan)))]
 use std::sync as imp;
 
 use super::lock_order::{Held, Rank, RankTag};
@@ -196,6 +201,11 @@ mod beside {
         /// Waits for the lock.
         pub fn lock(&self) -> MutexGuard<'_, T> {
             MutexGuard(Some(self.0.lock().unwrap_or_else(PoisonError::into_inner)))
+        }
+
+        /// Takes the lock if it is free at this moment.
+        pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+            self.0.try_lock().ok().map(|guard| MutexGuard(Some(guard)))
         }
     }
 
