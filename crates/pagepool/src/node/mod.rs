@@ -20,6 +20,7 @@
 mod custodian;
 pub(crate) mod daemon_control;
 pub(crate) mod daemon_post;
+mod daemon_report;
 pub(crate) mod identity;
 mod layout;
 pub(crate) mod lru;
@@ -53,7 +54,9 @@ use crate::zone::zonelist::{NodeShape, Zonelists};
 
 pub(crate) use custodian::{CopySink, Custodian, FrameSink};
 pub use daemon_control::DaemonState;
+pub use daemon_post::DaemonActivity;
 pub(crate) use daemon_post::DaemonPost;
+pub use daemon_report::DaemonReport;
 pub(crate) use layout::{NodePlan, ZonePlan};
 pub(crate) use marks::{MarkSettings, Ratios};
 pub(crate) use pressure::Pressure;
@@ -324,6 +327,11 @@ impl Nodes {
             Some(_turn) => self.zones().map(Zone::drain).sum(),
             None => 0,
         }
+    }
+
+    /// Whether a thread is emptying every cache of every CPU.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.drain_turn.try_lock().is_none()
     }
 
     /// Empties every cache of every CPU, after whoever is at it, and waits for every free that is

@@ -27,6 +27,7 @@ pub(crate) mod pressure;
 pub(crate) mod reclaiming;
 pub(crate) mod request;
 mod shrinking;
+pub(crate) mod state;
 pub(crate) mod stats;
 pub(crate) mod tunables;
 

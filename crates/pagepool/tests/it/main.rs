@@ -25,6 +25,7 @@ mod stress;
 mod swap;
 mod swap_areas;
 mod tunables;
+mod watchdog;
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
