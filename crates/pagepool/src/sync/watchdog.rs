@@ -18,9 +18,11 @@ use std::cell::RefCell;
 use std::env;
 use std::io::{self, Write};
 use std::process;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
 
 use threads::threads;
 
@@ -64,16 +66,11 @@ struct Watch {
 }
 
 impl Watch {
-    fn is_over(&self) -> MutexGuard<'_, bool> {
-        self.is_over.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Returns whether what is watched was over within `limit`.
     fn wait(&self, limit: Duration) -> bool {
-        let waited = self
-            .changed
-            .wait_timeout_while(self.is_over(), limit, |is_over| !*is_over);
-        let (is_over, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let mut is_over = self.is_over.lock();
+        self.changed
+            .wait_while_for(&mut is_over, |is_over| !*is_over, limit);
         *is_over
     }
 }
@@ -100,9 +97,19 @@ impl Watchdog {
     }
 }
 
+impl Watchdog {
+    /// What a watchdog prints before it ends the process: each thread's state, as the system has it, and every
+    /// pool's.
+    #[must_use]
+    pub fn report() -> String {
+        let pools = REPORT.get().map(|report| made_in_time(*report));
+        threads() + &pools.unwrap_or_default()
+    }
+}
+
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        *self.0.is_over() = true;
+        *self.0.is_over.lock() = true;
         self.0.changed.notify_all();
     }
 }
@@ -153,12 +160,9 @@ fn limit() -> Duration {
 fn bite(what: &str, limit: Duration) -> ! {
     let seconds = limit.as_secs_f32();
     say(&format!(
-        "\nwatchdog: {what} is not over after {seconds} s\n{}",
-        threads()
+        "\nwatchdog: {what} is not over after {seconds} s\n"
     ));
-    if let Some(report) = REPORT.get() {
-        say(&made_in_time(*report));
-    }
+    say(&Watchdog::report());
     say(&format!("watchdog: the process ends, since {what} hangs\n"));
     process::abort()
 }

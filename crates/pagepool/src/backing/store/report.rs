@@ -10,7 +10,7 @@ use super::table::Stores;
 use super::{Direction, Shared, Store};
 use crate::backing::entry::StoreId;
 use crate::backing::workers::Worker;
-use crate::sync::clock;
+use crate::sync::{WaitQueue, clock};
 
 /// A store at a moment: a swap area's, or a user's. Prints as a few lines.
 #[derive(Clone, Debug)]
@@ -146,7 +146,7 @@ impl Shared {
         StoreReport {
             number: self.id.idx(),
             nr_waiting_for_buffer: self.vacated.nr_sleepers(),
-            nr_waiting_for_end: ended.map(|queue| queue.nr_sleepers()).sum(),
+            nr_waiting_for_end: ended.map(WaitQueue::nr_sleepers).sum(),
             inside: { self.state.try_lock() }.map(|state| StoreInside::of(&state)),
         }
     }
