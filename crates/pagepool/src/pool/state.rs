@@ -114,9 +114,9 @@ pub(super) fn print_all() -> String {
         .collect()
 }
 
-/// Events by which progress shows.
+/// Events by which progress shows, of those that are counted under no lock.
 const PROGRESS: [VmEvent; 8] = [
-    VmEvent::Pgfree,
+    VmEvent::SlowpathEntries,
     VmEvent::Pgfault,
     VmEvent::PgscanKswapd,
     VmEvent::PgstealKswapd,

@@ -70,7 +70,7 @@ fn a_test_that_hangs_in_a_store_is_ended_with_the_state_of_its_pool() {
         "store 0: 0 threads wait for a buffer, 1 for the end of a transfer",
         "read of 1 pages at 0: under way",
         "pool-io/0: busy for ",
-        "progress: pgfree ",
+        "progress: pagepool_slowpath_entries ",
     ] {
         assert!(said.contains(part), "{part} is not in {said}");
     }
