@@ -14,6 +14,7 @@ mod episode;
 mod folio_threads;
 mod folios;
 mod groups;
+mod locks;
 mod mapping;
 mod memory;
 mod model;

@@ -5,6 +5,12 @@
 //! and are never poisoned, which production's must not and need not be.
 
 #![forbid(unsafe_code)]
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    reason = "the library uses some of it, its tests the rest"
+)]
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
@@ -12,26 +18,26 @@ use std::time::Duration;
 
 /// A lock.
 #[derive(Debug, Default)]
-pub(super) struct Mutex<T>(parking_lot::Mutex<T>);
+pub struct Mutex<T>(parking_lot::Mutex<T>);
 
 /// A held [`Mutex`].
 #[derive(Debug)]
-pub(super) struct MutexGuard<'a, T>(parking_lot::MutexGuard<'a, T>);
+pub struct MutexGuard<'a, T>(parking_lot::MutexGuard<'a, T>);
 
 /// A condition variable.
 #[derive(Debug, Default)]
-pub(super) struct Condvar(parking_lot::Condvar);
+pub struct Condvar(parking_lot::Condvar);
 
 impl<T> Mutex<T> {
-    pub(super) const fn new(value: T) -> Mutex<T> {
+    pub const fn new(value: T) -> Mutex<T> {
         Mutex(parking_lot::Mutex::new(value))
     }
 
-    pub(super) fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
+    pub fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
         Ok(MutexGuard(self.0.lock()))
     }
 
-    pub(super) fn try_lock(&self) -> TryLockResult<MutexGuard<'_, T>> {
+    pub fn try_lock(&self) -> TryLockResult<MutexGuard<'_, T>> {
         let guard = self.0.try_lock().ok_or(TryLockError::WouldBlock)?;
         Ok(MutexGuard(guard))
     }
@@ -52,15 +58,25 @@ impl<T> DerefMut for MutexGuard<'_, T> {
 }
 
 impl Condvar {
-    pub(super) fn wait<'a, T>(
-        &self,
-        mut guard: MutexGuard<'a, T>,
-    ) -> LockResult<MutexGuard<'a, T>> {
+    pub const fn new() -> Condvar {
+        Condvar(parking_lot::Condvar::new())
+    }
+
+    pub fn wait<'a, T>(&self, mut guard: MutexGuard<'a, T>) -> LockResult<MutexGuard<'a, T>> {
         self.0.wait(&mut guard.0);
         Ok(guard)
     }
 
-    pub(super) fn wait_timeout<'a, T>(
+    pub fn wait_while<'a, T>(
+        &self,
+        mut guard: MutexGuard<'a, T>,
+        condition: impl FnMut(&mut T) -> bool,
+    ) -> LockResult<MutexGuard<'a, T>> {
+        self.0.wait_while(&mut guard.0, condition);
+        Ok(guard)
+    }
+
+    pub fn wait_timeout<'a, T>(
         &self,
         mut guard: MutexGuard<'a, T>,
         timeout: Duration,
@@ -69,7 +85,7 @@ impl Condvar {
         Ok((guard, ended.timed_out()))
     }
 
-    pub(super) fn notify_all(&self) {
+    pub fn notify_all(&self) {
         self.0.notify_all();
     }
 }
