@@ -83,8 +83,12 @@ impl Excess {
 }
 
 impl Rss {
-    /// Starts sampling; `None` where the system has no `/proc/self/statm`.
+    /// Starts sampling; `None` where the system has no `/proc/self/statm`, and under a sanitizer, which has more
+    /// memory than the program.
     pub(crate) fn start() -> Option<Rss> {
+        if cfg!(any(pagepool_asan, pagepool_tsan)) {
+            return None;
+        }
         let statm = Statm::open().ok()?;
         let shared = Arc::new(Shared::default());
         let sampler = (Statm::open().ok()?, Arc::clone(&shared));

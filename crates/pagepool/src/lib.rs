@@ -37,7 +37,10 @@ pub(crate) mod pool; // 11  the public face: pool, builder, tunables, statistics
 pub(crate) mod adapters; // 12  pools as allocators of collections
 
 pub use alloc::scope;
-pub use backing::{Backing, BackingError, FileBacking, IoEngine, WriteOut};
+pub use backing::{
+    Backing, BackingError, FileBacking, IoEngine, StoreInside, StoreReport, WorkerActivity,
+    WriteOut,
+};
 pub use daemon::StillRunning;
 pub use diagnosis::{
     Explanation, FailureReport, MemoryFigures, Outcome, PinHolder, PinReport, Remedy, Standing,
@@ -49,7 +52,7 @@ pub use error::{
 pub use gfp::Gfp;
 pub use group::{GroupError, GroupLimits};
 pub use host::{LimitKind, MemoryLimit};
-pub use node::DaemonState;
+pub use node::{DaemonActivity, DaemonReport, DaemonState};
 pub use oom::{OomAnswer, OomHandler, OomStats, OutOfMemory, Victim};
 pub use pool::budget::{BudgetStats, ContainerStats, ResizeObstacle, Resized};
 pub use pool::builder::{Builder, Config};
@@ -62,6 +65,7 @@ pub use pool::pages::{Pages, PagesUninit, Split};
 pub use pool::pressure::{PressureTrigger, Worker};
 pub use pool::reclaiming::ReclaimNodeError;
 pub use pool::request::AllocRequest;
+pub use pool::state::{NodeState, PoolState, TurnState};
 pub use pool::stats::{LruStats, NodeStats, PagesetStats, Stats, Vmstat, ZoneStats};
 pub use pool::swapping::{SwapArea, SwapAreaStats};
 pub use pool::tunables::{Tunable, Tunables};
@@ -69,9 +73,12 @@ pub use pool::{PagePool, StillHeld};
 pub use psi::{Pressure, PressureKind, PressureLine};
 pub use reclaim::shrinkers::{
     Freeable, Scanned, ShrinkControl, Shrinker, ShrinkerError, ShrinkerHandle, ShrinkerOptions,
-    ShrinkerState, ShrinkerStats, Stop,
+    ShrinkerReport, ShrinkerState, ShrinkerStats, Stop,
 };
 pub use swap::{Fault, Faults, FaultyDevice, SwapDevice, SwapError, SwapFile, SwapFileBuilder};
+#[cfg(all(feature = "watchdog", not(loom)))]
+#[cfg_attr(docsrs, doc(cfg(feature = "watchdog")))]
+pub use sync::watchdog::Watchdog;
 pub use types::{
     GroupId, MAX_GROUPS, MAX_NODES, Migratetype, NR_ORDERS, NR_ZONES, NodeId, NodeMask, Order,
     PAGE_SIZE, Pfn, ZoneType,

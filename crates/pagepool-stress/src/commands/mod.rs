@@ -106,6 +106,8 @@ impl Errand {
                 "hang: a thread has finished nothing for {limit:?}"
             ));
             lines.iter().for_each(|line| violations.note(line));
+            let state = pagepool::Watchdog::report();
+            state.lines().for_each(|line| violations.note(line));
             let mut report = Report::new(command, seed, false);
             report.add_violations(&violations);
             // If it cannot be written, the exit status still says it.

@@ -184,6 +184,8 @@ fn planted_violations_are_found() {
 #[test]
 fn a_hang_is_found_and_says_who_stands_where() {
     assert_found("hang", "player0 has been writing folio");
+    assert_found("hang", "player0: sleeping");
+    assert_found("hang", "kswapd0: running");
 }
 
 #[test]

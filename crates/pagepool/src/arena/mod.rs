@@ -369,6 +369,25 @@ impl Arena {
         }
     }
 
+    /// The first of these pages of which AddressSanitizer was told otherwise: that a touch of it is an error,
+    /// or is none. Nobody was told anything in other builds.
+    pub(crate) fn asan_first_unlike(
+        &self,
+        index: usize,
+        pages: usize,
+        poisoned: bool,
+    ) -> Option<usize> {
+        if !cfg!(pagepool_asan) {
+            return None;
+        }
+        let _ = self.span(index, pages);
+        (index..index + pages).find(|page| {
+            // All of a page is told at once.
+            let bytes = if poisoned { 1 } else { PAGE_SIZE };
+            asan::is_poisoned(self.ptr(*page), bytes) != poisoned
+        })
+    }
+
     /// The address and length in bytes of `pages` pages from `index`.
     ///
     /// # Panics

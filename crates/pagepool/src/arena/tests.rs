@@ -298,6 +298,7 @@ fn absurd_sizes_are_refused_with_the_errno() {
 }
 
 #[test]
+#[cfg_attr(pagepool_tsan, ignore = "the sanitizer maps memory meanwhile")]
 fn failed_placement_leaves_nothing_mapped() {
     if !is_mapped() {
         return;
@@ -360,6 +361,7 @@ fn huge_pages_may_be_wanted_or_not() {
 }
 
 #[test]
+#[cfg_attr(pagepool_tsan, ignore = "the sanitizer locks no memory")]
 fn locked_pages_are_resident_and_cannot_be_given_back() {
     if !is_mapped() {
         return;

@@ -75,6 +75,7 @@ pub(crate) use outcome::StoreError;
 pub(crate) use store::{
     Completed, Direction, InFlight, IoBuf, Store, StoreSpec, Stores, WriteWatch,
 };
+pub use store::{StoreInside, StoreReport, WorkerActivity};
 pub(crate) use workers::Spawn;
 
 use thiserror::Error;

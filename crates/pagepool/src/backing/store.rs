@@ -42,6 +42,7 @@
 
 mod in_hand;
 mod ops;
+mod report;
 mod shared;
 mod table;
 
@@ -64,6 +65,7 @@ use crate::sync::{CoreMutex, WaitQueue};
 pub(crate) use self::in_hand::{Completed, InFlight, IoBuf};
 pub(crate) use self::ops::Direction;
 pub(super) use self::ops::{Job, Orphan, Request, Work};
+pub use self::report::{StoreInside, StoreReport, WorkerActivity};
 pub(super) use self::shared::Shared;
 pub(crate) use self::table::Stores;
 

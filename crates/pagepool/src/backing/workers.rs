@@ -38,7 +38,7 @@ pub(crate) type Spawn = fn(&str, Box<dyn FnOnce() + Send>) -> io::Result<JoinHan
 
 /// What a worker is up to. See the head of the module.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Worker {
+pub(super) enum Worker {
     Absent,
     Idle,
     Called,
@@ -65,6 +65,11 @@ impl Crew {
             workers: [Worker::Absent; Crew::MAX],
             threads: [None; Crew::MAX],
         }
+    }
+
+    /// What each is up to, by number.
+    pub(super) fn workers(&self) -> impl Iterator<Item = (usize, Worker)> {
+        self.workers.iter().copied().enumerate()
     }
 
     fn position(&self, is: impl Fn(Worker) -> bool) -> Option<usize> {

@@ -31,7 +31,7 @@ use super::name::{Kind, Name};
 use crate::alloc::scope::{self, ScopeKind};
 use crate::compact::{Compacted, Proactive};
 use crate::node::daemon_control::SafePoint;
-use crate::node::{DaemonPost, identity};
+use crate::node::{DaemonActivity, DaemonPost, identity};
 use crate::sync::clock::{self, Instant};
 use crate::sync::fence::mutated;
 use crate::sync::{Requests, SleepOutcome};
@@ -172,9 +172,14 @@ fn sleep<S: Site>(site: &S, back_off: &mut BackOff) {
     );
     // A ring that has to wait is the only thing to wake up for that nobody wakes for.
     let deadline = back_off.until.filter(|_| asked.has_look());
+    post.note(match deadline {
+        None => DaemonActivity::Asleep,
+        Some(_) => DaemonActivity::Napping,
+    });
     if entry.sleep(deadline) == SleepOutcome::TimedOut {
         back_off.until = None;
     }
+    post.note(DaemonActivity::Working);
 }
 
 /// Whether anything of this is to be done now.

@@ -27,7 +27,7 @@ use super::lifecycle::Duty;
 use super::name::{Kind, Name};
 use crate::alloc::scope::{self, ScopeKind};
 use crate::node::daemon_control::SafePoint;
-use crate::node::{DaemonPost, Pressure, identity};
+use crate::node::{DaemonActivity, DaemonPost, Pressure, identity};
 use crate::reclaim::balance::{Balanced, End};
 use crate::sync::fence::mutated;
 use crate::sync::{Requests, SleepOutcome, WaitQueue, clock};
@@ -193,10 +193,13 @@ fn nap<W: Ward>(ward: &W, asked: Requests, left: Requests) -> Nap {
         return Nap::NotReady;
     }
     ward.hand_over(asked);
-    match entry.sleep(clock::deadline_after(NAP)) {
+    ward.post().note(DaemonActivity::Napping);
+    let nap = match entry.sleep(clock::deadline_after(NAP)) {
         SleepOutcome::Woken => Nap::Woken,
         SleepOutcome::TimedOut => Nap::Undisturbed,
-    }
+    };
+    ward.post().note(DaemonActivity::Working);
+    nap
 }
 
 /// T3: the long sleep; returns false if there was none. Between the nap and this the thread was off its
@@ -213,7 +216,9 @@ fn sleep<W: Ward>(ward: &W, left: Requests) -> bool {
         nid = ward.nid().get(),
     );
     ward.set_pressure(Pressure::Calm);
+    ward.post().note(DaemonActivity::Asleep);
     entry.sleep(None);
+    ward.post().note(DaemonActivity::Working);
     ward.set_pressure(Pressure::Under);
     true
 }

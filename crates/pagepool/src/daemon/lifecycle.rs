@@ -14,7 +14,7 @@ use std::io;
 
 use super::name::Name;
 use crate::node::daemon_control::Ending;
-use crate::node::{DaemonPost, identity};
+use crate::node::{DaemonActivity, DaemonPost, identity};
 use crate::sync::Mutex;
 use crate::sync::thread::{self, JoinHandle};
 
@@ -105,6 +105,7 @@ impl<D: Duty> OnWatch<D> {
 
     fn run(mut self) {
         self.ending = Some(Ending::Dead);
+        self.duty.post().note(DaemonActivity::Working);
         self.duty.work();
         self.ending = Some(Ending::Stopped);
     }

@@ -52,6 +52,11 @@ impl Waiters {
         NR_QUEUES * size_of::<WaitQueue>()
     }
 
+    /// How many threads wait for a folio.
+    pub(crate) fn nr_sleepers(&self) -> u32 {
+        self.queues.iter().map(WaitQueue::nr_sleepers).sum()
+    }
+
     fn of(&self, id: FolioId) -> &WaitQueue {
         &self.queues[id.get() as usize % self.queues.len()]
     }

@@ -90,6 +90,11 @@ impl Groups {
         size_of::<Groups>() + (max_groups + 1) * (size_of::<GroupSlot>() + Tree::BYTES_PER_GROUP)
     }
 
+    /// How many threads wait for pages of a group to be given back.
+    pub(crate) fn nr_sleepers(&self) -> u32 {
+        self.uncharged.nr_sleepers()
+    }
+
     /// How many groups there can be beside the root.
     pub(crate) fn limit(&self) -> usize {
         self.slots.len() - 1

@@ -366,7 +366,6 @@ const NUMBERS: usize = 16;
 
 #[cfg(not(loom))]
 const _: () = {
-    use crate::sync::fence::mutated;
     use crate::types::PAGE_SIZE;
 
     assert!(LINES * STATES == PAGE_SIZE && LINES * LINKS * size_of::<Link>() == PAGE_SIZE);

@@ -186,6 +186,12 @@ impl DaemonControl {
         self.word().state()
     }
 
+    /// Whether the daemon is asked to stop, and whether to stand still: for reports.
+    pub(crate) fn is_told(&self) -> (bool, bool) {
+        let word = self.word();
+        (word.is(STOP), word.is(FREEZE))
+    }
+
     /// Whether the daemon should come to its next safe point soon.
     pub(crate) fn is_interrupted(&self) -> bool {
         // Relaxed: a look that decides whether to go on or to sleep; ordered by the queue's fence.

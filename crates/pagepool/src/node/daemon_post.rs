@@ -4,13 +4,16 @@
 //! twins in `struct pglist_data` (v5.0). The words are described in
 //! [`request`](crate::sync::request), the queue in [`waitqueue`](crate::sync::waitqueue).
 
+use std::fmt;
+use std::time::Duration;
+
 use super::daemon_control::{DaemonControl, DaemonState};
 #[cfg(shuttle)]
 use crate::error::{Violation, ensure};
-use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::fence::mutated;
 use crate::sync::request::NR_CLASSES;
-use crate::sync::{FenceNames, RequestWord, Requests, WaitQueue};
+use crate::sync::{FenceNames, RequestWord, Requests, WaitQueue, clock};
 use crate::types::{NR_ZONES, Order, ZoneType};
 use crate::zone::Zone;
 
@@ -29,6 +32,41 @@ pub(crate) struct Posted {
     pub(crate) woke: bool,
 }
 
+/// What a daemon is at that runs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum DaemonActivity {
+    /// It works, or is about to look whether there is work.
+    Working = 0,
+    /// It sleeps for a moment, and looks again when that is over.
+    Napping = 1,
+    /// It sleeps until it is woken.
+    Asleep = 2,
+}
+
+impl DaemonActivity {
+    const BITS: u32 = 2;
+
+    fn from_bits(bits: u64) -> DaemonActivity {
+        match bits & ((1 << DaemonActivity::BITS) - 1) {
+            1 => DaemonActivity::Napping,
+            2 => DaemonActivity::Asleep,
+            _ => DaemonActivity::Working,
+        }
+    }
+}
+
+impl fmt::Display for DaemonActivity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DaemonActivity::Working => "working",
+            DaemonActivity::Napping => "napping",
+            DaemonActivity::Asleep => "asleep",
+        })
+    }
+}
+
 /// One daemon's post.
 #[derive(Debug)]
 pub(crate) struct DaemonPost {
@@ -36,6 +74,8 @@ pub(crate) struct DaemonPost {
     queue: WaitQueue,
     control: DaemonControl,
     failures: AtomicU32,
+    /// What the daemon is at, and since when: see [`note`](DaemonPost::note).
+    activity: AtomicU64,
 }
 
 impl DaemonPost {
@@ -46,6 +86,7 @@ impl DaemonPost {
             queue: WaitQueue::new(fences),
             control: DaemonControl::new(),
             failures: AtomicU32::new(0),
+            activity: AtomicU64::new(0),
         }
     }
 
@@ -134,6 +175,28 @@ impl DaemonPost {
     pub(crate) fn ask_to_freeze(&self) {
         self.control.ask_to_freeze();
         self.queue.wake_all();
+    }
+
+    // ---- for reports ----
+
+    /// Notes what the daemon is at, for the daemon itself. Not in models: nobody decides anything by it.
+    pub(crate) fn note(&self, activity: DaemonActivity) {
+        if cfg!(not(loom)) {
+            let since = u64::from(clock::coarse_centis()) << DaemonActivity::BITS;
+            // Relaxed: for reports.
+            self.activity
+                .store(since | activity as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// What the daemon is at, and for how long, to about a hundredth of a second.
+    pub(crate) fn activity(&self) -> (DaemonActivity, Duration) {
+        // Relaxed: for reports.
+        let noted = self.activity.load(Ordering::Relaxed);
+        let since = (noted >> DaemonActivity::BITS) as u32;
+        let centis = clock::coarse_centis().wrapping_sub(since);
+        let activity = DaemonActivity::from_bits(noted);
+        (activity, Duration::from_millis(u64::from(centis) * 10))
     }
 
     // ---- hope ----

@@ -91,6 +91,8 @@ impl NodePlan {
             ..self.arena.clone()
         };
         let arena = Arena::new(span, &options)?;
+        // Free from the start, and so it is to whoever looks for those that touch free memory.
+        arena.asan_poison(0, span);
         let map = Arc::new(Memmap::new(id, span)?);
         let zone = |zone: ZoneType| {
             let range = &ranges[zone.idx()];

@@ -8,6 +8,9 @@
 //! **Invariants**
 //! - D1: every frame of a node's arena that belongs to a zone belongs to exactly one.
 //! - D2: a node outside a request's mask is neither allocated from nor woken.
+//! - D3: under AddressSanitizer a touch of a frame is an error unless somebody has it: of those on a free list,
+//!   in a per-CPU cache and out of service alike. Who takes it ([`Frames`](crate::folio::Frames), a block of the
+//!   pool) says so before the first touch, who gives it back after the last.
 //!
 //! **Locking:** the turn of those who drain all caches, which is taken with nothing else held, and the
 //! lock of a node's LRU lists (see [`lru`]).
@@ -17,6 +20,7 @@
 mod custodian;
 pub(crate) mod daemon_control;
 pub(crate) mod daemon_post;
+mod daemon_report;
 pub(crate) mod identity;
 mod layout;
 pub(crate) mod lru;
@@ -37,9 +41,9 @@ use std::sync::Arc;
 
 use self::lru_list::LruList;
 use crate::arena::{Arena, Bases};
-use crate::error::{BuildError, Violation};
+use crate::error::{BuildError, Violation, ensure};
 use crate::group::Groups;
-use crate::memmap::Memmap;
+use crate::memmap::{FrameKind, Memmap};
 use crate::psi::PsiState;
 use crate::sync::fence::mutated;
 use crate::sync::{CoreMutex, DeltaCounters, FenceNames, Requests, WaitQueue};
@@ -51,7 +55,9 @@ use crate::zone::zonelist::{NodeShape, Zonelists};
 
 pub(crate) use custodian::{CopySink, Custodian, FrameSink};
 pub use daemon_control::DaemonState;
+pub use daemon_post::DaemonActivity;
 pub(crate) use daemon_post::DaemonPost;
+pub use daemon_report::DaemonReport;
 pub(crate) use layout::{NodePlan, ZonePlan};
 pub(crate) use marks::{MarkSettings, Ratios};
 pub(crate) use pressure::Pressure;
@@ -326,6 +332,11 @@ impl Nodes {
         }
     }
 
+    /// Whether a thread is emptying every cache of every CPU.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.drain_turn.try_lock().is_none()
+    }
+
     /// Empties every cache of every CPU, after whoever is at it, and waits for every free that is
     /// under way: for a thread that has published that it waits for memory (see [`zone`](crate::zone)).
     pub(crate) fn drain_all_and_synchronize(&self) -> usize {
@@ -405,6 +416,37 @@ impl Nodes {
     pub(crate) fn verify(&self) -> Result<(), Violation> {
         self.nodes.iter().try_for_each(|node| node.map.verify())?;
         self.zones().try_for_each(Zone::verify)
+    }
+
+    /// Checks of each frame that AddressSanitizer was told whether it is somebody's (D3). Nothing in other
+    /// builds.
+    pub(crate) fn verify_asan(&self) -> Result<(), Violation> {
+        if !cfg!(pagepool_asan) {
+            return Ok(());
+        }
+        self.nodes.iter().try_for_each(Node::verify_asan)
+    }
+}
+
+impl Node {
+    fn verify_asan(&self) -> Result<(), Violation> {
+        let mut index = 0;
+        while index < self.map.frames() {
+            let state = self.map.state(Pfn::new(self.id, index));
+            let (pages, poisoned) = match state.kind() {
+                FrameKind::Allocated { order, .. } => (order.pages(), false),
+                FrameKind::Free | FrameKind::Cached { .. } | FrameKind::Special(_) => (1, true),
+            };
+            let unlike = self.arena.asan_first_unlike(index, pages, poisoned);
+            ensure!(
+                unlike.is_none(),
+                "D3",
+                "frame {unlike:?} of a block that is {state} is not as AddressSanitizer was told: poisoned \
+                 should be {poisoned}"
+            );
+            index += pages;
+        }
+        Ok(())
     }
 }
 

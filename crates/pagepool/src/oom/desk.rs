@@ -114,6 +114,13 @@ impl OomDesk {
         }
     }
 
+    /// Whether a call of the owner is under way, and how many threads wait for its end; neither if the desk's
+    /// lock is held at this moment.
+    pub(crate) fn look(&self) -> Option<(bool, u32)> {
+        let is_calling = self.0.state.try_lock()?.phase != Phase::Idle;
+        Some((is_calling, self.0.ended.nr_sleepers()))
+    }
+
     /// Has the owner called for who is short of memory within a group, or waits for a call that is under way,
     /// no longer than to the deadline; returns whether memory was given up.
     pub(crate) fn ask(

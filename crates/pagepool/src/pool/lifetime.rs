@@ -14,6 +14,8 @@
 //!   folio takes and gives back is never in the way of the end, and folios count nothing themselves.
 //! - L6: a [`DaemonRef`] is in the hands of a thread that the last handle waits for before it counts what
 //!   is out.
+//! - L7: a pool is on the list of all pools until it is torn down: who looks at it there holds the list's lock,
+//!   which its end takes first.
 //! - L3: after a block was put back, its former owner touches the pool only by what the zone handed
 //!   to it (see [`Freed`]): an idle block, which keeps the pool alive by L2, or shared parts of it.
 
@@ -52,9 +54,11 @@ impl PoolRef {
             inner,
             census: Census::with_one_handle(),
         };
-        PoolRef {
+        let pool = PoolRef {
             shared: NonNull::from(Box::leak(Box::new(shared))),
-        }
+        };
+        roll::enter(pool.tether());
+        pool
     }
 
     fn shared(&self) -> &Shared {
@@ -177,11 +181,67 @@ impl Tether {
     /// # Safety
     /// No handle is left and no block is out, as the census says to one caller in the life of a pool.
     unsafe fn end(self) {
+        roll::leave(self);
         // SAFETY: by the caller's promise, and by L3 for those who have put a block back, nobody
         // touches the pool any more: it is ours alone. It came from a box.
         drop(unsafe { Box::from_raw(self.shared.as_ptr()) });
     }
 }
+
+/// Every pool of the process, for reports.
+#[cfg(not(loom))]
+mod roll {
+    use super::{Inner, Tether};
+    use crate::sync::{CoreMutex, thread};
+
+    /// L7: of each pool that is in here, the contents are there as long as the lock is held: it leaves before it
+    /// is torn down.
+    static ALL: CoreMutex<Vec<Tether>> = CoreMutex::new(Vec::new());
+
+    pub(super) fn enter(pool: Tether) {
+        #[cfg(feature = "watchdog")]
+        crate::sync::watchdog::report_by(crate::pool::state::print_all);
+        #[cfg(feature = "__watched-tests")]
+        crate::sync::watchdog::watch_this_test();
+        ALL.lock().push(pool);
+    }
+
+    pub(super) fn leave(pool: Tether) {
+        ALL.lock().retain(|one| one.shared != pool.shared);
+    }
+
+    /// Looks at every pool, the oldest first; false if one that comes or goes was in the way all the time.
+    /// `look` waits for nobody, since who ends a pool may be waiting for it.
+    pub(in crate::pool) fn call(mut look: impl FnMut(&Inner)) -> bool {
+        const TRIES: usize = 1000;
+        for _ in 0..TRIES {
+            if let Some(all) = ALL.try_lock() {
+                // SAFETY: (L7) the lock is held for as long as `look` has the reference.
+                all.iter()
+                    .for_each(|pool| look(unsafe { &pool.shared.as_ref().inner }));
+                return true;
+            }
+            thread::yield_now();
+        }
+        false
+    }
+}
+
+/// There is no such list in models, which need none and in which locks cannot be static.
+#[cfg(loom)]
+mod roll {
+    use super::{Inner, Tether};
+
+    pub(super) fn enter(_pool: Tether) {}
+
+    pub(super) fn leave(_pool: Tether) {}
+
+    pub(in crate::pool) fn call(_look: impl FnMut(&Inner)) -> bool {
+        false
+    }
+}
+
+pub(super) use roll::call as look_at_all;
 
 /// Gives a block back to its pool.
 ///

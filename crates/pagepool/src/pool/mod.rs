@@ -27,6 +27,7 @@ pub(crate) mod pressure;
 pub(crate) mod reclaiming;
 pub(crate) mod request;
 mod shrinking;
+pub(crate) mod state;
 pub(crate) mod stats;
 pub(crate) mod tunables;
 
@@ -396,6 +397,7 @@ impl PagePool {
             .inner
             .nodes
             .verify()
+            .and_then(|()| self.inner.nodes.verify_asan())
             .and_then(|()| self.inner.verify_folios())
             .and_then(|()| self.inner.verify_groups())
             .and_then(|()| self.inner.swap.verify())

@@ -15,11 +15,16 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::{PoisonError, TryLockError};
 
+#[cfg(all(pagepool_tsan, not(any(loom, shuttle))))]
+mod instrumented;
+
 #[cfg(shuttle)]
 use super::sim::lock as imp;
+#[cfg(all(pagepool_tsan, not(any(loom, shuttle))))]
+use instrumented as imp;
 #[cfg(loom)]
 use loom::sync as imp;
-#[cfg(not(any(loom, shuttle)))]
+#[cfg(not(any(loom, shuttle, pagepool_tsan)))]
 use std::sync as imp;
 
 use super::lock_order::{Held, Rank, RankTag};
@@ -219,6 +224,11 @@ mod beside {
         /// Waits for the lock.
         pub fn lock(&self) -> MutexGuard<'_, T> {
             MutexGuard(Some(self.0.lock().unwrap_or_else(PoisonError::into_inner)))
+        }
+
+        /// Takes the lock if it is free at this moment.
+        pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+            self.0.try_lock().ok().map(|guard| MutexGuard(Some(guard)))
         }
     }
 

@@ -64,6 +64,8 @@ pub mod sim;
 pub mod thread;
 pub mod turn;
 pub mod waitqueue;
+#[cfg(all(feature = "watchdog", not(loom)))]
+pub mod watchdog;
 
 pub use lock::{CoreGuard, CoreMutex, Mutex, MutexGuard};
 pub use lock_order::Rank;

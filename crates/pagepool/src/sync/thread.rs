@@ -51,6 +51,29 @@ pub fn current_id() -> ThreadId {
     imp::current().id()
 }
 
+/// Returns the number by which the system knows the calling thread (kernel: its pid).
+#[cfg(not(loom))]
+#[must_use]
+pub fn os_id() -> u32 {
+    per_thread! {
+        static OS_ID: std::cell::Cell<u32> = std::cell::Cell::new(0);
+    }
+    OS_ID.with(|known| {
+        if known.get() == 0 {
+            // SAFETY: it takes nothing and cannot fail.
+            known.set(unsafe { libc::gettid() }.cast_unsigned());
+        }
+        known.get()
+    })
+}
+
+/// The same in a model, where there is nobody to look a thread up.
+#[cfg(loom)]
+#[must_use]
+pub fn os_id() -> u32 {
+    0
+}
+
 /// Starts a thread. The system shows at most 15 bytes of `name`.
 ///
 /// # Errors
@@ -60,6 +83,8 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
+    #[cfg(all(feature = "__watched-tests", not(loom)))]
+    super::watchdog::watch_this_test();
     imp::Builder::new().name(name.to_owned()).spawn(f)
 }
 

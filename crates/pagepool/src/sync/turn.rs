@@ -16,12 +16,25 @@
 
 use super::clock::Instant;
 use super::fence::mutated;
-use super::{CoreMutex, WaitQueue};
+use super::{CoreMutex, WaitQueue, thread};
 
 #[derive(Clone, Copy, Default, Debug)]
 struct State {
     taken: bool,
     held_back: bool,
+    /// Who has it, by the system's number; of whom had it last, if nobody has.
+    holder: u32,
+}
+
+/// A turn at a moment, for reports.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TurnLook {
+    /// Who has it, by the system's number.
+    pub holder: Option<u32>,
+    /// Whether somebody holds it back.
+    pub held_back: bool,
+    /// How many threads wait for it, or for who has it.
+    pub nr_waiting: u32,
 }
 
 /// See the head of the module.
@@ -46,7 +59,10 @@ impl Turn {
         let is_ours = || {
             let mut state = self.state.lock();
             let is_free = !state.taken && !state.held_back;
-            state.taken |= is_free;
+            if is_free {
+                state.taken = true;
+                state.holder = thread::os_id();
+            }
             is_free
         };
         self.left
@@ -81,6 +97,17 @@ impl Turn {
         self.state.lock().held_back
     }
 
+    /// Who has it and who waits; none if its lock is held at this moment.
+    #[must_use]
+    pub fn look(&self) -> Option<TurnLook> {
+        let state = *self.state.try_lock()?;
+        Some(TurnLook {
+            holder: state.taken.then_some(state.holder),
+            held_back: state.held_back,
+            nr_waiting: self.left.nr_sleepers(),
+        })
+    }
+
     fn leave(&self) {
         let early = mutated("turn.look_after").then(|| self.left.sleeper_hint());
         self.state.lock().taken = false;
@@ -102,7 +129,7 @@ pub struct Turned<'a>(&'a Turn);
 
 impl Drop for Turned<'_> {
     fn drop(&mut self) {
-        if !super::thread::is_model_over() {
+        if !thread::is_model_over() {
             self.0.leave();
         }
     }
@@ -127,6 +154,20 @@ mod tests {
         assert!(!turn.hold_back(soon()), "somebody has it");
         drop(first);
         assert!(turn.take(soon()).is_some(), "and it is held back no more");
+    }
+
+    #[test]
+    fn a_look_names_who_has_it() {
+        let turn = Turn::default();
+        let look = || turn.look().unwrap();
+        assert_eq!((look().holder, look().held_back), (None, false));
+        let first = turn.take(None);
+        assert_eq!(look().holder, Some(thread::os_id()));
+        drop(first);
+        assert!(turn.hold_back(None));
+        assert_eq!((look().holder, look().held_back), (None, true));
+        let _held = turn.state.lock();
+        assert_eq!(turn.look(), None);
     }
 
     #[test]

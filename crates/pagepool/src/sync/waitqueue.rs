@@ -155,6 +155,13 @@ impl<P: Park> WaitQueue<P> {
         self.nr_sleepers.load(Relaxed) != 0
     }
 
+    /// How many threads are asleep here, or about to be, that nobody has woken: for reports.
+    #[must_use]
+    pub fn nr_sleepers(&self) -> u32 {
+        // Relaxed: a number that may be over at once.
+        self.nr_sleepers.load(Relaxed)
+    }
+
     #[cold]
     fn wake_sleepers(&self) -> u32 {
         let mut state = self.park.lock();

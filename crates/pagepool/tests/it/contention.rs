@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Barrier, Condvar, Mutex};
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use pagepool::{
     WriteOut,
 };
 
+use crate::locks::{Condvar, Mutex};
 use crate::order;
 
 /// A store in memory whose writes can be held up, made to fail, and slowed down.

@@ -1,7 +1,7 @@
 //! The threads of a pool: that they are there, rest, stand still and end; and what callbacks may do.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use std::{slice, thread};
 
@@ -10,6 +10,7 @@ use pagepool::{
     FlushError, Folio, Gfp, NodeId, Order, PAGE_SIZE, PagePool, SwapFile, WriteOut,
 };
 
+use crate::locks::Mutex;
 use crate::processes::{alone, names, tasks};
 use crate::{assert_all_back, assert_filled, eventually, evict, filled_folios, press, vmstat};
 

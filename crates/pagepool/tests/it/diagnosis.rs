@@ -1,7 +1,7 @@
 //! Each cause of a refusal, brought about on purpose: the report names it, and what would help.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use pagepool::{
     SwapVerdict,
 };
 
+use crate::locks::Mutex;
 use crate::{StopOnDrop, eventually, filled_folios, order, vmstat};
 
 const MIB: usize = 1 << 20;

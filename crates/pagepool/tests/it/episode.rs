@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pagepool::scope::{self, ScopeKind};
@@ -10,6 +10,7 @@ use pagepool::{Faults, FaultyDevice, Folio, Gfp, PAGE_SIZE, PagePool, ZoneStats}
 use tracing::field::{Field, Visit};
 use tracing::span;
 
+use crate::locks::Mutex;
 use crate::processes::alone;
 use crate::{assert_all_back, eventually, vmstat};
 

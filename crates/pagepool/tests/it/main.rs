@@ -14,6 +14,7 @@ mod episode;
 mod folio_threads;
 mod folios;
 mod groups;
+mod locks;
 mod mapping;
 mod memory;
 mod model;
@@ -25,6 +26,7 @@ mod stress;
 mod swap;
 mod swap_areas;
 mod tunables;
+mod watchdog;
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;

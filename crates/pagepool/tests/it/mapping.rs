@@ -1,8 +1,8 @@
 //! Folios over a user's own store.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pagepool::{
@@ -10,6 +10,7 @@ use pagepool::{
     PagePool, WriteOut,
 };
 
+use crate::locks::Mutex;
 use crate::{eventually, order, press, vmstat};
 
 /// A store in memory that does as it is told.

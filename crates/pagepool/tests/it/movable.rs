@@ -1,8 +1,8 @@
 //! Memory whose owners have a say in its moves: stores that keep an address, and blocks that are objects of
 //! their owners'.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use pagepool::{
@@ -10,6 +10,7 @@ use pagepool::{
     PAGE_SIZE, PagePool, Relocation, WriteOut,
 };
 
+use crate::locks::{Condvar, Mutex};
 use crate::{assert_all_back, assert_filled, eventually, fill, order, vmstat};
 
 /// What an owner does when it is asked.

@@ -4,7 +4,7 @@
 mod misbehaving;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use pagepool::{
     ShrinkerHandle, ShrinkerOptions, ShrinkerState, ShrinkerStats, Stop, WriteOut,
 };
 
+use crate::locks::{Condvar, Mutex};
 use crate::processes::{alone, names};
 use crate::{StopOnDrop, eventually, vmstat};
 

@@ -1,7 +1,7 @@
 //! What is set and asked for while a pool runs: settings by name, caches dropped, memory reclaimed beforehand.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use pagepool::{
     SwapFile, WriteOut,
 };
 
+use crate::locks::{Condvar, Mutex};
 use crate::{StopOnDrop, assert_all_back, assert_filled, eventually, filled_folios, order, vmstat};
 
 const PATIENCE: Duration = Duration::from_secs(20);

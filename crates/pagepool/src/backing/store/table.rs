@@ -49,6 +49,11 @@ impl Stores {
         self.stores[id.idx()].lock().take()
     }
 
+    /// Where a store is, if there is one of this number.
+    pub(super) fn place(&self, id: StoreId) -> &CoreMutex<Option<Store>> {
+        &self.stores[id.idx()]
+    }
+
     /// All stores.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Store> {
         StoreId::all().filter_map(|id| self.get(id))

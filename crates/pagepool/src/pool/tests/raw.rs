@@ -65,6 +65,7 @@ fn two_handles_to_one_raw_block_are_reported() {
 }
 
 #[test]
+#[cfg_attr(pagepool_asan, ignore = "the sanitizer reports the write")]
 fn a_write_after_free_is_reported_when_hardened() {
     let pool = PagePool::builder()
         .managed(64 * PAGE_SIZE)
@@ -100,6 +101,7 @@ fn hardened_blocks_are_zeroed_like_others() {
 
 /// The check of one block's poison panicked while others were in nobody's hands.
 #[test]
+#[cfg_attr(pagepool_asan, ignore = "the sanitizer reports the write")]
 fn a_poisoned_block_in_a_bulk_request_loses_no_other() {
     let pool = PagePool::builder()
         .managed(64 * PAGE_SIZE)
@@ -122,6 +124,7 @@ fn a_poisoned_block_in_a_bulk_request_loses_no_other() {
 
 /// The frames of a fault that panicked were in nobody's hands.
 #[test]
+#[cfg_attr(pagepool_asan, ignore = "the sanitizer reports the write")]
 fn a_poisoned_block_that_a_folio_was_to_have_is_not_lost() {
     let pool = PagePool::builder()
         .managed(64 * PAGE_SIZE)

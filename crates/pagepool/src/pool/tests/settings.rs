@@ -9,6 +9,7 @@ use crate::error::BuildError;
 use crate::types::{NodeId, NodeMask};
 
 #[test]
+#[cfg_attr(pagepool_asan, ignore = "the heap has no such sizes")]
 fn the_budget_holds_for_every_size() {
     for bytes in [
         1 << 20,

@@ -30,6 +30,7 @@ fn trimmed_memory_leaves_and_comes_back_zeroed() {
 /// `trim` withdrew a block and looked only then whether its rounds were used up: where the system
 /// refuses to take memory back, as it does for locked pages, the last block it withdrew was lost.
 #[test]
+#[cfg_attr(pagepool_asan, ignore = "the heap gives nothing to the system")]
 fn a_trim_that_the_system_refuses_loses_nothing() {
     let pool = small_pool(16);
     let block = pool.alloc_pages(order(4), Gfp::NOWAIT).unwrap();
@@ -63,6 +64,7 @@ fn freeing_beyond_the_threshold_gives_memory_back() {
 /// A pool that is no multiple of a pageblock ends in a short one, which never becomes a whole free
 /// block. Its memory stayed resident for ever.
 #[test]
+#[cfg_attr(pagepool_asan, ignore = "the heap gives nothing to the system")]
 fn the_last_short_pageblock_is_trimmed_as_well() {
     let pool = PagePool::builder()
         .managed((32 << 20) - (64 << 10))

@@ -66,7 +66,7 @@ use map::ShrinkerMap;
 
 pub use handle::ShrinkerHandle;
 pub(crate) use map::MAX_SHRINKERS;
-pub use report::{ShrinkerState, ShrinkerStats};
+pub use report::{ShrinkerReport, ShrinkerState, ShrinkerStats};
 pub use shrinker::{
     Freeable, Scanned, ShrinkControl, Shrinker, ShrinkerError, ShrinkerOptions, Stop,
 };

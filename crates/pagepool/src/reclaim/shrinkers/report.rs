@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::fmt;
 use std::time::Duration;
 
 use super::Shrinkers;
@@ -127,7 +128,70 @@ impl State {
     }
 }
 
+/// A shrinker at a moment, as its lock allows. Prints as a line.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct ShrinkerReport {
+    /// What it is called.
+    pub name: String,
+    /// The number of its worker: `pool-shrink/0` and so on.
+    pub number: usize,
+    /// What it is doing; none if its lock is held at this moment.
+    pub state: Option<ShrinkerState>,
+    /// For how long its last callback has been under way, if one is.
+    pub busy_for: Option<Duration>,
+    /// Threads that wait for the end of a call, or for their turn.
+    pub nr_waiting: u32,
+}
+
+impl fmt::Display for ShrinkerReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "shrinker {} ({:?}): ", self.number, self.name)?;
+        match self.state {
+            None => f.write_str("its lock is held")?,
+            Some(ShrinkerState::Ready) => f.write_str("ready")?,
+            Some(ShrinkerState::Busy) => f.write_str("called")?,
+            Some(ShrinkerState::Quarantined { left }) => {
+                write!(f, "left alone for {:.2} s", left.as_secs_f32())?;
+            }
+            Some(ShrinkerState::Leaving) => f.write_str("leaving")?,
+        }
+        if let Some(busy_for) = self.busy_for {
+            write!(f, ", in a callback for {:.2} s", busy_for.as_secs_f32())?;
+        }
+        write!(f, "; {} threads wait", self.nr_waiting)
+    }
+}
+
+impl Desk {
+    fn report(&self) -> ShrinkerReport {
+        let now = clock::now();
+        let state = self.state.try_lock();
+        let busy_for = state.as_ref().and_then(|state| match &state.stage {
+            Stage::Running(running) => Some(now.saturating_duration_since(running.since)),
+            Stage::Idle | Stage::Called(_) | Stage::Done(_) => None,
+        });
+        ShrinkerReport {
+            name: self.options.name.clone(),
+            number: self.idx,
+            state: state.map(|state| state.shown(now)),
+            busy_for,
+            nr_waiting: self.ended.nr_sleepers(),
+        }
+    }
+}
+
 impl Shrinkers {
+    /// How each stands, but for those whose places are locked at this moment. Waits for nobody.
+    pub(crate) fn report(&self) -> Vec<ShrinkerReport> {
+        let places = self.0.places.iter();
+        let reports = places.filter_map(|place| {
+            let place = place.try_lock()?;
+            place.as_ref().map(|desk| desk.report())
+        });
+        reports.collect()
+    }
+
     /// How each stands, by their places.
     pub(crate) fn stats(&self) -> Vec<ShrinkerStats> {
         self.0.in_order(0).map(|desk| desk.stats()).collect()
