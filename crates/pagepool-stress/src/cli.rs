@@ -322,7 +322,13 @@ fn one_line(message: &str) -> String {
         .flat_map(str::lines)
         .map(str::trim)
         .filter(|line| !line.is_empty());
-    parts.collect::<Vec<_>>().join("; ") + "; see --help"
+    let line = parts.collect::<Vec<_>>().join("; ") + "; see --help";
+    // Of what the user wrote, too, which may be anything.
+    let printable = |letter: char| match letter.is_control() {
+        true => letter.escape_default().to_string(),
+        false => letter.to_string(),
+    };
+    line.chars().map(printable).collect()
 }
 
 #[cfg(test)]

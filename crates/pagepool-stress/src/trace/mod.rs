@@ -4,6 +4,7 @@
 //! *references*, which say what is used and leave it to a cache what to keep.
 #![forbid(unsafe_code)]
 
+mod allowance; // how many events a file may stand for
 pub(crate) mod blocks; // a trace of blocks
 mod error; // what is wrong, and where
 mod format; // which format a file is in
