@@ -21,6 +21,8 @@ pub(super) struct Shape {
     pub(super) nodes: usize,
     pub(super) pages_per_node: usize,
     pub(super) movable_share: u8,
+    /// Caches of small pools are off unless they are asked for.
+    pub(super) has_caches: bool,
     pub(super) hardened: bool,
     pub(super) swap_pages: usize,
 }
@@ -81,6 +83,7 @@ impl Script {
             nodes: 1 + usize::from(nodes & 1),
             pages_per_node: choose([128, 256, 512, 2048], pages),
             movable_share: choose([0, 50, 25, 100], shares >> 1) as u8,
+            has_caches: nodes & 2 == 0,
             hardened: shares & 1 != 0,
             swap_pages: choose([256, 64, 0, 512], swap),
         };

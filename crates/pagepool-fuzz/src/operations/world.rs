@@ -68,6 +68,7 @@ impl World {
             .max_groups(6)
             .max_stores(3)
             .swap_limit(3 << 20)
+            .percpu_pagelist_fraction(if shape.has_caches { 8 } else { 0 })
             .deadline(PATIENCE);
         let builder = match shape.swap_pages {
             0 => builder,
