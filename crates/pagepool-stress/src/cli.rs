@@ -292,17 +292,25 @@ fn parse_theta(text: &str) -> Result<f64, String> {
 
 /// Parses the command line; on bad usage, one line goes to standard error.
 pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Cli, ExitCode> {
-    Cli::try_parse_from(args).map_err(|error| match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+    Cli::try_parse_from(args).map_err(|error| match complaint(&error) {
+        None => {
             // Help that cannot be printed has nobody to complain to.
             let _ = error.print();
             ExitCode::SUCCESS
         }
-        _ => {
-            eprintln!("{}", one_line(&error.render().to_string()));
+        Some(line) => {
+            eprintln!("{line}");
             ExitCode::from(2)
         }
     })
+}
+
+/// What is wrong with a command line, in one line; nothing if it was a call for help.
+pub(crate) fn complaint(error: &clap::Error) -> Option<String> {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => None,
+        _ => Some(one_line(&error.render().to_string())),
+    }
 }
 
 /// Makes one line of clap's message: what is wrong and the nearest right thing, without the usage.
@@ -314,7 +322,13 @@ fn one_line(message: &str) -> String {
         .flat_map(str::lines)
         .map(str::trim)
         .filter(|line| !line.is_empty());
-    parts.collect::<Vec<_>>().join("; ") + "; see --help"
+    let line = parts.collect::<Vec<_>>().join("; ") + "; see --help";
+    // Of what the user wrote, too, which may be anything.
+    let printable = |letter: char| match letter.is_control() {
+        true => letter.escape_default().to_string(),
+        false => letter.to_string(),
+    };
+    line.chars().map(printable).collect()
 }
 
 #[cfg(test)]

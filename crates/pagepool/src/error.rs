@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::{fmt, io};
 
@@ -184,9 +185,35 @@ impl AccessError {
     }
 }
 
+/// Text that somebody else wrote, fit for a line of a message: what cannot be printed is escaped, and of a long text
+/// the beginning is shown.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Printable<'a>(pub(crate) &'a str);
+
+impl Printable<'_> {
+    /// Letters that are shown.
+    const SHOWN: usize = 80;
+}
+
+impl fmt::Display for Printable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut letters = self.0.chars();
+        for letter in letters.by_ref().take(Self::SHOWN) {
+            match letter.is_control() {
+                true => write!(f, "{}", letter.escape_default())?,
+                false => f.write_char(letter)?,
+            }
+        }
+        f.write_str(if letters.next().is_some() { "…" } else { "" })
+    }
+}
+
 /// A setting outside its range: which, what it was, and what is accepted.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
-#[error("{field} = {value} is out of range: accepted is {accepted}")]
+#[error(
+    "{field} = {} is out of range: accepted is {accepted}",
+    Printable(value)
+)]
 pub struct RangeError {
     field: &'static str,
     value: String,

@@ -11,8 +11,7 @@
 
 use pagepool::{Gfp, Order};
 
-/// Events beyond which a trace is refused; 4 GiB of memory once read.
-const MAX_EVENTS: usize = 500_000_000;
+use super::allowance::Allowance;
 
 /// What happens to a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +76,7 @@ pub(crate) struct BlockTraceBuilder {
     /// The order of the block in each slot, if there is one.
     orders: Vec<Option<Order>>,
     vacant: Vec<u32>,
+    allowance: Allowance,
 }
 
 impl BlockTraceBuilder {
@@ -90,6 +90,11 @@ impl BlockTraceBuilder {
             trace,
             ..BlockTraceBuilder::default()
         }
+    }
+
+    /// So many bytes of the trace were read.
+    pub(crate) fn read(&mut self, bytes: usize) {
+        self.allowance.read(bytes);
     }
 
     /// Allocates a block and returns its slot.
@@ -158,9 +163,7 @@ impl BlockTraceBuilder {
     }
 
     fn push(&mut self, event: Event) -> Result<(), String> {
-        if self.trace.events.len() == MAX_EVENTS {
-            return Err(format!("more than {MAX_EVENTS} events"));
-        }
+        self.allowance.check(self.trace.events.len(), "events")?;
         self.trace.events.push(event);
         Ok(())
     }

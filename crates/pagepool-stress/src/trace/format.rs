@@ -88,7 +88,8 @@ impl Format {
             .iter()
             .filter(|field| field.parse::<u64>().is_ok())
             .count();
-        match (fields[0], fields.len(), numbers) {
+        // A line that is blank to Rust and not to ASCII, such as a vertical tab, has no field.
+        match (*fields.first()?, fields.len(), numbers) {
             ("A", 7, _) | ("X", 4, _) => Some(Format::Pga),
             ("R" | "W", 2, 1) => Some(Format::Pages),
             ("t", 2, 1) | ("a" | "c", 3, 2) | ("m", 4, 3) => Some(Format::Mtr),
@@ -159,5 +160,8 @@ mod tests {
             assert_eq!(Format::of_content(line.as_bytes()), format, "{line}");
         }
         assert_eq!(Format::of_content(&[0xff, 0, 1]), None);
+        // A vertical tab is a blank to `str::trim`, and none to `trim_ascii`: the first field was asked for
+        // in a line that had none, and the tool died of it.
+        assert_eq!(Format::of_content(b"\x0b\n"), None);
     }
 }

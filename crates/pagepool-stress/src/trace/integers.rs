@@ -55,6 +55,7 @@ pub(crate) fn read(source: Source, layout: Layout) -> Result<ReferenceTrace, Tra
         for byte in chunk {
             integer.push(*byte);
             if integer.len() == layout.width() {
+                builder.read(layout.width());
                 builder
                     .page(layout.decode(&integer), Access::Read)
                     .map_err(fail)?;

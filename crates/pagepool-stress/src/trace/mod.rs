@@ -4,6 +4,7 @@
 //! *references*, which say what is used and leave it to a cache what to keep.
 #![forbid(unsafe_code)]
 
+mod allowance; // how many events a file may stand for
 pub(crate) mod blocks; // a trace of blocks
 mod error; // what is wrong, and where
 mod format; // which format a file is in
@@ -25,8 +26,10 @@ mod zstd; // frames of zstd
 
 use std::path::Path;
 
-use self::{blocks::BlockTrace, integers::Layout, references::ReferenceTrace, source::Source};
-pub(crate) use self::{error::TraceError, format::Format};
+pub(crate) use self::{
+    blocks::BlockTrace, error::TraceError, format::Format, references::ReferenceTrace,
+};
+use self::{integers::Layout, source::Source};
 
 /// A trace, ready to be replayed.
 #[derive(Debug)]
@@ -41,7 +44,7 @@ pub(crate) fn open(path: &Path, format: Option<Format>) -> Result<Trace, TraceEr
 }
 
 /// Reads `source`, in `format` or the one that it shows.
-fn read(mut source: Source, format: Option<Format>) -> Result<Trace, TraceError> {
+pub(crate) fn read(mut source: Source, format: Option<Format>) -> Result<Trace, TraceError> {
     let format = match format {
         Some(format) => format,
         None => Format::recognise(&mut source)?,

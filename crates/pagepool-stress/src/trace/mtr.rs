@@ -21,7 +21,10 @@ use super::{
 pub(crate) fn read(source: Source) -> Result<BlockTrace, TraceError> {
     let name = source.name.clone();
     let mut objects = ObjectMapper::new(&name);
-    for_each_line(source, |line| read_line(line, &mut objects))?;
+    for_each_line(source, |line| {
+        objects.read(line.len());
+        read_line(line, &mut objects)
+    })?;
     objects
         .finish()
         .map_err(|what| TraceError::new(&name, Place::Whole, what))

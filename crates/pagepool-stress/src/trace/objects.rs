@@ -107,6 +107,11 @@ impl ObjectMapper {
         }
     }
 
+    /// So many bytes of the trace were read.
+    pub(crate) fn read(&mut self, bytes: usize) {
+        self.blocks.read(bytes);
+    }
+
     /// The id that the next object has if ids are not written down but counted.
     pub(crate) fn next_id(&self) -> u64 {
         self.next_id

@@ -47,6 +47,7 @@ struct Reader {
 
 impl Reader {
     fn line(&mut self, line: &[u8]) -> Result<(), String> {
+        self.blocks.read(line.len());
         let mut fields = Fields::blank(line);
         match fields.text("event")? {
             b"A" => self.alloc(&mut fields)?,

@@ -8,8 +8,7 @@ use std::collections::HashMap;
 
 use pagepool::Order;
 
-/// References beyond which a trace is refused; 2 GiB of memory once read.
-const MAX_REFERENCES: usize = 500_000_000;
+use super::allowance::Allowance;
 
 /// Pages that one request may touch: 1 GiB.
 const MAX_REQUEST_PAGES: u64 = 1 << 18;
@@ -64,6 +63,7 @@ pub(crate) struct ReferenceTrace {
 pub(crate) struct ReferenceTraceBuilder {
     trace: ReferenceTrace,
     keys: HashMap<(u64, Order), u32>,
+    allowance: Allowance,
 }
 
 impl ReferenceTraceBuilder {
@@ -76,6 +76,11 @@ impl ReferenceTraceBuilder {
             trace,
             ..ReferenceTraceBuilder::default()
         }
+    }
+
+    /// So many bytes of the trace were read.
+    pub(crate) fn read(&mut self, bytes: usize) {
+        self.allowance.read(bytes);
     }
 
     /// Adds a reference to one page.
@@ -123,9 +128,7 @@ impl ReferenceTraceBuilder {
 
     fn block(&mut self, id: u64, order: Order, access: Access) -> Result<(), String> {
         let trace = &mut self.trace;
-        if trace.references.len() == MAX_REFERENCES {
-            return Err(format!("more than {MAX_REFERENCES} references"));
-        }
+        self.allowance.check(trace.references.len(), "references")?;
         let next = trace.orders.len() as u32;
         let key = *self.keys.entry((id, order)).or_insert(next);
         if key == next {

@@ -30,7 +30,10 @@ pub(crate) type LineReader = fn(&[u8], &mut ReferenceTraceBuilder) -> Result<(),
 pub(crate) fn read(source: Source, read_line: LineReader) -> Result<ReferenceTrace, TraceError> {
     let name = source.name.clone();
     let mut builder = ReferenceTraceBuilder::new(&name);
-    for_each_line(source, |line| read_line(line, &mut builder))?;
+    for_each_line(source, |line| {
+        builder.read(line.len());
+        read_line(line, &mut builder)
+    })?;
     builder
         .finish()
         .map_err(|what| TraceError::new(&name, Place::Whole, what))

@@ -6,7 +6,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, Read},
+    io::{self, BufRead, BufReader, Cursor, Read},
     path::Path,
 };
 
@@ -67,6 +67,11 @@ impl Source {
     /// Reads bytes that are in memory already, under the name `name`.
     pub(crate) fn in_memory(name: &str, bytes: &'static [u8]) -> Result<Source, TraceError> {
         Source::new(name.to_owned(), Box::new(bytes))
+    }
+
+    /// Reads bytes that somebody made up, as a file called `name`.
+    pub(crate) fn of_bytes(name: &str, bytes: Vec<u8>) -> Result<Source, TraceError> {
+        Source::new(name.to_owned(), Box::new(Cursor::new(bytes)))
     }
 
     fn new(name: String, mut bytes: Box<dyn BufRead>) -> Result<Source, TraceError> {

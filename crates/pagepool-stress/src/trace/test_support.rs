@@ -4,8 +4,7 @@ use super::{Format, Trace, error::TraceError, read, source::Source};
 
 /// Reads `bytes` as a file called `name`.
 pub(crate) fn parse(name: &str, bytes: &[u8]) -> Result<Trace, TraceError> {
-    let bytes: &'static [u8] = Box::leak(bytes.to_vec().into_boxed_slice());
-    read(Source::in_memory(name, bytes)?, None::<Format>)
+    read(Source::of_bytes(name, bytes.to_vec())?, None::<Format>)
 }
 
 /// Makes sure that `bytes` are refused with exactly `message`.

@@ -13,7 +13,10 @@ use super::{
 pub(crate) fn read(source: Source) -> Result<BlockTrace, TraceError> {
     let name = source.name.clone();
     let mut objects = ObjectMapper::new(&name);
-    for_each_line(source, |line| read_line(line, &mut objects))?;
+    for_each_line(source, |line| {
+        objects.read(line.len());
+        read_line(line, &mut objects)
+    })?;
     objects
         .finish()
         .map_err(|what| TraceError::new(&name, Place::Whole, what))
@@ -28,15 +31,23 @@ fn read_line(line: &[u8], objects: &mut ObjectMapper) -> Result<(), String> {
         ));
     };
     if let Some(size) = call.strip_prefix(b"Alloc(") {
-        return objects.alloc(objects.next_id(), Fields::blank(size).decimal("size")?, 0);
+        return objects.alloc(objects.next_id(), only(size, "size")?, 0);
     }
     match call.strip_prefix(b"Free(") {
-        Some(id) => objects.free(Fields::blank(id).decimal("number")?),
+        Some(id) => objects.free(only(id, "number")?),
         None => Err(format!(
             "\"{}\" is neither Alloc(SIZE) nor Free(N)",
             quoted(line)
         )),
     }
+}
+
+/// The number that all of `text` is.
+fn only(text: &[u8], name: &str) -> Result<u64, String> {
+    let mut fields = Fields::blank(text);
+    let number = fields.decimal(name)?;
+    fields.end()?;
+    Ok(number)
 }
 
 #[cfg(test)]
@@ -55,6 +66,7 @@ mod tests {
     #[test]
     fn broken_lines_are_named() {
         let refused = |text: &[u8], message| assert_refused("t.malloc.txt", text, message);
+        refused(b"Alloc(5 6),\n", "line 1: \"6\" follows the last field");
         refused(
             b"Alloc(5),\nFree(1),\n",
             "line 2: object 1 was never allocated",

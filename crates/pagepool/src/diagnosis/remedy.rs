@@ -289,7 +289,7 @@ impl fmt::Display for Remedy {
 mod tests {
     use super::*;
 
-    const FACTS: Facts = Facts {
+    pub(super) const FACTS: Facts = Facts {
         cause: AllocError::Fragmented,
         order: Order::ZERO,
         may_reclaim: true,
@@ -311,7 +311,7 @@ mod tests {
         group: (GroupId::ROOT, 0),
     };
 
-    const CAUSES: [AllocError; 13] = [
+    pub(super) const CAUSES: [AllocError; 13] = [
         AllocError::Fragmented,
         AllocError::BelowMin,
         AllocError::AllPinned,
@@ -406,6 +406,122 @@ mod tests {
                     _ => true,
                 };
                 assert!(is_news, "{facts:?}");
+            }
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod properties {
+    use proptest::prelude::*;
+
+    use super::tests::{CAUSES, FACTS};
+    use super::*;
+
+    fn facts() -> impl Strategy<Value = Facts> {
+        let few = || prop_oneof![Just(0usize), 1..50usize];
+        let numbers = (few(), few(), few(), few(), few(), few());
+        (
+            prop::sample::select(CAUSES.to_vec()),
+            any::<[bool; 5]>(),
+            numbers,
+        )
+            .prop_map(|(cause, bits, numbers)| {
+                let [
+                    may_reclaim,
+                    may_io,
+                    has_daemons,
+                    has_compacted,
+                    is_proactive,
+                ] = bits;
+                let (swap_total, swap_free, anon, file, locked, pinned) = numbers;
+                Facts {
+                    cause,
+                    may_reclaim,
+                    may_io,
+                    has_daemons,
+                    has_compacted,
+                    swap_total,
+                    swap_free: swap_free.min(swap_total),
+                    anon,
+                    file,
+                    locked,
+                    pinned,
+                    proactiveness: u8::from(is_proactive),
+                    ..FACTS
+                }
+            })
+    }
+
+    /// The facts after somebody has done what was advised; none if then there is nothing more to say.
+    fn followed(facts: Facts, remedy: Remedy) -> Option<Facts> {
+        match remedy {
+            Remedy::LetItWait => Some(Facts {
+                may_reclaim: true,
+                ..facts
+            }),
+            Remedy::LetItDoIo => Some(Facts {
+                may_io: true,
+                ..facts
+            }),
+            Remedy::StartDaemons => Some(Facts {
+                has_daemons: true,
+                ..facts
+            }),
+            Remedy::AddSwap => Some(Facts {
+                swap_total: 9,
+                swap_free: 9,
+                ..facts
+            }),
+            Remedy::DropPins { .. } => Some(Facts { pinned: 0, ..facts }),
+            Remedy::RaiseProactiveness { .. } => Some(Facts {
+                proactiveness: 50,
+                ..facts
+            }),
+            Remedy::Compact => Some(Facts {
+                has_compacted: true,
+                ..facts
+            }),
+            Remedy::CompactOrKeepMoreFree { .. } => Some(Facts {
+                min_free_kbytes: facts.min_free_most,
+                ..facts
+            }),
+            _ => None,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nobody_is_told_twice_and_the_advice_comes_to_an_end(facts in facts()) {
+            let mut facts = facts;
+            let mut told = vec![];
+            loop {
+                let remedy = remedy_for(&facts);
+                let name = std::mem::discriminant(&remedy);
+                prop_assert!(!told.contains(&name), "{:?} again", remedy);
+                told.push(name);
+                let text = remedy.to_string();
+                prop_assert!(!text.is_empty() && !text.contains('\n'));
+                match followed(facts, remedy) {
+                    Some(then) => facts = then,
+                    None => break,
+                }
+            }
+        }
+
+        #[test]
+        fn nobody_is_told_to_do_what_is_done(facts in facts()) {
+            match remedy_for(&facts) {
+                Remedy::LetItWait => prop_assert!(!facts.may_reclaim),
+                Remedy::LetItDoIo => prop_assert!(!facts.may_io),
+                Remedy::StartDaemons => prop_assert!(!facts.has_daemons),
+                Remedy::AddSwap => prop_assert_eq!(facts.swap_total, 0),
+                Remedy::AddMoreSwap { pages } => prop_assert!(pages > 0 && pages == facts.swap_total),
+                Remedy::DropPins { folios, .. } => prop_assert!(folios > 0 && folios == facts.pinned),
+                Remedy::HoldInFolios { .. } => prop_assert!(facts.has_compacted),
+                Remedy::Compact | Remedy::CompactOrKeepMoreFree { .. } => prop_assert!(!facts.has_compacted),
+                Remedy::RaiseProactiveness { percent } => prop_assert_eq!((percent, facts.proactiveness), (0, 0)),
+                _ => {}
             }
         }
     }

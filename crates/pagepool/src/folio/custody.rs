@@ -342,3 +342,139 @@ mod tests {
         }
     }
 }
+
+/// An owner and an isolator who take turns, against plain fields.
+#[cfg(all(test, not(loom)))]
+mod model {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What a frame is, in words of its own.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    struct Plain {
+        place: Place,
+        workingset: bool,
+        owned: bool,
+        uses: u8,
+        orphan: bool,
+    }
+
+    const NOWHERE: Plain = Plain {
+        place: Place::Off,
+        workingset: false,
+        owned: false,
+        uses: 0,
+        orphan: false,
+    };
+
+    fn plain(custody: Custody) -> Plain {
+        Plain {
+            place: custody.place(),
+            workingset: custody.has(Flag::Workingset),
+            owned: custody.has(Flag::Owned),
+            uses: custody.uses(),
+            orphan: custody.is_orphan(),
+        }
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Batch,
+        List(u8),
+        Isolate,
+        PutBack(u8),
+        Uses(u8),
+        Mark(bool),
+        Drop,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            Just(Step::Batch),
+            (0..NR_LISTS).prop_map(Step::List),
+            Just(Step::Isolate),
+            (0..NR_LISTS).prop_map(Step::PutBack),
+            (0..=MAX_USES).prop_map(Step::Uses),
+            any::<bool>().prop_map(Step::Mark),
+            Just(Step::Drop),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_frame_is_freed_once_by_whom_the_drop_says(steps in prop::collection::vec(step(), 1..40)) {
+            let mut custody = Custody::default();
+            let mut model = NOWHERE;
+            // Whether a folio is in the frame.
+            let mut has_folio = false;
+            for step in steps {
+                match step {
+                    Step::Batch => {
+                        let next = custody.batched();
+                        prop_assert_eq!(next.is_some(), model.place == Place::Off);
+                        if let Some(next) = next {
+                            custody = next;
+                            model.place = Place::Batched;
+                            has_folio = true;
+                        }
+                    }
+                    Step::List(list) if model.place == Place::Batched => {
+                        custody = custody.listed(list);
+                        model.place = Place::Listed(list);
+                    }
+                    Step::Isolate => {
+                        let next = custody.isolated();
+                        prop_assert_eq!(next.is_some(), matches!(model.place, Place::Listed(_)));
+                        if let Some(next) = next {
+                            custody = next;
+                            model.place = Place::Isolated;
+                        }
+                    }
+                    Step::PutBack(list) if model.place == Place::Isolated => {
+                        if custody.is_orphan() {
+                            prop_assert!(!has_folio, "freed by the isolator");
+                            custody = custody.off();
+                            model = NOWHERE;
+                        } else {
+                            prop_assert!(has_folio, "freed by nobody");
+                            custody = custody.listed(list);
+                            model.place = Place::Listed(list);
+                        }
+                    }
+                    Step::Uses(uses) if model.place != Place::Off && has_folio => {
+                        custody = Custody::from_bits(custody.bits() ^ custody.flips_to(uses));
+                        model.uses = uses;
+                    }
+                    Step::Mark(owned) if model.place != Place::Off && has_folio => {
+                        custody = custody.with(if owned { Flag::Owned } else { Flag::Workingset });
+                        model.owned |= owned;
+                        model.workingset |= !owned;
+                    }
+                    Step::Drop if has_folio => {
+                        has_folio = false;
+                        let (next, heir) = custody.dropped();
+                        custody = next;
+                        let expected = match model.place {
+                            Place::Isolated => Heir::Isolator,
+                            Place::Listed(list) => Heir::OwnerUnlinks(list),
+                            Place::Off | Place::Batched => Heir::Owner,
+                        };
+                        prop_assert_eq!(heir, expected);
+                        if heir == Heir::Isolator {
+                            model.orphan = true;
+                        } else {
+                            model = NOWHERE;
+                        }
+                    }
+                    _ => {}
+                }
+                prop_assert_eq!(plain(custody), model, "after {:?}", step);
+                prop_assert_eq!(Custody::from_bits(custody.bits()), custody);
+                prop_assert_eq!(custody.bits() == 0, model == NOWHERE);
+            }
+        }
+    }
+}

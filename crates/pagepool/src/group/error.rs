@@ -1,6 +1,6 @@
 //! Why a group could not be made, changed or deleted.
 
-use crate::error::RangeError;
+use crate::error::{Printable, RangeError};
 
 /// Why a group could not be made, changed or deleted. Nothing has changed then.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -28,7 +28,8 @@ pub enum GroupError {
     },
     /// The name is not one.
     #[error(
-        "`{name}` is no name for a group: it has 1 to 64 bytes, none of them `/` or unprintable"
+        "`{}` is no name for a group: it has 1 to 64 bytes, none of them `/` or unprintable",
+        Printable(name)
     )]
     BadName {
         /// The name.

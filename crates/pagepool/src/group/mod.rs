@@ -28,6 +28,8 @@ mod slot;
 mod tree;
 
 #[cfg(all(test, not(loom)))]
+mod properties;
+#[cfg(all(test, not(loom)))]
 mod tests;
 
 #[cfg(loom)]

@@ -33,6 +33,8 @@ mod limits; // what the files say (pure)
 mod reader;
 mod whereabouts; // where the files are (pure)
 
+#[cfg(all(test, not(loom)))]
+mod properties;
 #[cfg(test)]
 mod tests;
 

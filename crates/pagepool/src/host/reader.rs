@@ -36,6 +36,23 @@ pub struct MemoryLimit {
 }
 
 impl MemoryLimit {
+    /// Finds and reads the limit of this process, as [`memory_of_container`](crate::Builder::memory_of_container)
+    /// does, to decide by it before a pool is built. The host's files are looked for under `root`: `/`, or, in a
+    /// test, a directory with `proc` and `sys` in it.
+    ///
+    /// ```
+    /// use std::path::Path;
+    /// let limit = pagepool::MemoryLimit::find(Path::new("/"))?;
+    /// assert!(limit.bytes() > 0);
+    /// # Ok::<(), pagepool::LimitError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`LimitError`] names the file, and what is wrong with it.
+    pub fn find(root: &Path) -> Result<MemoryLimit, LimitError> {
+        LimitReader::resolve(root)?.read_limit()
+    }
+
     /// How much, in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {

@@ -132,3 +132,43 @@ mod tests {
         );
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod properties {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn candidate() -> impl Strategy<Value = (usize, usize, i16)> {
+        let adj = prop_oneof![Just(-1000), Just(0), -999..=1000i16];
+        (0..5000usize, prop_oneof![Just(0usize), 0..5000usize], adj)
+    }
+
+    proptest! {
+        #[test]
+        fn those_with_most_points_are_named_in_their_order(
+            candidates in prop::collection::vec(candidate(), 0..40), total in 0..2_000_000usize,
+        ) {
+            let all: Vec<Candidate> = { candidates.iter().enumerate() }
+                .map(|(n, &(pages, protected, adj))| Candidate {
+                    group: GroupId::at(n), pages, protected, beyond_high: 0, adj,
+                })
+                .collect();
+            // Who has nothing to give, or is exempt, is nobody's victim.
+            let mut expected: Vec<(i64, usize)> = { all.iter() }
+                .filter(|one| one.pages > one.protected && one.adj > -1000)
+                .map(|one| {
+                    let share = i64::from(one.adj) * (total / 1000) as i64;
+                    (((one.pages - one.protected) as i64 + share).max(1), one.group.get())
+                })
+                .collect();
+            expected.sort_by_key(|(points, group)| (-points, *group));
+            expected.truncate(MAX_VICTIMS);
+            let victims = ranked(all.into_iter(), total);
+            let got: Vec<(i64, usize)> = { victims.iter() }
+                .map(|victim| (victim.points as i64, victim.group.get()))
+                .collect();
+            prop_assert_eq!(got, expected);
+        }
+    }
+}

@@ -421,3 +421,98 @@ mod tests {
         RequestWord::new().post(3, 0);
     }
 }
+
+/// A set of requests against an order a class, and a flag.
+#[cfg(all(test, not(loom)))]
+mod model {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type Plain = ([Option<u8>; NR_CLASSES], bool);
+
+    fn plain(requests: Requests) -> Plain {
+        let orders = std::array::from_fn(|class_idx| requests.order(class_idx));
+        (orders, requests.has_look())
+    }
+
+    fn set() -> impl Strategy<Value = (Requests, Plain)> {
+        let orders = prop::array::uniform3(prop::option::of(0..=ORDER_MASK as u8));
+        (orders, any::<bool>()).prop_map(|(orders, looks)| {
+            let mut requests = if looks {
+                Requests::LOOK
+            } else {
+                Requests::NONE
+            };
+            for (class_idx, order) in orders.iter().enumerate() {
+                if let Some(order) = order {
+                    requests = requests.with(class_idx, *order).expect("not covered");
+                }
+            }
+            (requests, (orders, looks))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_set_is_an_order_a_class_and_a_flag(
+            (a, (orders, looks)) in set(), (b, (others, looks_too)) in set(),
+            class_idx in 0..NR_CLASSES, order in 0..=ORDER_MASK as u8,
+        ) {
+            prop_assert_eq!(plain(a), (orders, looks));
+            let with = a.with(class_idx, order);
+            let is_news = orders[class_idx].is_none_or(|known| known < order);
+            prop_assert_eq!(with.is_some(), is_news);
+            let mut more = orders;
+            more[class_idx] = more[class_idx].max(Some(order));
+            prop_assert_eq!(plain(with.unwrap_or(a)), (more, looks));
+
+            let both = std::array::from_fn(|n| orders[n].max(others[n]));
+            prop_assert_eq!(plain(a.union(b)), (both, looks || looks_too));
+            prop_assert_eq!(a.union(b), b.union(a));
+
+            let mut fewer = orders;
+            fewer[class_idx] = None;
+            prop_assert_eq!(plain(a.without(class_idx)), (fewer, looks));
+            prop_assert_eq!(plain(a.without_look()), (orders, false));
+            prop_assert_eq!(a.is_empty(), (orders, looks) == ([None; NR_CLASSES], false));
+            let zeros = orders.map(|order| order.map(|_| 0));
+            prop_assert_eq!(plain(a.at_order_zero()), (zeros, false));
+
+            let asked: Vec<_> = (0..NR_CLASSES).filter(|n| orders[*n].is_some()).collect();
+            let greatest = orders.iter().flatten().max().copied();
+            let pair = |class_idx: Option<&usize>| {
+                Some(RequestPair { order: greatest?, class_idx: *class_idx? })
+            };
+            prop_assert_eq!(a.for_reclaim(), pair(asked.last()));
+            prop_assert_eq!(a.for_compaction(), pair(asked.first()));
+        }
+
+        #[test]
+        fn a_take_brings_all_that_was_posted_and_leaves_nothing(
+            posts in prop::collection::vec((0..5usize, 0..NR_CLASSES, 0..=ORDER_MASK as u8), 0..40),
+        ) {
+            let word = RequestWord::new();
+            let mut model: Plain = ([None; NR_CLASSES], false);
+            for (kind, class_idx, order) in posts {
+                let before = model;
+                let (changed, is_post) = match kind {
+                    0 => {
+                        prop_assert_eq!(plain(word.take()), std::mem::take(&mut model));
+                        (false, false)
+                    }
+                    1 => {
+                        model.1 = true;
+                        (word.ring(), true)
+                    }
+                    _ => {
+                        model.0[class_idx] = model.0[class_idx].max(Some(order));
+                        (word.post(class_idx, order), true)
+                    }
+                };
+                prop_assert!(!is_post || changed == (model != before));
+                prop_assert_eq!(plain(word.peek()), model);
+            }
+        }
+    }
+}

@@ -7,7 +7,7 @@ use std::{slice, thread};
 
 use pagepool::{
     AccessError, Advice, Fault, Faults, FaultyDevice, Folio, Gfp, Order, PAGE_SIZE, PagePool,
-    SwapDevice,
+    SwapDevice, SwapError,
 };
 
 use crate::processes::{alone, tasks};
@@ -123,6 +123,29 @@ fn what_fails_for_a_moment_is_tried_again_and_nobody_learns_of_it() {
         drop(folios);
         assert_all_back(&pool);
     }
+}
+
+/// A fuzzer took an area away that held nothing, and whose device was in a call still: it was told to finish taking it
+/// away and add it anew, which is what who *adds* it is told. What is missing is the device's answer.
+#[test]
+fn who_takes_an_empty_area_away_is_told_that_its_device_does_not_return() {
+    let (pool, device) = rig();
+    let folios = filled_folios(&pool, 1, PAGE_SIZE);
+    evict(&pool, &folios);
+    device.set_faults(always(Fault::StalledRead));
+    let late = folios[0].read_within(Duration::from_millis(50));
+    assert_eq!(late.err(), Some(AccessError::StoreStalled));
+    drop(folios);
+    let area = pool.swap_areas()[0].area;
+    eventually("the area is empty", || used_swap(&pool) == 0);
+    for _ in 0..2 {
+        let error = pool.swap_off(area, Duration::from_millis(20)).unwrap_err();
+        assert!(matches!(error, SwapError::Busy { .. }), "{error}");
+    }
+    device.set_faults(Faults::none());
+    device.release();
+    pool.swap_off(area, BOUND).unwrap();
+    assert_all_back(&pool);
 }
 
 #[test]

@@ -88,6 +88,46 @@ fn a_group_is_charged_for_folios_in_memory_and_for_raw_blocks_and_so_is_all_abov
     assert_eq!(peak, 24 * PAGE_SIZE);
 }
 
+/// The charge of a page that was freed waits at the cache for the next one. No test did that: the caches of small pools
+/// are off, and the pools of tests are small. What waits must be in nobody's way.
+#[test]
+fn charges_that_wait_at_the_caches_come_back_when_they_are_needed() {
+    let builder = PagePool::builder().managed(16 * MIB).daemons(false);
+    let builder = builder
+        .percpu_pagelist_fraction(8)
+        .deadline(Duration::from_secs(1));
+    let pool = builder.build().unwrap();
+    let max = 8 * PAGE_SIZE;
+    let limits = GroupLimits::new().max(max);
+    let [a, b] = ["a", "b"].map(|name| pool.create_group(name, limits).unwrap());
+    let page = |group: &Group| group.alloc_pages(Order::ZERO, Gfp::KERNEL).unwrap();
+    let cached = || pool.stats().cached_pages;
+    for group in [&a, &b, &a] {
+        // One after the other, and all that a group may have at once.
+        for _ in 0..100 {
+            drop(page(group));
+        }
+        let blocks: Vec<_> = (0..8).map(|_| page(group)).collect();
+        assert_eq!(current(group), max);
+        let error = group.alloc_pages(Order::ZERO, Gfp::NOWAIT).unwrap_err();
+        assert_eq!(error, AllocError::GroupLimit);
+        drop(blocks);
+        assert!(cached() > 0, "the caches are on");
+        assert_eq!(current(group), 0, "nobody has anything");
+        pool.verify().unwrap();
+    }
+    // The charges of single pages make room for a large block, and for the other group.
+    drop((0..8).map(|_| page(&a)).collect::<Vec<_>>());
+    let large = a.alloc_pages(order(3), Gfp::KERNEL).unwrap();
+    assert_eq!((current(&a), current(&b)), (max, 0));
+    drop(large);
+    drop(page(&a));
+    for group in [a, b] {
+        group.delete().unwrap();
+    }
+    pool.verify().unwrap();
+}
+
 #[test]
 fn a_group_never_has_more_than_its_max_and_loses_nothing() {
     let pool = pool(64 * MIB, 64 * MIB);

@@ -30,5 +30,7 @@ pub(crate) mod finish;
 #[cfg(test)]
 mod fixture;
 pub(crate) mod positions;
+#[cfg(all(test, not(loom)))]
+mod properties;
 pub(crate) mod terms;
 pub(crate) mod units;

@@ -105,3 +105,59 @@ mod tests {
         assert_eq!(step(1 << 19, large), 1 << 14);
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod properties {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn zone() -> impl Strategy<Value = ZoneView> {
+        let block = prop::sample::select(vec![1usize, 16, 512]);
+        (1..50_000usize, 0..=100usize, 0..=120usize, block).prop_map(
+            |(built, in_service, least, block)| ZoneView {
+                built,
+                in_service: built * in_service / 100,
+                least: built * least / 100,
+                block,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn a_budget_falls_by_what_is_missing_or_as_far_as_it_can(
+            mut zones in prop::collection::vec(zone(), 1..6), missing in 0..100_000usize, passed in 0..6usize,
+        ) {
+            let before = zones.clone();
+            let could: usize = { zones.iter().enumerate() }
+                .filter(|(n, _)| *n != passed)
+                .map(|(_, zone)| zone.to_give())
+                .sum();
+            let mut given = 0;
+            let mut last_block = 0;
+            while given < missing {
+                let Some(next) = next_zone(zones.iter().copied(), |n| n == passed) else {
+                    break;
+                };
+                prop_assert_ne!(next, passed);
+                // Nobody who could give has kept a larger part of what it was built with.
+                let share = |zone: &ZoneView| zone.in_service as f64 / zone.built as f64;
+                for (n, other) in zones.iter().enumerate() {
+                    let gives = n != passed && other.to_give() > 0;
+                    prop_assert!(!gives || share(other) <= share(&zones[next]) + 1e-9);
+                }
+                let pages = step(missing - given, zones[next]);
+                prop_assert!(pages > 0 && pages.is_multiple_of(zones[next].block));
+                zones[next].in_service -= pages;
+                given += pages;
+                last_block = zones[next].block;
+            }
+            prop_assert!(given >= missing || given == could);
+            prop_assert!(given < missing + last_block.max(1), "no more than a pageblock too much");
+            for (zone, before) in zones.iter().zip(&before) {
+                prop_assert!(zone.in_service >= zone.least.min(before.in_service));
+            }
+        }
+    }
+}

@@ -15,7 +15,7 @@ use crate::daemon::limit::LimitWatch;
 use crate::error::{BuildError, LimitError, RangeError};
 use crate::folio::{FolioTable, PinRecords};
 use crate::group::Groups;
-use crate::host::LimitReader;
+use crate::host::MemoryLimit;
 use crate::node::{MarkSettings, NodePlan, Nodes};
 use crate::oom::OomDesk;
 use crate::pool::budget::Budget;
@@ -139,7 +139,7 @@ impl Builder {
         let Some(percent) = self.share_of_limit else {
             return Ok(());
         };
-        let limit = LimitReader::resolve(&self.host_root)?.read_limit()?;
+        let limit = MemoryLimit::find(&self.host_root)?;
         self.size = Size::Budget(limit.share(percent));
         self.limit = Some(limit);
         Ok(())

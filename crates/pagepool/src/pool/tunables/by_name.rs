@@ -312,6 +312,22 @@ mod tests {
         );
     }
 
+    /// A fuzzer wrote an escape in place of a blank: the message went on to the terminal as it was. Whatever the
+    /// value is, the message is one line that can be read, and not a long one.
+    #[test]
+    fn a_message_shows_what_can_be_printed_of_any_value() {
+        let pool = pool();
+        let told =
+            |name: &str, value: &str| pool.tunables().set(name, value).unwrap_err().to_string();
+        let line = told("swappiness", "1\u{1b}[2J\n2");
+        assert!(
+            line.starts_with(r"swappiness = 1\u{1b}[2J\n2 is out of range"),
+            "{line}"
+        );
+        assert!(told("min_free\u{1b}", "1").starts_with(r"tunable = min_free\u{1b} is"));
+        assert!(told("swappiness", &"9".repeat(1 << 20)).len() < 200);
+    }
+
     #[test]
     fn names_may_be_written_as_sysctl_does() {
         let pool = pool();

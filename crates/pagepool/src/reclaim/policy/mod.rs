@@ -37,6 +37,8 @@ pub(crate) mod tables;
 pub(crate) mod thrashing;
 pub(crate) mod throttle;
 pub(crate) mod trust;
+#[cfg(all(test, not(loom)))]
+mod properties;
 mod two_lists;
 pub(crate) mod verdict;
 pub(crate) mod workingset;

@@ -1,6 +1,7 @@
 //! Swap on a device that fails as told, and on real files.
 
 mod areas;
+mod clusters;
 mod slots;
 mod speed;
 mod table;

@@ -10,6 +10,7 @@ mod closing;
 mod isolation;
 mod marks;
 mod model;
+mod properties;
 mod verify;
 
 use std::sync::Arc;

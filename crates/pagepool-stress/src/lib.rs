@@ -1,0 +1,62 @@
+//! What the binary `pagepool-stress` is made of: replays of real page traces and generated load against a pool,
+//! every byte verified.
+//!
+//! ```text
+//! cli -> commands -> trace    what to play, read into memory
+//!                    player   plays it on a thread of its own, verifies contents
+//!                    phase    one pool: build, play, verify(), release, trim
+//!                    report   one model, as text and as JSON
+//! ```
+//!
+//! A library for the tests' sake: [`main`] is the program, and [`input`] what it reads from outside, for whoever
+//! feeds it nonsense. Nothing here is meant to be built on.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::disallowed_types,
+    reason = "outside the model-checked library: real threads and real time"
+)]
+
+mod cli; // the command line
+mod commands;
+mod container; // run, replay, churn, fragment, overcommit, faults, idle
+mod content; // what is written into blocks
+mod control; // when to stop
+mod crew; // the threads
+pub mod input; // what is read from outside, for tests
+mod levels; // how much groups have, sampled
+mod phase; // one pool and its load
+mod pattern; // which folio is touched next
+mod player; // loads
+mod posts; // where threads stand, and the watchdog
+mod progress; // the line on the terminal
+mod rehearsal;
+mod report; // text and JSON
+mod rng; // random numbers
+mod rss; // resident memory
+mod swapping; // what pools swap to
+mod tally; // counts
+mod threads; // what the pool's own threads do
+mod trace; // readers of traces
+mod units; // numbers as people write them
+
+use std::{ffi::OsString, process::ExitCode};
+
+use commands::Ending;
+
+/// Runs the program with these arguments, the program's name first.
+///
+/// Exit status: 0 all verified, 1 a violation was found, 2 bad usage or bad input.
+pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let cli = match cli::parse(args) {
+        Ok(cli) => cli,
+        Err(status) => return status,
+    };
+    match commands::perform(cli) {
+        Ok(Ending::Verified) => ExitCode::SUCCESS,
+        Ok(Ending::Violated) => ExitCode::from(1),
+        Err(bad) => {
+            eprintln!("error: {bad}");
+            ExitCode::from(2)
+        }
+    }
+}
