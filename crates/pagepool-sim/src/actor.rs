@@ -76,6 +76,7 @@ impl Actor {
             Op::Drop { which } => drop(self.take_folio(which)),
             Op::ReadShared { which, optimistic } => self.read_shared(which, optimistic),
             Op::WriteShared { which, ms } => self.write_shared(which, ms),
+            Op::CoolShared { which, pages } => self.cool_shared(which, pages),
             other => self.act_on_all(other),
         }
         self.scene.note(sim::time().as_nanos() as u64);
@@ -415,6 +416,19 @@ impl Actor {
         }
     }
 
+    fn cool_shared(&mut self, which: u16, pages: u8) {
+        let scene = &self.scene;
+        if scene.shared.is_empty() {
+            return;
+        }
+        let folio = &scene.shared[usize::from(which) % scene.shared.len()];
+        if let Err(error) = folio.advise(Advice::Cold) {
+            self.note_access(error);
+        }
+        let bytes = usize::from(pages) * PAGE_SIZE;
+        scene.note(scene.pool.reclaim(bytes, RECLAIM_PATIENCE) as u64);
+    }
+
     fn limit(&self, group: u8, max: u8, low: u8) {
         let Some(number) = self.group(group) else {
             return;
@@ -453,9 +467,11 @@ impl Actor {
         (index < self.scene.groups.len()).then_some(index)
     }
 
-    /// Whether a device may seem to have stalled.
+    /// Whether a device may seem to have stalled: it has, or its worker did not run for as long as a request
+    /// has patience.
     fn may_be_slow(&self) -> bool {
-        self.scene.troubled.get() || self.scene.world.early > 0
+        let world = &self.scene.world;
+        self.scene.troubled.get() || world.early > 0 || world.patience_ms < 200
     }
 
     fn note_refusal(&self, error: AllocError) {

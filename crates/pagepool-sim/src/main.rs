@@ -86,6 +86,9 @@ struct Run {
     /// Goes on after a case that failed, without making it shorter, and lists all at the end.
     #[arg(long)]
     keep_going: bool,
+    /// Prints a case that failed as long as it is.
+    #[arg(long, conflicts_with = "keep_going")]
+    whole: bool,
 }
 
 #[cfg(shuttle)]

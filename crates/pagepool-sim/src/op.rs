@@ -168,6 +168,13 @@ pub enum Op {
         /// Milliseconds for which it is held.
         ms: u8,
     },
+    /// Has a folio that all actors share written out, and reclaims.
+    CoolShared {
+        /// Which of all.
+        which: u16,
+        /// So many pages.
+        pages: u8,
+    },
     /// Compacts a node.
     Compact {
         /// Which.
@@ -370,9 +377,13 @@ impl Op {
                 which: dice.which(),
                 optimistic: dice.coin(),
             },
-            77 | 78 => Op::WriteShared {
+            77..=80 => Op::WriteShared {
                 which: dice.which(),
-                ms: dice.millis(),
+                ms: [0, 0, 0, 1, 10][dice.below(5)],
+            },
+            81..=83 => Op::CoolShared {
+                which: dice.which(),
+                pages: dice.between(1, 32) as u8,
             },
             _ => Op::rare(dice),
         }

@@ -23,6 +23,9 @@ const BATCH: u64 = 64;
 /// A case that takes longer hangs, in real time.
 const HANGS_AFTER: Duration = Duration::from_secs(300);
 
+/// Stands before a case that failed.
+const AGAIN: &str = "# play it again: save this and give it to `pagepool-sim play`\n";
+
 /// Seeds that a shorter list of steps is tried with.
 const SEEDS_TRIED: u64 = 6;
 
@@ -79,8 +82,11 @@ pub(crate) fn run(run: &Run) -> ExitCode {
     match totals.failed.first() {
         None => ExitCode::SUCCESS,
         Some((seed, _)) => {
-            if !run.keep_going {
-                print_shortened(&Case::random(*seed, run.steps));
+            let case = Case::random(*seed, run.steps);
+            if run.whole {
+                print!("{AGAIN}{case}");
+            } else if !run.keep_going {
+                print_shortened(&case);
             }
             ExitCode::FAILURE
         }
@@ -303,8 +309,7 @@ fn print_shortened(case: &Case) {
         println!("# it does not fail when it is played again");
         return;
     };
-    println!("# play it again: save this and give it to `pagepool-sim play`");
-    print!("{}", Case { world, steps });
+    print!("{AGAIN}{}", Case { world, steps });
 }
 
 /// Whether the steps fail in this world, or with another seed of it, which it then has: without one step, all
