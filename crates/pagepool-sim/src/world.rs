@@ -39,7 +39,7 @@ pub struct World {
 impl World {
     /// A world by chance.
     pub fn random(dice: &mut Dice) -> World {
-        let pages = [256, 384, 512, 1024][dice.below(4)];
+        let pages = [256, 256, 512, 1024][dice.below(4)];
         let swap = match dice.below(5) {
             0 => vec![],
             1 => vec![dice.between(64, 256) as u32],
@@ -48,10 +48,10 @@ impl World {
         };
         World {
             seed: dice.next_u64(),
-            density: [2, 16, 128, 1024][dice.below(4)],
+            density: [2, 64, 256, 1024][dice.below(4)],
             early: [0, 4096][dice.below(2)],
             actors: dice.between(1, 3) as u8,
-            round: [1, 1, 8, 32][dice.below(4)],
+            round: [1, 4, 16, 32][dice.below(4)],
             nodes: dice.between(1, 2) as u8,
             pages,
             movable: [None, Some(0), Some(50)][dice.below(3)],

@@ -41,6 +41,9 @@ impl Waiters {
     }
 
     fn call_all(&self) {
+        if self.0.borrow().is_empty() {
+            return;
+        }
         for waiter in self.0.take() {
             waiter.is_called.set(true);
             waiter.thread.unpark();
