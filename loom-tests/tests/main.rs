@@ -1,0 +1,53 @@
+//! All models in one program, a protocol a file; see the crate's head for the rules.
+
+#![cfg(loom)]
+
+mod delta_counter;
+mod folio_evict;
+mod folio_fault;
+mod folio_flush;
+mod folio_lock;
+mod folio_move;
+mod folio_optimistic;
+mod folio_wait;
+mod folio_wanted;
+mod freed_memory;
+mod freed_memory_zone;
+mod group_move;
+mod group_room;
+mod lifetime;
+mod oom_desk;
+mod pressure_trigger;
+mod r01_kcompactd_lost_wake;
+mod r02_kswapd_lost_wake;
+mod r03_throttle_handshake;
+mod r04_nap_window;
+mod r05_consume;
+mod r06_sentinel;
+mod r07_two_wakers;
+mod r08_kcompactd_reset;
+mod r09_stale_order;
+mod r10_stop_vs_park;
+mod r11_stop_vs_late_wakers;
+mod r12_pause;
+mod r13_failures;
+mod r14_hopeless_resurrection;
+mod r15_boost;
+mod r16_boosted_bit;
+mod r17_pcp_handover;
+mod r17_remote_drain;
+mod r17_resize;
+mod r18_freeze_getter;
+mod r19_isolation_vs_free;
+mod r20_shrinker_bit;
+mod r21_unevictable;
+mod r22_swap_slots;
+mod r23_drain_all;
+mod r24_watermark_snapshot;
+mod r25_unmanaged;
+mod shrinker_call;
+mod store_io;
+mod tables;
+mod turn;
+mod wake_or_timeout;
+mod zonelist_rebuild;
