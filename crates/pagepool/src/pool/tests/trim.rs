@@ -30,7 +30,10 @@ fn trimmed_memory_leaves_and_comes_back_zeroed() {
 /// `trim` withdrew a block and looked only then whether its rounds were used up: where the system
 /// refuses to take memory back, as it does for locked pages, the last block it withdrew was lost.
 #[test]
-#[cfg_attr(pagepool_asan, ignore = "the heap gives nothing to the system")]
+#[cfg_attr(
+    any(pagepool_asan, pagepool_tsan),
+    ignore = "a sanitizer locks no memory, which the system would refuse to take"
+)]
 fn a_trim_that_the_system_refuses_loses_nothing() {
     let pool = small_pool(16);
     let block = pool.alloc_pages(order(4), Gfp::NOWAIT).unwrap();
