@@ -34,6 +34,10 @@ const DEPTH: usize = 2;
 /// How long the writer waits for a store that a reclaim without a deadline writes to.
 const STORE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 
+/// A store that has not answered for so long is said to have stalled. One that was waited for no longer, because
+/// somebody had no more time, is not: the next request would be refused for what is wrong with nobody.
+const STALLED_AFTER: std::time::Duration = std::time::Duration::from_millis(20);
+
 /// A folio that is in a buffer.
 #[derive(Clone, Copy, Debug)]
 struct Passenger {
@@ -226,17 +230,21 @@ impl<'a> Writer<'a> {
                 break;
             }
         }
+        let since = clock::now();
         let taken = store.take_buf(Direction::Write, deadline(sc));
         if taken.is_err() {
-            self.give_up_on_store();
+            self.give_up_on_store(since);
         }
         taken.ok()
     }
 
-    fn give_up_on_store(&mut self) {
+    /// The store did not answer, though it was waited for since a point in time.
+    fn give_up_on_store(&mut self, since: clock::Instant) {
         self.has_stalled = true;
-        let state = self.reclaimer.state;
-        state.note_obstacle(Some(Obstacle::Stalled));
+        if clock::now().saturating_duration_since(since) >= STALLED_AFTER {
+            let state = self.reclaimer.state;
+            state.note_obstacle(Some(Obstacle::Stalled));
+        }
     }
 
     /// Sends the open buffer off.
@@ -284,6 +292,7 @@ impl<'a> Writer<'a> {
             transfer,
             passengers,
         } = self.flights.remove(0);
+        let since = clock::now();
         let landed = transfer.wait(deadline(sc));
         let nr: usize = passengers.iter().map(|p| p.one.order.pages()).sum();
         self.node.count(NodeItem::Writeback, -(nr as i64));
@@ -298,7 +307,7 @@ impl<'a> Writer<'a> {
             self.arrive(passenger, written, sc, &mut back);
         }
         if landed.is_err() {
-            self.give_up_on_store();
+            self.give_up_on_store(since);
         }
         self.reclaimer.put_back(self.node, &back);
         true
