@@ -40,13 +40,25 @@ impl Actor {
         }
     }
 
-    /// Gives everything back.
+    /// Gives everything back, and compares it before.
     pub(crate) fn leave(mut self) {
         while let Some((pages, shadow)) = self.blocks.pop() {
             shadow::compare("a block at the end", &pages, shadow, 0);
         }
-        while let Some(held) = self.folios.pop() {
-            drop(held);
+        while !self.folios.is_empty() {
+            self.end_folio(u16::MAX);
+        }
+    }
+
+    /// Compares a folio a last time, and drops it.
+    fn end_folio(&mut self, which: u16) {
+        let Some(index) = self.index(which) else {
+            return;
+        };
+        let held = self.folios.swap_remove(index);
+        match held.folio.read() {
+            Ok(bytes) => shadow::compare("a folio at its end", &bytes, held.shadow, 0),
+            Err(error) => self.note_access(error),
         }
     }
 
@@ -73,7 +85,7 @@ impl Actor {
             Op::Discard { which } => self.discard(which),
             Op::Lock { which, on } => self.lock(which, on),
             Op::Regroup { which, group } => self.regroup(which, group),
-            Op::Drop { which } => drop(self.take_folio(which)),
+            Op::Drop { which } => self.end_folio(which),
             Op::ReadShared { which, optimistic } => self.read_shared(which, optimistic),
             Op::WriteShared { which, ms } => self.write_shared(which, ms),
             Op::CoolShared { which, pages } => self.cool_shared(which, pages),
@@ -175,14 +187,18 @@ impl Actor {
         let Ok(order) = Order::new(order) else { return };
         let scene = Arc::clone(&self.scene);
         let mut blocks = Vec::new();
-        let got = scene
-            .pool
-            .alloc_bulk(order, Gfp::KERNEL, usize::from(count), &mut blocks);
+        let got = scene.pool.alloc_bulk(
+            order,
+            Gfp::KERNEL | Gfp::ZERO,
+            usize::from(count),
+            &mut blocks,
+        );
         scene.note(blocks.len() as u64);
         if let Err(error) = got {
             self.note_refusal(error);
         }
         for mut pages in blocks {
+            shadow::compare("a new block of several", &pages, Shadow::Zeros, 0);
             let fill = self.next_fill();
             shadow::fill(&mut pages, fill);
             self.blocks.push((pages, Shadow::Filled(fill)));
@@ -258,11 +274,6 @@ impl Actor {
             (u16::MAX, nr) => Some(nr - 1),
             (which, nr) => Some(usize::from(which) % nr),
         }
-    }
-
-    fn take_folio(&mut self, which: u16) -> Option<Held> {
-        self.index(which)
-            .map(|index| self.folios.swap_remove(index))
     }
 
     fn read(&mut self, which: u16) {
@@ -384,14 +395,14 @@ impl Actor {
         if shared.is_empty() {
             return;
         }
-        let folio = &shared[usize::from(which) % shared.len()];
+        let (folio, expected) = &shared[usize::from(which) % shared.len()];
         let outcome = if optimistic {
             let mut copy = vec![0; folio.len()];
             let read = folio.read_at(0, &mut copy);
             read.map(|()| shadow::compare_any("a copy of a shared folio", &copy))
         } else {
             let read = folio.read();
-            read.map(|bytes| shadow::compare_any("a shared folio", &bytes))
+            read.map(|bytes| shadow::compare("a shared folio", &bytes, expected.get(), 0))
         };
         if let Err(error) = outcome {
             self.note_access(error);
@@ -404,13 +415,14 @@ impl Actor {
             return;
         }
         let fill = self.next_fill();
-        let folio = &scene.shared[usize::from(which) % scene.shared.len()];
+        let (folio, expected) = &scene.shared[usize::from(which) % scene.shared.len()];
         match folio.write() {
             Ok(mut bytes) => {
-                shadow::compare_any("a shared folio before a write", &bytes);
+                shadow::compare("a shared folio to write to", &bytes, expected.get(), 0);
                 shadow::fill(&mut bytes[..PAGE_SIZE], fill);
                 pause(ms);
                 shadow::fill(&mut bytes, fill);
+                expected.set(Shadow::Filled(fill));
             }
             Err(error) => self.note_access(error),
         }
@@ -421,7 +433,7 @@ impl Actor {
         if scene.shared.is_empty() {
             return;
         }
-        let folio = &scene.shared[usize::from(which) % scene.shared.len()];
+        let (folio, _) = &scene.shared[usize::from(which) % scene.shared.len()];
         if let Err(error) = folio.advise(Advice::Cold) {
             self.note_access(error);
         }

@@ -14,6 +14,7 @@ use shuttle::sync::Barrier;
 use crate::actor::Actor;
 use crate::case::Case;
 use crate::op::{Op, Trouble};
+use crate::shadow::Shadow;
 use crate::stage::{self, Terms};
 use crate::world::World;
 
@@ -30,7 +31,8 @@ const CLOSING: Duration = Duration::from_secs(60);
 pub(crate) struct Scene {
     pub(crate) pool: PagePool,
     pub(crate) groups: Vec<Group>,
-    pub(crate) shared: Vec<SharedFolio>,
+    /// Each with what was written to it last.
+    pub(crate) shared: Vec<(SharedFolio, Cell<Shadow>)>,
     pub(crate) world: World,
     devices: Vec<Arc<FaultyDevice>>,
     /// What happened so far, as far as anybody outside can tell.
@@ -168,7 +170,8 @@ impl Scene {
         let shared = (0..NR_SHARED)
             .filter_map(|number| {
                 let folio = pool.alloc_folio((number + 1) * PAGE_SIZE, Gfp::USER_MOVABLE);
-                folio.ok().map(pagepool::Folio::into_shared)
+                let shared = folio.ok().map(pagepool::Folio::into_shared);
+                shared.map(|folio| (folio, Cell::new(Shadow::Zeros)))
             })
             .collect();
         Scene {

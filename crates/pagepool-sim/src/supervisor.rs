@@ -42,6 +42,7 @@ enum Told {
     /// The child has ended: with which case on hand, if any, and without those from `next` on.
     Ended {
         unfinished: Option<u64>,
+        is_well: bool,
         next: u64,
         end: u64,
     },
@@ -80,6 +81,10 @@ pub(crate) fn run(run: &Run) -> ExitCode {
         println!("case {seed}: {why}");
     }
     match totals.failed.first() {
+        None if totals.cases == 0 => {
+            println!("no case was played: that proves nothing");
+            ExitCode::FAILURE
+        }
         None => ExitCode::SUCCESS,
         Some((seed, _)) => {
             let case = Case::random(*seed, run.steps);
@@ -126,11 +131,15 @@ fn play_all(run: &Run, first: u64, start: Instant) -> Totals {
             Told::Failed { seed, why } => totals.note_failure(seed, why),
             Told::Ended {
                 unfinished,
+                is_well,
                 next,
                 end,
             } => {
                 if let Some(seed) = unfinished {
                     totals.note_failure(seed, "its process was killed by a signal, or hung".into());
+                } else if !is_well {
+                    let why = "the process that plays from here on ended between cases";
+                    totals.note_failure(next, why.into());
                 }
                 let is_over =
                     start.elapsed() >= run.duration || !run.keep_going && !totals.failed.is_empty();
@@ -176,6 +185,7 @@ fn watch(cases: Range<u64>, steps: usize, end: Instant, tell: &mpsc::Sender<Told
     let lines = lines_of(&mut child);
     let mut next = cases.start;
     let mut on_hand: Option<(u64, Instant)> = None;
+    let mut has_said_enough = false;
     loop {
         match lines.recv_timeout(Duration::from_secs(1)) {
             Ok(line) => {
@@ -185,8 +195,11 @@ fn watch(cases: Range<u64>, steps: usize, end: Instant, tell: &mpsc::Sender<Told
                     on_hand = Some((seed, Instant::now()));
                     next = seed + 1;
                 }
+                let is_failure = matches!(said, Told::Failed { .. });
                 let _main_has_ended = tell.send(said);
-                if on_hand.is_none() && Instant::now() >= end {
+                let is_over = on_hand.is_none() && Instant::now() >= end;
+                has_said_enough = is_failure || is_over;
+                if has_said_enough {
                     break;
                 }
             }
@@ -198,10 +211,12 @@ fn watch(cases: Range<u64>, steps: usize, end: Instant, tell: &mpsc::Sender<Told
             }
         }
     }
-    let _gone = child.kill();
-    let _status = child.wait();
+    // One that was cut short, or has said what failed, says nothing more by its status.
+    let is_cut_short = child.kill().is_ok() && has_said_enough;
+    let ended_well = child.wait().is_ok_and(|status| status.success());
     let _main_has_ended = tell.send(Told::Ended {
         unfinished: on_hand.map(|(seed, _)| seed),
+        is_well: ended_well || is_cut_short,
         next,
         end: cases.end,
     });
@@ -260,17 +275,18 @@ pub(crate) fn play(file: &Path) -> ExitCode {
         Ok(case) => case,
         Err(error) => return usage(&error),
     };
-    let outcome = play_case(&case);
-    match (outcome, play_case(&case)) {
-        (Ok(first), Ok(second)) if first == second => {
+    // Only after one that went well: a failed execution leaves its tasks as they stood.
+    let outcome = play_case(&case).and_then(|first| Ok((first, play_case(&case)?)));
+    match outcome {
+        Ok((first, second)) if first == second => {
             println!("{} operations, all is well", case.steps.len());
             ExitCode::SUCCESS
         }
-        (Ok(first), Ok(second)) => {
+        Ok((first, second)) => {
             println!("played twice, it went two ways: {first:?} and {second:?}");
             ExitCode::FAILURE
         }
-        (Err(why), _) | (_, Err(why)) => {
+        Err(why) => {
             println!("{why}");
             ExitCode::FAILURE
         }

@@ -76,7 +76,7 @@ pub use reclaim::shrinkers::{
     ShrinkerReport, ShrinkerState, ShrinkerStats, Stop,
 };
 pub use swap::{Fault, Faults, FaultyDevice, SwapDevice, SwapError, SwapFile, SwapFileBuilder};
-#[cfg(all(feature = "watchdog", not(loom)))]
+#[cfg(all(feature = "watchdog", not(any(loom, shuttle))))]
 #[cfg_attr(docsrs, doc(cfg(feature = "watchdog")))]
 pub use sync::watchdog::Watchdog;
 pub use types::{

@@ -45,8 +45,9 @@ use crate::error::{BuildError, Violation, ensure};
 use crate::group::Groups;
 use crate::memmap::{FrameKind, Memmap};
 use crate::psi::PsiState;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::fence::mutated;
-use crate::sync::{CoreMutex, DeltaCounters, FenceNames, Requests, WaitQueue};
+use crate::sync::{CoreGuard, CoreMutex, DeltaCounters, FenceNames, Requests, WaitQueue};
 use crate::types::{MAX_NODES, NR_ZONES, NodeId, Order, Pfn, ZoneType};
 use crate::zone::Zone;
 use crate::zone::vmstat::{NR_NODE_ITEMS, NodeItem, VmEvent, VmEvents};
@@ -215,6 +216,8 @@ pub(crate) struct Nodes {
     freed: Arc<WaitQueue>,
     /// Whose turn it is to drain all caches.
     drain_turn: CoreMutex<()>,
+    /// Whether somebody has it, for reports.
+    is_draining: AtomicBool,
     /// For how long threads have waited for memory of any node.
     psi: PsiState,
 }
@@ -238,6 +241,7 @@ impl Nodes {
             events: VmEvents::new(nr_cpus),
             freed,
             drain_turn: CoreMutex::new(()),
+            is_draining: AtomicBool::new(false),
             psi: PsiState::new(),
         };
         nodes.rebuild_zonelists();
@@ -327,14 +331,25 @@ impl Nodes {
     /// already, returns at once: to queue up behind them would only make everybody late.
     pub(crate) fn drain_all(&self) -> usize {
         match self.drain_turn.try_lock() {
-            Some(_turn) => self.zones().map(Zone::drain).sum(),
+            Some(turn) => self.drain_under(turn, Zone::drain),
             None => 0,
         }
     }
 
     /// Whether a thread is emptying every cache of every CPU.
     pub(crate) fn is_draining(&self) -> bool {
-        self.drain_turn.try_lock().is_none()
+        // Relaxed: for a report. The turn itself is not tried: who wants to drain would take a look at it for
+        // somebody who does.
+        self.is_draining.load(Ordering::Relaxed)
+    }
+
+    /// Drains by `drain`, under the turn that is given.
+    fn drain_under(&self, turn: CoreGuard<'_, ()>, drain: impl Fn(&Zone) -> usize) -> usize {
+        self.is_draining.store(true, Ordering::Relaxed);
+        let drained = self.zones().map(drain).sum();
+        self.is_draining.store(false, Ordering::Relaxed);
+        drop(turn);
+        drained
     }
 
     /// Empties every cache of every CPU, after whoever is at it, and waits for every free that is
@@ -343,8 +358,8 @@ impl Nodes {
         if mutated("drain.wait") {
             return self.drain_all();
         }
-        let _turn = self.drain_turn.lock();
-        self.zones().map(Zone::drain_for_waiter).sum()
+        let turn = self.drain_turn.lock();
+        self.drain_under(turn, Zone::drain_for_waiter)
     }
 
     /// Gives back the charges that wait at the caches of all CPUs, each for a single page.

@@ -166,6 +166,10 @@ impl OomDesk {
         if state.phase != Phase::Idle {
             return Some(awaited);
         }
+        // The handler may be gone by now, or another call have come to its end and to nothing.
+        if state.handler.is_none() || state.is_too_soon(within) {
+            return None;
+        }
         state.phase = Phase::Asked;
         state.situation = Some(situation);
         // Together with the call: who leaves one behind has seen to it that somebody comes for it, also if

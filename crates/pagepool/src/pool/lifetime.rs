@@ -189,7 +189,7 @@ impl Tether {
 }
 
 /// Every pool of the process, for reports.
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 mod roll {
     use super::{Inner, Tether};
     use crate::sync::{CoreMutex, thread};
@@ -227,8 +227,8 @@ mod roll {
     }
 }
 
-/// There is no such list in models, which need none and in which locks cannot be static.
-#[cfg(loom)]
+/// There is no such list in models and simulations, which need none and in which locks cannot be static.
+#[cfg(any(loom, shuttle))]
 mod roll {
     use super::{Inner, Tether};
 

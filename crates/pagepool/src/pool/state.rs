@@ -106,7 +106,7 @@ impl PoolState {
 }
 
 /// How every pool stands, as lines.
-#[cfg(all(feature = "watchdog", not(loom)))]
+#[cfg(all(feature = "watchdog", not(any(loom, shuttle))))]
 pub(super) fn print_all() -> String {
     PoolState::of_all()
         .iter()

@@ -34,8 +34,10 @@ const DEPTH: usize = 2;
 /// How long the writer waits for a store that a reclaim without a deadline writes to.
 const STORE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 
-/// A store that has not answered for so long is said to have stalled. One that was waited for no longer, because
-/// somebody had no more time, is not: the next request would be refused for what is wrong with nobody.
+/// A store that has not answered for so long is said to have stalled; a disk takes a few milliseconds for what is
+/// written at once. One that had less time, because who wrote had none, is not: the next request would be told of a
+/// store that works. With less, a slow store is blamed for what another lacks; with more, requests with short
+/// deadlines are not told of one that is dead.
 const STALLED_AFTER: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// A folio that is in a buffer.
@@ -73,6 +75,7 @@ struct Open {
 struct Flight {
     transfer: InFlight,
     passengers: Passengers,
+    submitted: clock::Instant,
 }
 
 /// Pieces of one folio that are being written, the oldest first, with their pages.
@@ -238,7 +241,7 @@ impl<'a> Writer<'a> {
         taken.ok()
     }
 
-    /// The store did not answer, though it was waited for since a point in time.
+    /// The store did not answer, though it had something to do since a point in time.
     fn give_up_on_store(&mut self, since: clock::Instant) {
         self.has_stalled = true;
         if clock::now().saturating_duration_since(since) >= STALLED_AFTER {
@@ -271,6 +274,7 @@ impl<'a> Writer<'a> {
             .submit_write(open.buf, u64::from(open.page), open.nr);
         self.flights.push(Flight {
             transfer,
+            submitted: clock::now(),
             passengers: open.passengers,
         });
     }
@@ -291,8 +295,8 @@ impl<'a> Writer<'a> {
         let Flight {
             transfer,
             passengers,
+            submitted,
         } = self.flights.remove(0);
-        let since = clock::now();
         let landed = transfer.wait(deadline(sc));
         let nr: usize = passengers.iter().map(|p| p.one.order.pages()).sum();
         self.node.count(NodeItem::Writeback, -(nr as i64));
@@ -307,7 +311,7 @@ impl<'a> Writer<'a> {
             self.arrive(passenger, written, sc, &mut back);
         }
         if landed.is_err() {
-            self.give_up_on_store(since);
+            self.give_up_on_store(submitted);
         }
         self.reclaimer.put_back(self.node, &back);
         true

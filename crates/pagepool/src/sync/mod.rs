@@ -64,7 +64,7 @@ pub mod sim;
 pub mod thread;
 pub mod turn;
 pub mod waitqueue;
-#[cfg(all(feature = "watchdog", not(loom)))]
+#[cfg(all(feature = "watchdog", not(any(loom, shuttle))))]
 pub mod watchdog;
 
 pub use lock::{CoreGuard, CoreMutex, Mutex, MutexGuard};

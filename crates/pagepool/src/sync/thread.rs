@@ -83,7 +83,7 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    #[cfg(all(feature = "__watched-tests", not(loom)))]
+    #[cfg(all(feature = "__watched-tests", not(any(loom, shuttle))))]
     super::watchdog::watch_this_test();
     imp::Builder::new().name(name.to_owned()).spawn(f)
 }
