@@ -48,7 +48,7 @@ impl World {
         };
         World {
             seed: dice.next_u64(),
-            density: [2, 64, 256, 1024][dice.below(4)],
+            density: [4, 64, 512, 1024][dice.below(4)],
             early: [0, 4096][dice.below(2)],
             actors: dice.between(1, 3) as u8,
             round: [1, 4, 16, 32][dice.below(4)],

@@ -144,7 +144,12 @@ pub(super) fn covering(words: &Words, root: Order, offset: usize) -> Option<Orde
 pub(super) fn offsets(words: &Words, root: Order, order: Order) -> impl Iterator<Item = usize> {
     (0..1usize << (root.idx() - order.idx()))
         .map(move |idx| idx << order.idx())
-        .filter(move |offset| is_set(words, node_at(root, *offset, order)))
+        .filter(move |offset| is_free(words, root, order, *offset))
+}
+
+/// Whether the block at `offset` is free at exactly `order`.
+pub(super) fn is_free(words: &Words, root: Order, order: Order, offset: usize) -> bool {
+    is_set(words, node_at(root, offset, order))
 }
 
 /// The words of one level, with the bits of other levels masked out.

@@ -92,7 +92,7 @@ impl Buddy {
             for offset in tree::offsets(words, self.block_order, order) {
                 let at = pfn.add(offset);
                 let buddy = offset ^ order.pages();
-                let unmerged = tree::offsets(words, self.block_order, order).any(|o| o == buddy);
+                let unmerged = tree::is_free(words, self.block_order, order, buddy);
                 ensure!(
                     !unmerged,
                     "B2",
