@@ -1,6 +1,7 @@
 //! A thread of the program: what it holds, and what each operation does to it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use pagepool::{
@@ -323,11 +324,9 @@ impl Actor {
         let Some(index) = self.index(which) else {
             return;
         };
-        if how == Hold::Write {
-            return self.write(which, ms);
-        }
         let held = &self.folios[index];
         let outcome = match how {
+            Hold::Write => return self.write(which, ms),
             Hold::Pin => held.folio.pin().map(|pin| {
                 let address = pin.as_ptr();
                 pause(ms);
@@ -337,7 +336,7 @@ impl Actor {
                     shadow::compare("a pinned folio", &bytes, held.shadow, 0);
                 }
             }),
-            Hold::Read | Hold::Write => held.folio.read().map(|bytes| {
+            Hold::Read => held.folio.read().map(|bytes| {
                 pause(ms);
                 shadow::compare("a folio that was held", &bytes, held.shadow, 0);
             }),
@@ -402,7 +401,9 @@ impl Actor {
             read.map(|()| shadow::compare_any("a copy of a shared folio", &copy))
         } else {
             let read = folio.read();
-            read.map(|bytes| shadow::compare("a shared folio", &bytes, expected.get(), 0))
+            read.map(|bytes| {
+                shadow::compare("a shared folio", &bytes, *expected.lock().unwrap(), 0);
+            })
         };
         if let Err(error) = outcome {
             self.note_access(error);
@@ -418,11 +419,12 @@ impl Actor {
         let (folio, expected) = &scene.shared[usize::from(which) % scene.shared.len()];
         match folio.write() {
             Ok(mut bytes) => {
-                shadow::compare("a shared folio to write to", &bytes, expected.get(), 0);
+                let before = *expected.lock().unwrap();
+                shadow::compare("a shared folio to write to", &bytes, before, 0);
                 shadow::fill(&mut bytes[..PAGE_SIZE], fill);
                 pause(ms);
                 shadow::fill(&mut bytes, fill);
-                expected.set(Shadow::Filled(fill));
+                *expected.lock().unwrap() = Shadow::Filled(fill);
             }
             Err(error) => self.note_access(error),
         }
@@ -483,7 +485,7 @@ impl Actor {
     /// has patience.
     fn may_be_slow(&self) -> bool {
         let world = &self.scene.world;
-        self.scene.troubled.get() || world.early > 0 || world.patience_ms < 200
+        self.scene.troubled.load(Relaxed) || world.early > 0 || world.patience_ms < 200
     }
 
     fn note_refusal(&self, error: AllocError) {
@@ -500,9 +502,14 @@ impl Actor {
         self.scene.note(error.cause().len() as u64);
         match error {
             AccessError::Alloc(error) => self.note_refusal(error),
-            AccessError::Corrupt => assert!(self.scene.lied.get(), "no device has lied: {error}"),
+            AccessError::Corrupt => {
+                assert!(self.scene.lied.load(Relaxed), "no device has lied: {error}");
+            }
             AccessError::StoreFailed => {
-                assert!(self.scene.troubled.get(), "no device has failed: {error}");
+                assert!(
+                    self.scene.troubled.load(Relaxed),
+                    "no device has failed: {error}"
+                );
             }
             AccessError::StoreStalled => {
                 assert!(self.may_be_slow(), "no device has stalled: {error}");

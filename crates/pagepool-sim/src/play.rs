@@ -1,8 +1,7 @@
 //! Plays a case on a real pool.
 
-use std::cell::Cell;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pagepool::{
@@ -32,20 +31,15 @@ pub(crate) struct Scene {
     pub(crate) pool: PagePool,
     pub(crate) groups: Vec<Group>,
     /// Each with what was written to it last.
-    pub(crate) shared: Vec<(SharedFolio, Cell<Shadow>)>,
+    pub(crate) shared: Vec<(SharedFolio, Mutex<Shadow>)>,
     pub(crate) world: World,
     devices: Vec<Arc<FaultyDevice>>,
     /// What happened so far, as far as anybody outside can tell.
-    history: Cell<u64>,
+    history: AtomicU64,
     /// Whether devices were told to fail, and how, at any time before.
-    pub(crate) troubled: Cell<bool>,
-    pub(crate) lied: Cell<bool>,
+    pub(crate) troubled: AtomicBool,
+    pub(crate) lied: AtomicBool,
 }
-
-// SAFETY: the tasks of a simulation share one real thread.
-unsafe impl Sync for Scene {}
-// SAFETY: as above.
-unsafe impl Send for Scene {}
 
 /// How a play went.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -171,7 +165,7 @@ impl Scene {
             .filter_map(|number| {
                 let folio = pool.alloc_folio((number + 1) * PAGE_SIZE, Gfp::USER_MOVABLE);
                 let shared = folio.ok().map(pagepool::Folio::into_shared);
-                shared.map(|folio| (folio, Cell::new(Shadow::Zeros)))
+                shared.map(|folio| (folio, Mutex::new(Shadow::Zeros)))
             })
             .collect();
         Scene {
@@ -180,25 +174,24 @@ impl Scene {
             shared,
             world: world.clone(),
             devices,
-            history: Cell::new(0),
-            troubled: Cell::new(false),
-            lied: Cell::new(false),
+            history: AtomicU64::new(0),
+            troubled: AtomicBool::new(false),
+            lied: AtomicBool::new(false),
         }
     }
 
     /// Notes what somebody outside could see.
     pub(crate) fn note(&self, what: u64) {
-        let history = self.history.get() ^ what;
-        self.history
-            .set(history.wrapping_mul(0x0100_0000_01b3).rotate_left(29));
+        // Relaxed, here and for the flags: the tasks of a simulation share one real thread.
+        let history = (self.history.load(Relaxed) ^ what).wrapping_mul(0x0100_0000_01b3);
+        self.history.store(history.rotate_left(29), Relaxed);
     }
 
     /// Has the devices fail as told from now on.
     pub(crate) fn fail(&self, trouble: Trouble, seed: u64) {
-        self.troubled
-            .set(self.troubled.get() || trouble != Trouble::None);
-        self.lied
-            .set(self.lied.get() || matches!(trouble, Trouble::Lies | Trouble::Reads));
+        let lies = matches!(trouble, Trouble::Lies | Trouble::Reads);
+        self.troubled.fetch_or(trouble != Trouble::None, Relaxed);
+        self.lied.fetch_or(lies, Relaxed);
         for device in &self.devices {
             device.set_faults(plan(trouble, seed));
         }
@@ -221,7 +214,7 @@ impl Scene {
         self.fail(Trouble::None, 0);
         self.verify();
         self.note(sim::time().as_nanos() as u64);
-        let history = self.history.get();
+        let history = self.history.load(Relaxed);
         let Scene {
             pool,
             groups,

@@ -72,7 +72,9 @@ impl<S: Scheduler> Scheduler for Director<S> {
         };
         let mut cast = [runnable[0]; 64];
         let mut nr = 0;
-        for &task in runnable.iter().filter(|&&task| plays(task)) {
+        // Far more than a small pool has; of more, the last wait for a later choice.
+        let most = cast.len();
+        for &task in runnable.iter().filter(|&&task| plays(task)).take(most) {
             cast[nr] = task;
             nr += 1;
         }

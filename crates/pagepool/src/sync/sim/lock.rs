@@ -6,10 +6,9 @@
 //! **Invariant** I1: whoever waits is in `waiters` until somebody lets go, or rings, after it came there. No
 //! other task runs between a look at the lock and the entry, so none is missed.
 
-use std::cell::{Cell, RefCell};
 use std::ops::{Deref, DerefMut};
-use std::rc::Rc;
-use std::sync::{LockResult, TryLockError, TryLockResult};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, LockResult, PoisonError, TryLockError, TryLockResult};
 
 use shuttle::thread::{self, Thread};
 
@@ -17,35 +16,34 @@ use super::point;
 
 /// Tasks that wait for the same thing.
 #[derive(Debug, Default)]
-struct Waiters(RefCell<Vec<Rc<Waiter>>>);
+struct Waiters(std::sync::Mutex<Vec<Arc<Waiter>>>);
 
 #[derive(Debug)]
 struct Waiter {
     thread: Thread,
-    is_called: Cell<bool>,
+    // Relaxed throughout: the tasks of a simulation share one real thread.
+    is_called: AtomicBool,
 }
 
-// SAFETY: the tasks of a simulation share one real thread, and nothing else uses these locks.
-unsafe impl Send for Waiters {}
-// SAFETY: as above.
-unsafe impl Sync for Waiters {}
-
 impl Waiters {
-    fn enter(&self) -> Rc<Waiter> {
-        let waiter = Rc::new(Waiter {
+    /// Held for a look only: no task waits for it.
+    fn list(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Waiter>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(&self) -> Arc<Waiter> {
+        let waiter = Arc::new(Waiter {
             thread: thread::current(),
-            is_called: Cell::new(false),
+            is_called: AtomicBool::new(false),
         });
-        self.0.borrow_mut().push(Rc::clone(&waiter));
+        self.list().push(Arc::clone(&waiter));
         waiter
     }
 
     fn call_all(&self) {
-        if self.0.borrow().is_empty() {
-            return;
-        }
-        for waiter in self.0.take() {
-            waiter.is_called.set(true);
+        let called = std::mem::take(&mut *self.list());
+        for waiter in called {
+            waiter.is_called.store(true, Relaxed);
             waiter.thread.unpark();
         }
     }
@@ -53,7 +51,7 @@ impl Waiters {
 
 impl Waiter {
     fn wait(&self) {
-        while !self.is_called.get() {
+        while !self.is_called.load(Relaxed) {
             thread::park();
         }
     }
@@ -72,7 +70,7 @@ impl<T> Mutex<T> {
     pub const fn new(value: T) -> Mutex<T> {
         Mutex {
             inner: std::sync::Mutex::new(value),
-            waiters: Waiters(RefCell::new(Vec::new())),
+            waiters: Waiters(std::sync::Mutex::new(Vec::new())),
         }
     }
 
