@@ -19,6 +19,8 @@
 )]
 
 pub mod case;
+mod chance;
+pub mod exercise;
 pub mod op;
 pub mod world;
 
@@ -27,6 +29,8 @@ mod actor;
 pub mod minimise;
 #[cfg(shuttle)]
 pub mod play;
+#[cfg(shuttle)]
+mod scene;
 #[cfg(shuttle)]
 mod shadow;
 #[cfg(shuttle)]

@@ -41,9 +41,38 @@ fn without_chunks<T: Clone>(
     kept
 }
 
+/// What stays the same of a message when the same thing goes wrong in a shorter case: its first words, without
+/// numbers, and where it came from.
+#[must_use]
+pub fn way_of_failing(message: &str) -> String {
+    let (text, place) = message.split_once(" (at ").unwrap_or((message, ""));
+    let has_no_digit = |word: &&str| !word.contains(|c: char| c.is_ascii_digit());
+    let words: Vec<&str> = (text.split_whitespace().filter(has_no_digit).take(6)).collect();
+    format!(
+        "{} (at {}",
+        words.join(" "),
+        place.lines().next().unwrap_or_default()
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failure_is_known_by_its_words_and_its_place() {
+        let way = way_of_failing("a block: byte 12 of page 3 and on is [2a] (at shadow.rs:80:9)");
+        let same =
+            way_of_failing("a block: byte 4096 of page 0 and on is [ff] (at shadow.rs:80:9)");
+        assert_eq!(way, same);
+        for other in [
+            "a folio: byte 12 of page 3 and on is [2a] (at shadow.rs:80:9)",
+            "a block: byte 12 of page 3 and on is [2a] (at shadow.rs:81:9)",
+            "",
+        ] {
+            assert_ne!(way_of_failing(other), way);
+        }
+    }
 
     #[test]
     fn what_it_takes_to_fail_remains() {

@@ -1,4 +1,4 @@
-//! What an actor does, and how operations are chosen by chance.
+//! What an actor does.
 //!
 //! An operation names what it acts on by a number that is reduced by how many there are, so that it still means
 //! something after others were taken out of the list.
@@ -149,6 +149,32 @@ pub enum Op {
         /// The group, 0 for the root.
         group: u8,
     },
+    /// Makes a folio over a part of the mapped store that no other folio is over.
+    Map {
+        /// Which part.
+        which: u16,
+        /// The group that is charged, 0 for none.
+        group: u8,
+    },
+    /// Writes a folio out, if it has a store.
+    Flush {
+        /// Which of this actor's.
+        which: u16,
+    },
+    /// Allocates a block that its owner is asked to move, and fills it.
+    Movable {
+        /// Of 2^order pages.
+        order: u8,
+        /// The group that is charged, 0 for none.
+        group: u8,
+    },
+    /// Compares such a block with its shadow, and fills it anew or frees it.
+    Moved {
+        /// Which of this actor's.
+        which: u16,
+        /// Which of the two.
+        frees: bool,
+    },
     /// Drops a folio.
     Drop {
         /// Which of this actor's.
@@ -223,6 +249,18 @@ pub enum Op {
         /// Percent of the pool that is protected.
         low: u8,
     },
+    /// Makes a group of this actor's own, or deletes it.
+    OwnGroup {
+        /// Percent of the pool that it may have.
+        max: u8,
+    },
+    /// Takes a swap device away, or adds it again.
+    Swap {
+        /// Which.
+        which: u8,
+        /// Which of the two.
+        on: bool,
+    },
     /// Devices fail from now on.
     Fail {
         /// How.
@@ -247,207 +285,4 @@ pub enum Op {
         /// Milliseconds.
         ms: u8,
     },
-}
-
-/// Chance, by a seed (SplitMix64).
-#[derive(Clone, Debug)]
-pub struct Dice(u64);
-
-impl Dice {
-    /// The sequence of a seed.
-    #[must_use]
-    pub fn new(seed: u64) -> Dice {
-        Dice(seed)
-    }
-
-    /// The next number.
-    pub fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `bound`.
-    pub fn below(&mut self, bound: usize) -> usize {
-        ((u128::from(self.next_u64()) * bound as u128) >> 64) as usize
-    }
-
-    /// A number from `low` to `high`, both included.
-    pub fn between(&mut self, low: usize, high: usize) -> usize {
-        low + self.below(high - low + 1)
-    }
-
-    fn coin(&mut self) -> bool {
-        self.below(2) == 0
-    }
-
-    /// An order: small ones are common, as in real programs.
-    fn order(&mut self) -> u8 {
-        match self.below(16) {
-            0..=7 => 0,
-            8..=12 => self.between(1, 3) as u8,
-            13 | 14 => self.between(4, 7) as u8,
-            _ => self.between(8, 10) as u8,
-        }
-    }
-
-    fn urgency(&mut self) -> Urgency {
-        match self.below(8) {
-            0 => Urgency::Nowait,
-            1 => Urgency::Atomic,
-            2 => Urgency::Noretry,
-            3 => Urgency::Noio,
-            _ => Urgency::Patient,
-        }
-    }
-
-    fn which(&mut self) -> u16 {
-        self.next_u64() as u16
-    }
-
-    fn group(&mut self) -> u8 {
-        self.below(4) as u8
-    }
-
-    fn pages(&mut self) -> u8 {
-        match self.below(8) {
-            0..=4 => 1,
-            5 | 6 => self.between(2, 8) as u8,
-            _ => self.between(9, 64) as u8,
-        }
-    }
-
-    fn millis(&mut self) -> u8 {
-        [0, 1, 10, 120][self.below(4)]
-    }
-}
-
-impl Op {
-    /// An operation by chance.
-    pub fn random(dice: &mut Dice) -> Op {
-        match dice.below(100) {
-            0..=15 => Op::Alloc {
-                order: dice.order(),
-                movable: dice.coin(),
-                urgency: dice.urgency(),
-                node: dice.below(2) as u8,
-                group: dice.group(),
-            },
-            16 => Op::Bulk {
-                order: dice.between(0, 2) as u8,
-                count: dice.between(1, 40) as u8,
-            },
-            17..=30 => Op::Free {
-                which: dice.which(),
-            },
-            31 => Op::Split {
-                which: dice.which(),
-            },
-            32..=45 => Op::Folio {
-                pages: dice.pages(),
-                group: dice.group(),
-            },
-            46 | 47 => Op::Blank {
-                pages: dice.pages(),
-                group: dice.group(),
-            },
-            48..=53 => Op::Read {
-                which: dice.which(),
-            },
-            54 | 55 => Op::Peek {
-                which: dice.which(),
-            },
-            56..=59 => Op::Write {
-                which: dice.which(),
-            },
-            60 | 61 => Op::Hold {
-                which: dice.which(),
-                how: [Hold::Read, Hold::Write, Hold::Pin][dice.below(3)],
-                ms: dice.millis(),
-            },
-            62..=64 => Op::Advise {
-                which: dice.which(),
-                cold: dice.below(4) > 0,
-            },
-            65..=73 => Op::Drop {
-                which: dice.which(),
-            },
-            74..=76 => Op::ReadShared {
-                which: dice.which(),
-                optimistic: dice.coin(),
-            },
-            77..=80 => Op::WriteShared {
-                which: dice.which(),
-                ms: [0, 0, 0, 1, 10][dice.below(5)],
-            },
-            81..=83 => Op::CoolShared {
-                which: dice.which(),
-                pages: dice.between(1, 32) as u8,
-            },
-            _ => Op::rare(dice),
-        }
-    }
-
-    /// One of those that change more than one object.
-    fn rare(dice: &mut Dice) -> Op {
-        match dice.below(22) {
-            0 => Op::Discard {
-                which: dice.which(),
-            },
-            1 => Op::Lock {
-                which: dice.which(),
-                on: dice.coin(),
-            },
-            2 => Op::Regroup {
-                which: dice.which(),
-                group: dice.group(),
-            },
-            3 | 4 => Op::Compact {
-                node: dice.below(2) as u8,
-            },
-            5 | 6 => Op::Reclaim {
-                pages: dice.between(1, 256) as u16,
-            },
-            7 => Op::Drain,
-            8 => Op::Trim,
-            9 => Op::DropCaches,
-            10 => Op::Offline {
-                node: dice.below(2) as u8,
-                movable: dice.coin(),
-                pages: dice.between(1, 512) as u16,
-            },
-            11 => Op::Online,
-            12 => Op::Resize {
-                percent: [60, 80, 100][dice.below(3)],
-            },
-            13 => Op::Tune {
-                which: dice.below(64) as u8,
-                value: dice.next_u64() as u8,
-            },
-            14 => Op::Limit {
-                group: dice.between(1, 3) as u8,
-                max: [10, 40, 100][dice.below(3)],
-                low: [0, 10][dice.below(2)],
-            },
-            15..=17 => Op::Fail {
-                trouble: [
-                    Trouble::None,
-                    Trouble::None,
-                    Trouble::Transient,
-                    Trouble::Writes,
-                    Trouble::Reads,
-                    Trouble::Stalls,
-                    Trouble::Lies,
-                ][dice.below(7)],
-            },
-            18 => Op::Freeze { ms: dice.millis() },
-            19 => Op::Daemons {
-                node: dice.below(2) as u8,
-                on: dice.below(3) > 0,
-            },
-            20 => Op::Explain,
-            _ => Op::Sleep { ms: dice.millis() },
-        }
-    }
 }

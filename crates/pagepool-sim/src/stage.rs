@@ -9,11 +9,10 @@ use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 use std::time::Duration;
 
+use fastrand::Rng;
 use pagepool::sim;
 use shuttle::scheduler::{Schedule, Scheduler, Task, TaskId};
 use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
-
-use crate::op::Dice;
 
 /// The second task of an execution, after the one that begins it.
 const TIMEKEEPER: usize = 1;
@@ -34,7 +33,7 @@ std::thread_local! {
 /// Any scheduler, with the rules of the world on top.
 struct Director<S> {
     inner: S,
-    dice: Dice,
+    dice: Rng,
     early: u64,
 }
 
@@ -62,7 +61,7 @@ impl<S: Scheduler> Scheduler for Director<S> {
     ) -> Option<TaskId> {
         let settling = SETTLING.get();
         let may_be_early = settling.is_none() && self.early > 0;
-        let is_early = may_be_early && self.dice.next_u64().is_multiple_of(self.early);
+        let is_early = may_be_early && self.dice.u64(..self.early) == 0;
         let number = |task: &Task| usize::from(task.id());
         let plays = |task: &Task| {
             // A parked task may be run too, as if it woke for no reason; then time would never pass.
@@ -122,7 +121,7 @@ pub fn run(
 
     let director = Director {
         inner: scheduler,
-        dice: Dice::new(terms.seed),
+        dice: Rng::with_seed(terms.seed),
         early: terms.early,
     };
     SETTLING.set(None);

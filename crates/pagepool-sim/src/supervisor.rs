@@ -11,7 +11,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{fs, thread};
 
 use pagepool_sim::case::{Case, Step};
-use pagepool_sim::minimise::minimise as shorten;
+use pagepool_sim::exercise::Exercise;
+use pagepool_sim::minimise::{minimise as shorten, way_of_failing};
 use pagepool_sim::play::play as play_case;
 use pagepool_sim::world::World;
 
@@ -26,6 +27,9 @@ const HANGS_AFTER: Duration = Duration::from_secs(300);
 /// Stands before a case that failed.
 const AGAIN: &str = "# play it again: save this and give it to `pagepool-sim play`\n";
 
+/// After so many cases, everything should have happened.
+const ENOUGH: u64 = 200;
+
 /// Seeds that a shorter list of steps is tried with.
 const SEEDS_TRIED: u64 = 6;
 
@@ -34,6 +38,7 @@ enum Told {
     Began(u64),
     Done {
         steps: u64,
+        exercise: Exercise,
     },
     Failed {
         seed: u64,
@@ -53,6 +58,7 @@ enum Told {
 struct Totals {
     cases: u64,
     steps: u64,
+    exercise: Exercise,
     failed: Vec<(u64, String)>,
 }
 
@@ -80,9 +86,18 @@ pub(crate) fn run(run: &Run) -> ExitCode {
     for (seed, why) in &totals.failed {
         println!("case {seed}: {why}");
     }
+    print!("{}", totals.exercise.named());
+    let missing: Vec<_> = totals.exercise.missing().collect();
     match totals.failed.first() {
         None if totals.cases == 0 => {
             println!("no case was played: that proves nothing");
+            ExitCode::FAILURE
+        }
+        None if totals.cases >= ENOUGH && !missing.is_empty() => {
+            println!(
+                "{} never happened: that proves little",
+                missing.join(" and ")
+            );
             ExitCode::FAILURE
         }
         None => ExitCode::SUCCESS,
@@ -123,9 +138,10 @@ fn play_all(run: &Run, first: u64, start: Instant) -> Totals {
     while nr_running > 0 {
         match told.recv().expect("a child's watch has the other end") {
             Told::Began(_) => {}
-            Told::Done { steps } => {
+            Told::Done { steps, exercise } => {
                 totals.cases += 1;
                 totals.steps += steps;
+                totals.exercise = [totals.exercise, exercise].into_iter().sum();
                 show_progress(&totals, start);
             }
             Told::Failed { seed, why } => totals.note_failure(seed, why),
@@ -240,7 +256,10 @@ fn parse(line: &str) -> Option<Told> {
     let number = number.parse().ok()?;
     match what {
         "began" => Some(Told::Began(number)),
-        "done" => Some(Told::Done { steps: number }),
+        "done" => Some(Told::Done {
+            steps: number,
+            exercise: rest?.parse().ok()?,
+        }),
         "failed" => Some(Told::Failed {
             seed: number,
             why: rest.unwrap_or_default().to_owned(),
@@ -254,7 +273,7 @@ pub(crate) fn work(first: u64, count: u64, steps: usize) -> ExitCode {
     for seed in first..first.saturating_add(count) {
         println!("began {seed}");
         match play_case(&Case::random(seed, steps)) {
-            Ok(_) => println!("done {steps}"),
+            Ok(played) => println!("done {steps} {}", played.exercise),
             Err(why) => {
                 println!("failed {seed} {}", why.replace('\n', "; "));
                 // The tasks of a failed execution are left as they stood: what comes now is for another process.
@@ -280,6 +299,7 @@ pub(crate) fn play(file: &Path) -> ExitCode {
     match outcome {
         Ok((first, second)) if first == second => {
             println!("{} operations, all is well", case.steps.len());
+            print!("{}", first.exercise.named());
             ExitCode::SUCCESS
         }
         Ok((first, second)) => {
@@ -316,28 +336,30 @@ fn usage(error: &str) -> ExitCode {
 
 fn print_shortened(case: &Case) {
     let mut world = case.world.clone();
-    let steps = shorten(&case.steps, |steps| {
-        eprint!("\r{} steps: does it still fail? ", steps.len());
-        find_failing(&mut world, steps)
-    });
-    eprintln!();
-    let Some(steps) = steps else {
+    let Some(failure) = failure_of(case) else {
         println!("# it does not fail when it is played again");
         return;
     };
-    print!("{AGAIN}{}", Case { world, steps });
+    let steps = shorten(&case.steps, |steps| {
+        eprint!("\r{} steps: does it still fail? ", steps.len());
+        find_failing(&mut world, steps, &failure)
+    });
+    eprintln!();
+    match steps {
+        Some(steps) => print!("{AGAIN}{}", Case { world, steps }),
+        None => println!("# it does not fail each time that it is played"),
+    }
 }
 
-/// Whether the steps fail in this world, or with another seed of it, which it then has: without one step, all
-/// that follows is scheduled otherwise.
-fn find_failing(world: &mut World, steps: &[Step]) -> bool {
+/// Whether the steps fail alike in this world, or with another seed of it, which it then has: without one step,
+/// all that follows is scheduled otherwise.
+fn find_failing(world: &mut World, steps: &[Step], failure: &str) -> bool {
     let first = world.clone();
     let found = (0..SEEDS_TRIED).find(|n| {
         world.seed = first.seed.wrapping_add(*n);
-        fails(&Case {
-            world: world.clone(),
-            steps: steps.to_vec(),
-        })
+        let steps = steps.to_vec();
+        let world = world.clone();
+        failure_of(&Case { world, steps }).as_deref() == Some(failure)
     });
     if found.is_none() {
         *world = first;
@@ -345,21 +367,23 @@ fn find_failing(world: &mut World, steps: &[Step]) -> bool {
     found.is_some()
 }
 
-/// Whether a case fails, in a process of its own.
-fn fails(case: &Case) -> bool {
+/// In which way a case fails, if it does, in a process of its own.
+fn failure_of(case: &Case) -> Option<String> {
     let path = std::env::temp_dir().join(format!("pagepool-sim-{}.case", std::process::id()));
     let written = fs::File::create(&path).and_then(|mut file| write!(file, "{case}"));
     written.expect("there is room for a case among temporary files");
     let mut child = this_program()
         .arg("play")
         .arg(&path)
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .expect("this program can be started again");
+    let lines = lines_of(&mut child);
     let is_well = ends_well(&mut child);
     let _removed = fs::remove_file(&path);
-    !is_well
+    let said = lines.recv().unwrap_or_default();
+    (!is_well).then(|| way_of_failing(&said))
 }
 
 fn ends_well(child: &mut Child) -> bool {

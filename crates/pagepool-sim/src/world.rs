@@ -1,9 +1,8 @@
 //! What a case is played in: how large the pool is, what it swaps to, and how finely its threads are stepped.
 
+use fastrand::Rng;
 use pagepool::PAGE_SIZE;
 use serde::{Deserialize, Serialize};
-
-use crate::op::Dice;
 
 /// A world; everything in it follows from its numbers.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -26,6 +25,9 @@ pub struct World {
     pub movable: Option<u8>,
     /// Pages of each swap device, by falling priority.
     pub swap: Vec<u32>,
+    /// Parts of the store that folios are mapped over; there is none for 0.
+    #[serde(default)]
+    pub file_parts: u8,
     /// Groups beside the root.
     pub groups: u8,
     /// Whether kswapd and kcompactd run.
@@ -38,28 +40,29 @@ pub struct World {
 
 impl World {
     /// A world by chance.
-    pub fn random(dice: &mut Dice) -> World {
-        let pages = [256, 256, 512, 1024][dice.below(4)];
-        let swap = match dice.below(5) {
+    pub fn random(dice: &mut Rng) -> World {
+        let pages = [256, 256, 512, 512, 1024, 2048][dice.usize(..6)];
+        let swap = match dice.usize(..5) {
             0 => vec![],
-            1 => vec![dice.between(64, 256) as u32],
-            2 => vec![dice.between(32, 128) as u32, dice.between(64, 256) as u32],
+            1 => vec![dice.u32(64..=256)],
+            2 => vec![dice.u32(32..=128), dice.u32(64..=256)],
             _ => vec![1024],
         };
         World {
-            seed: dice.next_u64(),
-            density: [4, 64, 512, 1024][dice.below(4)],
-            early: [0, 4096][dice.below(2)],
-            actors: dice.between(1, 3) as u8,
-            round: [1, 4, 16, 32][dice.below(4)],
-            nodes: dice.between(1, 2) as u8,
+            seed: dice.u64(..),
+            density: [4, 64, 512, 1024][dice.usize(..4)],
+            early: [0, 4096][dice.usize(..2)],
+            actors: dice.u8(1..=3),
+            round: [1, 4, 16, 32][dice.usize(..4)],
+            nodes: dice.u8(1..=2),
             pages,
-            movable: [None, Some(0), Some(50)][dice.below(3)],
+            movable: [None, Some(0), Some(50)][dice.usize(..3)],
             swap,
-            groups: dice.below(3) as u8,
-            daemons: dice.below(6) > 0,
-            hardened: dice.below(4) == 0,
-            patience_ms: [20, 200, 1000][dice.below(3)],
+            file_parts: [0, 4, 24][dice.usize(..3)],
+            groups: dice.u8(..3),
+            daemons: dice.usize(..6) > 0,
+            hardened: dice.usize(..4) == 0,
+            patience_ms: [20, 200, 1000][dice.usize(..3)],
         }
     }
 

@@ -67,6 +67,7 @@ fn small_world() -> World {
         pages: 256,
         movable: Some(50),
         swap: vec![128],
+        file_parts: 0,
         groups: 1,
         daemons: true,
         hardened: false,

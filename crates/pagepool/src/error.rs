@@ -133,8 +133,9 @@ pub enum AccessError {
     /// It is held by somebody, or not in memory, and the caller does not wait.
     #[error("the folio cannot be had without waiting")]
     WouldBlock,
-    /// It was held by somebody until the deadline.
-    #[error("the folio was held by others until the deadline")]
+    /// It was held by somebody until the deadline, or memory for it was had so late that nothing was left of the
+    /// time for reading it in.
+    #[error("the time was over: others held the folio, or it was still on its way into memory")]
     TimedOut,
     /// It is held by the calling thread itself, which would wait for ever.
     #[error("the thread would wait for itself: it already holds the folio")]

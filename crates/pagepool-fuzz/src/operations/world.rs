@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use pagepool::{
-    AccessError, AllocError, Backing, BackingError, Faults, FaultyDevice, Folio, Group, GroupError,
-    GroupLimits, Immovable, Mapping, MovableBlock, MovableOwner, PAGE_SIZE, PagePool, Pages,
-    Relocation, SwapArea, SwapDevice, WriteOut, ZoneType,
+    AccessError, AllocError, Faults, FaultyDevice, Folio, Group, GroupError, GroupLimits,
+    Immovable, Mapping, MovableBlock, MovableOwner, PAGE_SIZE, PagePool, Pages, Relocation,
+    SwapArea, ZoneType,
 };
 
 use super::script::Shape;
@@ -77,7 +77,7 @@ impl World {
         let pool = builder.build().expect("every shape is one");
         let store = FaultyDevice::in_memory(STORE_PAGES as usize * PAGE_SIZE, Faults::none());
         World {
-            mapping: pool.map_backing(Shelf(store)).expect("room for it"),
+            mapping: pool.map_backing(store).expect("room for it"),
             pool,
             device,
             groups: vec![],
@@ -248,20 +248,5 @@ impl MovableOwner for Owner {
             0 => Ok(()),
             _ => Err(Immovable),
         }
-    }
-}
-
-/// A store in memory that never fails.
-struct Shelf(FaultyDevice);
-
-impl Backing for Shelf {
-    fn read_in(&self, page: u64, bytes: &mut [u8]) -> Result<(), BackingError> {
-        self.0.read_at(bytes, page * PAGE_SIZE as u64)?;
-        Ok(())
-    }
-
-    fn write_out(&self, page: u64, bytes: &[u8]) -> Result<WriteOut, BackingError> {
-        self.0.write_at(bytes, page * PAGE_SIZE as u64)?;
-        Ok(WriteOut::Written)
     }
 }

@@ -86,7 +86,7 @@ impl Store {
     /// Fills the first `nr` pages of the buffer from the store's pages from `page` on, and waits for it.
     ///
     /// # Errors
-    /// [`StoreError::Stalled`] if that did not end before the deadline.
+    /// [`StoreError::Stalled`] or [`StoreError::Late`] if that did not end before the deadline.
     pub(crate) fn read(
         &self,
         buf: IoBuf,
@@ -132,11 +132,10 @@ impl Store {
                 Ok(Passed::Whole(buf))
             }
             Err(flight) => {
-                shared.counters.add(Counter::Stalls, 1);
                 shared.counters.add(Counter::Abandoned, 1);
                 shared.orphan(op, request, flight);
                 Shared::see_to_workers(shared);
-                Err(StoreError::Stalled)
+                Err(shared.gave_up(request.since))
             }
         }
     }

@@ -78,6 +78,8 @@ pub(crate) use store::{
 pub use store::{StoreInside, StoreReport, WorkerActivity};
 pub(crate) use workers::Spawn;
 
+use std::sync::Arc;
+
 use thiserror::Error;
 
 /// A store behind folios: reads pages in and writes them out.
@@ -125,6 +127,25 @@ pub trait Backing: Send + Sync + 'static {
     fn migrate(&self, page: u64) -> Result<(), BackingError> {
         let _ = page;
         Ok(())
+    }
+}
+
+/// A store that somebody else keeps a reference to.
+impl<B: Backing + ?Sized> Backing for Arc<B> {
+    fn read_in(&self, page: u64, bytes: &mut [u8]) -> Result<(), BackingError> {
+        (**self).read_in(page, bytes)
+    }
+
+    fn write_out(&self, page: u64, bytes: &[u8]) -> Result<WriteOut, BackingError> {
+        (**self).write_out(page, bytes)
+    }
+
+    fn asks_to_migrate(&self) -> bool {
+        (**self).asks_to_migrate()
+    }
+
+    fn migrate(&self, page: u64) -> Result<(), BackingError> {
+        (**self).migrate(page)
     }
 }
 

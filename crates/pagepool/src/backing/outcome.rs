@@ -2,14 +2,21 @@
 
 #![forbid(unsafe_code)]
 
+use std::time::Duration;
+
 use super::buffer::IO_PAGES;
+use crate::sync::clock::{self, Instant};
 
 /// Why a transfer did not bring what was asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(crate) enum StoreError {
-    /// The deadline passed. Whatever was under way goes on by itself.
+    /// The deadline passed, and the store had had [time enough](StoreError::after). Whatever was under way goes
+    /// on by itself.
     #[error("the store has stalled")]
     Stalled,
+    /// The deadline passed, but who waited had too little time left when the store was asked.
+    #[error("the time was over before the store could answer")]
+    Late,
     /// The device failed, and trying again did not help.
     #[error("the device failed")]
     Failed,
@@ -28,6 +35,22 @@ pub(crate) enum StoreError {
     /// The store was shut down, or the system has no thread for it.
     #[error("the store is closed")]
     Closed,
+}
+
+/// A store that has not answered for so long is said to have stalled; a disk takes a few milliseconds for what is
+/// asked at once. One that had less time, because who asked had none, is not. With less, a slow store is blamed for
+/// what another lacks; with more, requests with short deadlines are not told of one that is dead.
+const STALLED_AFTER: Duration = Duration::from_millis(20);
+
+impl StoreError {
+    /// Why a wait for a store ended without an answer that began at a point in time.
+    pub(crate) fn after(since: Instant) -> StoreError {
+        if clock::now().saturating_duration_since(since) >= STALLED_AFTER {
+            StoreError::Stalled
+        } else {
+            StoreError::Late
+        }
+    }
 }
 
 /// What came of a transfer, page by page.

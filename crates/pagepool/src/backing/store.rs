@@ -54,12 +54,12 @@ use super::Backing;
 use super::buffer::Buffer;
 use super::bypass::{self, InFile};
 use super::callback::PoolTag;
-use super::counters::{Counter, Counters, Counts};
+use super::counters::{Counters, Counts};
 use super::entry::StoreId;
 use super::outcome::StoreError;
 use super::workers::{Crew, Spawn};
 use crate::error::BuildError;
-use crate::sync::clock::Instant;
+use crate::sync::clock::{self, Instant};
 use crate::sync::{CoreMutex, WaitQueue};
 
 pub(crate) use self::in_hand::{Completed, InFlight, IoBuf};
@@ -192,12 +192,13 @@ impl Store {
     /// Takes a buffer for a transfer, which may mean to wait for one.
     ///
     /// # Errors
-    /// [`StoreError::Stalled`] if none was free before the deadline.
+    /// [`StoreError::Stalled`] or [`StoreError::Late`] if none was free before the deadline.
     pub(crate) fn take_buf(
         &self,
         direction: Direction,
         deadline: Option<Instant>,
     ) -> Result<IoBuf, StoreError> {
+        let since = clock::now();
         let mut taken = None;
         let take = || {
             taken = self.shared().state.lock().take_vacant(direction);
@@ -210,10 +211,7 @@ impl Store {
                 op,
                 buffer: Some(buffer),
             }),
-            None => {
-                self.shared().counters.add(Counter::Stalls, 1);
-                Err(StoreError::Stalled)
-            }
+            None => Err(self.shared().gave_up(since)),
         }
     }
 
@@ -241,7 +239,8 @@ impl Store {
     /// answer.
     ///
     /// # Errors
-    /// [`StoreError::Stalled`] if there was none before the deadline, or if the backing owes one already;
+    /// [`StoreError::Stalled`] or [`StoreError::Late`] if there was none before the deadline, or if the backing
+    /// owes one already;
     /// else why not.
     pub(crate) fn ask(&self, page: u64, deadline: Option<Instant>) -> Result<(), StoreError> {
         let buf = self.try_take_buf(Direction::Ask);
@@ -256,12 +255,14 @@ impl Store {
             "the buffer is another store's"
         );
         let request = Request::new(direction, page, nr);
+        let since = request.since;
         let buffer = buf.buffer.take().expect("a buffer in hand has its memory");
         shared.enqueue(buf.op, buffer, request);
         Shared::see_to_workers(shared);
         InFlight {
             shared: Some(Arc::clone(shared)),
             op: buf.op,
+            since,
         }
     }
 

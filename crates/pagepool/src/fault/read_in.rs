@@ -192,6 +192,7 @@ impl ReadAhead<'_> {
 fn read_error(error: StoreError) -> AccessError {
     match error {
         StoreError::Stalled => AccessError::StoreStalled,
+        StoreError::Late => AccessError::TimedOut,
         StoreError::Corrupt => AccessError::Corrupt,
         StoreError::Failed
         | StoreError::Full

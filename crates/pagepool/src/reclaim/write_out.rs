@@ -34,12 +34,6 @@ const DEPTH: usize = 2;
 /// How long the writer waits for a store that a reclaim without a deadline writes to.
 const STORE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 
-/// A store that has not answered for so long is said to have stalled; a disk takes a few milliseconds for what is
-/// written at once. One that had less time, because who wrote had none, is not: the next request would be told of a
-/// store that works. With less, a slow store is blamed for what another lacks; with more, requests with short
-/// deadlines are not told of one that is dead.
-const STALLED_AFTER: std::time::Duration = std::time::Duration::from_millis(20);
-
 /// A folio that is in a buffer.
 #[derive(Clone, Copy, Debug)]
 struct Passenger {
@@ -75,7 +69,6 @@ struct Open {
 struct Flight {
     transfer: InFlight,
     passengers: Passengers,
-    submitted: clock::Instant,
 }
 
 /// Pieces of one folio that are being written, the oldest first, with their pages.
@@ -213,7 +206,7 @@ impl<'a> Writer<'a> {
 
     fn new_buffer(&mut self, entry: Entry, sc: &mut ScanControl) -> Option<Open> {
         let store = self.reclaimer.stores.get(entry.store())?;
-        let buf = self.take_buf(&store, sc)?;
+        let buf = self.take_buf(&store, sc).ok()?;
         Some(Open {
             store,
             buf,
@@ -223,28 +216,24 @@ impl<'a> Writer<'a> {
         })
     }
 
-    fn take_buf(&mut self, store: &Store, sc: &mut ScanControl) -> Option<IoBuf> {
+    fn take_buf(&mut self, store: &Store, sc: &mut ScanControl) -> Result<IoBuf, StoreError> {
         loop {
             if let Some(buf) = store.try_take_buf(Direction::Write) {
-                return Some(buf);
+                return Ok(buf);
             }
             // One of ours comes back first.
             if !self.land_oldest(sc) {
                 break;
             }
         }
-        let since = clock::now();
         let taken = store.take_buf(Direction::Write, deadline(sc));
-        if taken.is_err() {
-            self.give_up_on_store(since);
-        }
-        taken.ok()
+        taken.inspect_err(|&error| self.give_up_on_store(error))
     }
 
-    /// The store did not answer, though it had something to do since a point in time.
-    fn give_up_on_store(&mut self, since: clock::Instant) {
+    /// The store did not answer in the time that there was. If that was enough, the next request is told of it.
+    fn give_up_on_store(&mut self, error: StoreError) {
         self.has_stalled = true;
-        if clock::now().saturating_duration_since(since) >= STALLED_AFTER {
+        if error == StoreError::Stalled {
             let state = self.reclaimer.state;
             state.note_obstacle(Some(Obstacle::Stalled));
         }
@@ -274,7 +263,6 @@ impl<'a> Writer<'a> {
             .submit_write(open.buf, u64::from(open.page), open.nr);
         self.flights.push(Flight {
             transfer,
-            submitted: clock::now(),
             passengers: open.passengers,
         });
     }
@@ -295,7 +283,6 @@ impl<'a> Writer<'a> {
         let Flight {
             transfer,
             passengers,
-            submitted,
         } = self.flights.remove(0);
         let landed = transfer.wait(deadline(sc));
         let nr: usize = passengers.iter().map(|p| p.one.order.pages()).sum();
@@ -310,8 +297,8 @@ impl<'a> Writer<'a> {
             };
             self.arrive(passenger, written, sc, &mut back);
         }
-        if landed.is_err() {
-            self.give_up_on_store(submitted);
+        if let Err(error) = landed {
+            self.give_up_on_store(error);
         }
         self.reclaimer.put_back(self.node, &back);
         true
@@ -359,7 +346,7 @@ impl<'a> Writer<'a> {
 
     /// Who holds a folio of the store learns of it.
     fn note_failure(&self, one: &Isolated, entry: Entry, error: StoreError) {
-        if error == StoreError::Held {
+        if matches!(error, StoreError::Held | StoreError::Late) {
             return;
         }
         let Reclaimer {
@@ -454,7 +441,7 @@ impl<'a> Writer<'a> {
                 return Ok(buf);
             }
             if !land_piece(flying, sc)? {
-                return self.take_buf(store, sc).ok_or(StoreError::Stalled);
+                return self.take_buf(store, sc);
             }
         }
     }

@@ -4,9 +4,11 @@ use std::io;
 use std::time::Duration;
 
 use super::SwapDevice;
+use crate::backing::{Backing, BackingError, WriteOut};
 use crate::sync::lock::Condvar;
 use crate::sync::rng::Rng;
 use crate::sync::{Mutex, thread};
+use crate::types::PAGE_SIZE;
 
 /// How a device can fail.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -175,7 +177,7 @@ impl Plan {
     }
 }
 
-/// A swap device for tests: another one, or memory, that fails as a [plan](Faults) says.
+/// A swap device, or a [store](Backing), for tests: another device, or memory, that fails as a [plan](Faults) says.
 ///
 /// What people who build on the pool need in order to see what their program does when a disk fails.
 /// Keep a second reference to it (an `Arc` of a device is a device), and change the plan while the pool
@@ -307,6 +309,26 @@ impl SwapDevice for FaultyDevice {
                 self.inner.write_at(bytes, offset)
             }
             _ => self.inner.write_at(bytes, offset),
+        }
+    }
+}
+
+/// The device as the store of a [mapping](crate::Mapping). What fails in silence, nobody notices: a mapping has no
+/// checksums.
+impl Backing for FaultyDevice {
+    fn read_in(&self, page: u64, bytes: &mut [u8]) -> Result<(), BackingError> {
+        match self.read_at(bytes, page * PAGE_SIZE as u64)? {
+            nr if nr < bytes.len() => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn write_out(&self, page: u64, bytes: &[u8]) -> Result<WriteOut, BackingError> {
+        match self.write_at(bytes, page * PAGE_SIZE as u64) {
+            Ok(nr) if nr < bytes.len() => Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+            Ok(_) => Ok(WriteOut::Written),
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => Err(BackingError::Full),
+            Err(error) => Err(error.into()),
         }
     }
 }

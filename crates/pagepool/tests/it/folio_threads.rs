@@ -5,8 +5,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use pagepool::{
-    AccessError, Advice, Backing, BackingError, Faults, FaultyDevice, FileBacking, Folio, Gfp,
-    Mapping, Order, PAGE_SIZE, PagePool, SharedFolio, SwapFile, WriteOut,
+    AccessError, Advice, Faults, FaultyDevice, FileBacking, Folio, Gfp, Mapping, Order, PAGE_SIZE,
+    PagePool, SharedFolio, SwapFile,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -269,23 +269,6 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// A store in memory that never fails.
-struct Shelf(FaultyDevice);
-
-impl Backing for Shelf {
-    fn read_in(&self, page: u64, bytes: &mut [u8]) -> Result<(), BackingError> {
-        use pagepool::SwapDevice;
-        self.0.read_at(bytes, page * PAGE_SIZE as u64)?;
-        Ok(())
-    }
-
-    fn write_out(&self, page: u64, bytes: &[u8]) -> Result<WriteOut, BackingError> {
-        use pagepool::SwapDevice;
-        self.0.write_at(bytes, page * PAGE_SIZE as u64)?;
-        Ok(WriteOut::Written)
-    }
-}
-
 /// Folios, and what is in them.
 struct Model {
     pool: PagePool,
@@ -306,7 +289,7 @@ impl Model {
             .deadline(Duration::from_millis(200))
             .build()
             .unwrap();
-        let shelf = Shelf(FaultyDevice::in_memory(4 << 20, Faults::none()));
+        let shelf = FaultyDevice::in_memory(4 << 20, Faults::none());
         Model {
             mapping: pool.map_backing(shelf).unwrap(),
             pool,

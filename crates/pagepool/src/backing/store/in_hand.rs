@@ -76,6 +76,8 @@ pub(crate) struct InFlight {
     /// None once it has ended.
     pub(super) shared: Option<Arc<Shared>>,
     pub(super) op: usize,
+    /// When it was asked for.
+    pub(super) since: Instant,
 }
 
 /// A transfer that has ended, with its buffer.
@@ -104,7 +106,8 @@ impl InFlight {
     /// Waits for the end.
     ///
     /// # Errors
-    /// [`StoreError::Stalled`] if that did not come before the deadline: the transfer is abandoned.
+    /// [`StoreError::Stalled`] or [`StoreError::Late`] if that did not come before the deadline: the transfer is
+    /// abandoned.
     pub(crate) fn wait(mut self, deadline: Option<Instant>) -> Result<Completed, StoreError> {
         let shared = self.shared();
         let mut done = None;
@@ -118,8 +121,7 @@ impl InFlight {
                 break;
             }
             if deadline.is_some_and(|deadline| clock::now() >= deadline) {
-                shared.counters.add(Counter::Stalls, 1);
-                return Err(StoreError::Stalled); // and dropped: abandoned
+                return Err(shared.gave_up(self.since)); // and dropped: abandoned
             }
             Shared::see_to_workers(shared);
         }

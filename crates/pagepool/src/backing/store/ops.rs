@@ -9,6 +9,7 @@ use crate::backing::callback::{self, Callers};
 use crate::backing::outcome::{Outcome, StoreError};
 use crate::backing::uring::Flight;
 use crate::backing::workers::Crew;
+use crate::sync::clock::{self, Instant};
 
 /// Buffers of a store, 1 MiB. Two writes are enough to keep a disk busy while the next is filled; more
 /// reads than these only queue up at the device.
@@ -59,6 +60,8 @@ pub(in crate::backing) struct Request {
     pub(in crate::backing) page: u64,
     pub(in crate::backing) nr: usize,
     pub(in crate::backing) callers: Callers,
+    /// When it was asked for.
+    pub(in crate::backing) since: Instant,
     /// Requests of one direction are served in this order.
     pub(super) ticket: u64,
 }
@@ -72,6 +75,7 @@ impl Request {
             page,
             nr,
             callers: callback::current(),
+            since: clock::now(),
             ticket: 0,
         }
     }
@@ -175,24 +179,34 @@ impl State {
     /// Why a request is not even queued, if it is not (B5).
     pub(super) fn refusal(&self, request: Request) -> Option<StoreError> {
         if self.is_closed {
-            Some(StoreError::Closed)
-        } else if self.is_being_written(request.page, request.nr) {
-            Some(StoreError::Stalled)
-        } else {
-            None
+            return Some(StoreError::Closed);
         }
+        let in_the_way = self.being_written(request.page, request.nr)?;
+        Some(StoreError::after(in_the_way.since))
     }
 
-    /// Whether one of these pages is being written, or is about to be.
-    fn is_being_written(&self, page: u64, nr: usize) -> bool {
-        self.ops.iter().any(|op| match op.stage {
+    /// When that was asked which the store owes an answer for longest.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        let since = |op: &Op| match op.stage {
+            Stage::Queued(request) | Stage::Running { request, .. } | Stage::Orphaned(request) => {
+                Some(request.since)
+            }
+            Stage::Vacant | Stage::Taken | Stage::Done(_) | Stage::Reading => None,
+        };
+        self.ops.iter().filter_map(since).min()
+    }
+
+    /// The request by which one of these pages is being written, or is about to be.
+    fn being_written(&self, page: u64, nr: usize) -> Option<Request> {
+        self.ops.iter().find_map(|op| match op.stage {
             Stage::Queued(other) | Stage::Running { request: other, .. } => {
-                other.direction == Direction::Write
+                let is_in_the_way = other.direction == Direction::Write
                     && page < other.page + other.nr as u64
-                    && other.page < page + nr as u64
+                    && other.page < page + nr as u64;
+                is_in_the_way.then_some(other)
             }
             Stage::Vacant | Stage::Taken | Stage::Done(_) | Stage::Reading | Stage::Orphaned(_) => {
-                false
+                None
             }
         })
     }

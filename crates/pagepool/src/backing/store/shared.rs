@@ -19,6 +19,7 @@ use crate::backing::entry::StoreId;
 use crate::backing::outcome::{Outcome, StoreError};
 use crate::backing::uring::Flight;
 use crate::backing::workers::{Crew, Spawn};
+use crate::sync::clock::Instant;
 use crate::sync::fence::mutated;
 use crate::sync::{CoreMutex, WaitQueue};
 
@@ -54,6 +55,17 @@ impl fmt::Debug for Shared {
 }
 
 impl Shared {
+    /// Why what was asked at a point in time is not waited for any more, which is counted. A store that owes
+    /// another an answer for longer is judged by that.
+    pub(in crate::backing) fn gave_up(&self, since: Instant) -> StoreError {
+        let oldest = self.state.lock().oldest();
+        let error = StoreError::after(oldest.map_or(since, |oldest| oldest.min(since)));
+        if error == StoreError::Stalled {
+            self.counters.add(Counter::Stalls, 1);
+        }
+        error
+    }
+
     /// Queues a request, or ends it as refused.
     pub(super) fn enqueue(&self, op: usize, buffer: Buffer, mut request: Request) {
         let refused = |error| Stage::Done(Outcome::all_failed(request.nr, error));

@@ -178,7 +178,8 @@ fn nothing_is_read_past_a_write_that_is_under_way() {
     store.fix.backing.set(Script::Stall);
     let write = store.fix.write(5, 1, 9);
     let overlapping = store.read(4, 2, soon()).expect("it is refused");
-    assert_eq!(overlapping.outcome.error(), Some(StoreError::Stalled));
+    let refused = [StoreError::Late, StoreError::Stalled].map(Some);
+    assert!(refused.contains(&overlapping.outcome.error()));
     let beside = store.read(6, 1, soon()).expect("it is not stalled");
     assert_eq!(beside.outcome, Outcome::DONE);
     store.fix.backing.set(Script::Work);
@@ -193,7 +194,7 @@ fn an_abandoned_read_by_a_ring_keeps_its_buffer_until_it_ends() {
     let (file, mut device) = pipe();
     let store = by_ring(file, thread::spawn);
     for nr in 1..=2 {
-        let stalled = store.read(nr, 1, within(5));
+        let stalled = store.read(nr, 1, within(25));
         assert_eq!(stalled.err(), Some(StoreError::Stalled));
     }
     assert_eq!(store.fix.store.nr_in_flight(), 2);
@@ -225,7 +226,12 @@ fn an_abandoned_read_outlives_the_thread_that_submitted_it() {
     let (file, mut device) = pipe();
     let store = by_ring(file, thread::spawn);
     std::thread::scope(|scope| {
-        scope.spawn(|| assert_eq!(store.read(0, 1, within(5)).err(), Some(StoreError::Stalled)));
+        scope.spawn(|| {
+            assert_eq!(
+                store.read(0, 1, within(25)).err(),
+                Some(StoreError::Stalled)
+            )
+        });
     });
     device.write_all(&[1; PAGE_SIZE]).expect("it writes");
     eventually(|| store.fix.store.nr_in_flight() == 0);
@@ -260,7 +266,7 @@ fn shutting_down_waits_for_reads_by_rings() {
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| store.read(0, 1, soon()).map(|read| read.outcome));
         eventually(|| store.fix.store.nr_in_flight() == 1);
-        let busy = shut_down(within(5)).expect_err("one is under way");
+        let busy = shut_down(within(25)).expect_err("one is under way");
         assert!(busy.to_string().contains("1 reads"), "{busy}");
         let waiter = scope.spawn(|| shut_down(soon()));
         thread::sleep(Duration::from_millis(5));
@@ -280,11 +286,11 @@ fn a_read_that_is_abandoned_after_the_end_of_its_store_is_waited_for_too() {
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| store.read(0, 1, within(300)).map(drop));
         eventually(|| store.fix.store.nr_in_flight() == 1);
-        let busy = store.fix.store.shut_down(within(1));
+        let busy = store.fix.store.shut_down(within(25));
         busy.expect_err("one is under way");
         assert_eq!(reader.join().expect("it returns"), Err(StoreError::Stalled));
     });
-    let busy = store.fix.store.shut_down(within(5));
+    let busy = store.fix.store.shut_down(within(25));
     busy.expect_err("a worker waits for it");
     device.write_all(&[1; PAGE_SIZE]).expect("it writes");
     assert_eq!(store.fix.store.shut_down(soon()), Ok(()));
@@ -302,7 +308,10 @@ fn an_abandoned_read_without_a_thread_waits_for_the_next_who_comes() {
     }
     let (file, mut device) = pipe();
     let store = by_ring(file, spawn);
-    assert_eq!(store.read(0, 1, within(1)).err(), Some(StoreError::Stalled));
+    assert_eq!(
+        store.read(0, 1, within(25)).err(),
+        Some(StoreError::Stalled)
+    );
     device.write_all(&[1; PAGE_SIZE]).expect("it writes");
     assert_eq!(store.fix.store.nr_in_flight(), 1);
     HAS_THREADS.store(true, Relaxed);
@@ -320,7 +329,10 @@ fn a_device_may_answer_after_everybody_has_gone() {
     let (file, mut device) = pipe();
     let store = by_ring(file, none);
     for _ in 0..3 {
-        assert_eq!(store.read(0, 1, within(1)).err(), Some(StoreError::Stalled));
+        assert_eq!(
+            store.read(0, 1, within(25)).err(),
+            Some(StoreError::Stalled)
+        );
     }
     // Closing a ring calls the read off or lets it end: in memory that is nobody's either way.
     let ByRing { fix, readable } = store;
@@ -330,7 +342,7 @@ fn a_device_may_answer_after_everybody_has_gone() {
     device.write_all(&[2; 3 * PAGE_SIZE]).expect("it writes");
     thread::sleep(Duration::from_millis(5));
     assert!(more.iter().all(|&byte| byte == 1));
-    assert_eq!(Arc::strong_count(&readable), 1);
+    eventually(|| Arc::strong_count(&readable) == 1);
 }
 
 #[test]

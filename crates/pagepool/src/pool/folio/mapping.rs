@@ -76,6 +76,9 @@ pub enum FlushError {
     /// The device did not answer before the deadline.
     #[error("the store has stalled")]
     Stalled,
+    /// The deadline came when the store had hardly been asked.
+    #[error("the time was over before the store could answer")]
+    TimedOut,
     /// The folio was used by others until the deadline.
     #[error("the folio was in use until the deadline")]
     InUse,
@@ -87,6 +90,7 @@ impl From<StoreError> for FlushError {
             StoreError::Held => FlushError::Held,
             StoreError::Full => FlushError::Full,
             StoreError::Stalled => FlushError::Stalled,
+            StoreError::Late => FlushError::TimedOut,
             StoreError::Failed
             | StoreError::Corrupt
             | StoreError::Panicked

@@ -265,7 +265,7 @@ fn the_slots_of_an_abandoned_write_are_free_only_when_it_ends() {
         0,
     );
     eventually(|| fix.device.nr_stalled() == 1);
-    assert_eq!(write.wait(within(5)).err(), Some(StoreError::Stalled));
+    assert_eq!(write.wait(within(25)).err(), Some(StoreError::Stalled));
     fix.space.free(entry);
     assert_eq!(fix.space.free_pages(), 1019);
     fix.verify();
