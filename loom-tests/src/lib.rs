@@ -12,7 +12,9 @@
 //! - At most five threads, the main one included, and few atomics.
 //! - Expect a deadlock report for a lost wake-up: the sleeper waits for ever, and loom says so.
 //!
-//! Each model states a floor of executions, since a model that stops exploring passes too. And each
+//! Each model states a floor of executions, since a model that stops exploring passes too, and the set of
+//! the outcomes that it must have had: where it is about a wake-up, that somebody slept, and that somebody
+//! did not have to. And each
 //! can fail: by a mutant listed in `mutants.txt`, a step left out of the real code by name, or by a
 //! negative twin beside it, the same model on a wrong implementation.
 
@@ -23,6 +25,7 @@
 )]
 
 pub mod boosted;
+pub mod kcompactd;
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -195,6 +198,31 @@ impl Tally {
     #[must_use]
     pub fn get(&self) -> usize {
         self.0.load(Relaxed)
+    }
+}
+
+/// What a rig saw, in this order. As a [`Tally`], invisible to loom.
+#[derive(Debug)]
+pub struct Journal<T>(Mutex<Vec<T>>);
+
+impl<T> Default for Journal<T> {
+    fn default() -> Journal<T> {
+        Journal(Mutex::default())
+    }
+}
+
+impl<T: Clone> Journal<T> {
+    /// Adds what was just seen.
+    pub fn note(&self, seen: T) {
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.push(seen);
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn entries(&self) -> Vec<T> {
+        let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.clone()
     }
 }
 

@@ -9,7 +9,7 @@
 
 #![cfg(loom)]
 
-use loom_tests::{Shared, actor, check, join, join_all};
+use loom_tests::{Outcomes, Shared, actor, check, join, join_all};
 use pagepool::model::atomic::{
     AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
 };
@@ -49,7 +49,9 @@ impl Zone {
 
 #[test]
 fn a_waiter_sees_the_page_that_is_freed_for_it() {
-    check("freed_memory_one_waiter", 90, || {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("freed_memory_one_waiter", 90, move || {
         let zone = Shared::new(Zone::new());
         let (w, f) = (Shared::clone(&zone), Shared::clone(&zone));
         let waiter = actor(move || w.allocate_nofail());
@@ -58,12 +60,17 @@ fn a_waiter_sees_the_page_that_is_freed_for_it() {
         join(waiter);
         assert_eq!(zone.nr_free.load(Relaxed), 0);
         assert!(!zone.freed.has_sleeper());
+        seen.record(zone.freed.nr_sleeps());
     });
+    // The page was there; the waiter was woken for it.
+    outcomes.assert_exactly([0, 1]);
 }
 
 #[test]
 fn two_waiters_share_two_pages() {
-    check("freed_memory_two_waiters", 11_000, || {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("freed_memory_two_waiters", 11_000, move || {
         let zone = Shared::new(Zone::new());
         let waiters = [(); 2].map(|()| {
             let w = Shared::clone(&zone);
@@ -78,5 +85,8 @@ fn two_waiters_share_two_pages() {
         join_all(waiters);
         assert_eq!(zone.nr_free.load(Relaxed), 0);
         assert!(!zone.freed.has_sleeper());
+        seen.record(zone.freed.nr_sleeps());
     });
+    // Both pages found; one slept; both did, or one twice; both did, and one was woken for a page that the other took.
+    outcomes.assert_exactly([0, 1, 2, 3]);
 }

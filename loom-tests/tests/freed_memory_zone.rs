@@ -12,24 +12,26 @@
 
 #![cfg(loom)]
 
-use loom_tests::{Shared, actor, check, check_twin, join};
+use loom_tests::{Outcomes, Shared, actor, check, check_twin, join};
 use pagepool::model::atomic::{AtomicUsize, Ordering::Relaxed};
 use pagepool::model::{CoreMutex, FenceNames, Page, WaitQueue, Zone};
 
 const PAGES: usize = 4;
 
-/// A request waits in `zone` while another thread does `other`; both end, and nothing is lost.
-fn wait_beside<T: 'static>(zone: Zone, other: impl FnOnce(&Zone) -> T + 'static) {
+/// A request waits in `zone` while another thread does `other`; both end, and nothing is lost. Returns what
+/// became of the other, and how often the request slept.
+fn wait_beside<T: 'static>(zone: Zone, other: impl FnOnce(&Zone) -> T + 'static) -> (T, u32) {
     let zone = Shared::new(zone);
     let (w, o) = (Shared::clone(&zone), Shared::clone(&zone));
     let waiter = actor(move || w.wait_for_page());
     let other = actor(move || other(&o));
 
-    join(other);
+    let other = join(other);
     let page = join(waiter);
     assert!(page.index() < PAGES);
     assert!(!zone.has_waiter());
     zone.verify();
+    (other, zone.nr_waits())
 }
 
 /// A zone with all pages out; returns two of them.
@@ -42,42 +44,62 @@ fn empty_zone(batch: u16, high: u32) -> (Zone, [Page; 2]) {
 
 #[test]
 fn a_page_freed_into_a_cache_is_found() {
-    check("freed_into_cache", 350, || {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("freed_into_cache", 350, move || {
         let (zone, [page, _]) = empty_zone(1, 4);
-        wait_beside(zone, move |zone| zone.put(page, || ()));
+        let (_, waits) = wait_beside(zone, move |zone| zone.put(page, || ()));
+        seen.record(waits);
     });
+    // The page was there; the request was woken for it.
+    outcomes.assert_exactly([0, 1]);
 }
 
 #[test]
 fn a_page_freed_into_the_zone_is_found() {
-    check("freed_into_zone", 700, || {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("freed_into_zone", 700, move || {
         let (zone, [page, _]) = empty_zone(1, 0);
-        wait_beside(zone, move |zone| zone.put(page, || ()));
+        let (_, waits) = wait_beside(zone, move |zone| zone.put(page, || ()));
+        seen.record(waits);
     });
+    // The page was there; the request was woken for it.
+    outcomes.assert_exactly([0, 1]);
 }
 
 /// A regression: two pages were free; another request moved both into its cache after the waiter had
 /// emptied it and before the waiter looked, took one, and the waiter slept beside the other.
 #[test]
 fn a_refill_leaves_a_waiter_its_page() {
-    check("freed_and_refill", 2_700, || {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("freed_and_refill", 2_700, move || {
         let (zone, pages) = empty_zone(2, 2);
-        wait_beside(zone, move |zone| {
+        let (taken, waits) = wait_beside(zone, move |zone| {
             for page in pages {
                 zone.put(page, || ()); // the second fills the cache, and both go to the zone
             }
-            zone.take()
+            zone.take().is_some()
         });
+        seen.record((taken, waits));
     });
+    // The other may find nothing beside a request that was never seen waiting; one that waits takes no more than it
+    // needs.
+    outcomes.assert_exactly([(false, 0), (true, 0), (true, 1)]);
 }
 
 #[test]
 fn a_block_that_is_put_back_is_found() {
-    check("freed_and_withdrawn", 1_100, || {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("freed_and_withdrawn", 1_100, move || {
         let (zone, [page, _]) = empty_zone(1, 0);
         let _ = zone.put(page, || ());
-        wait_beside(zone, move |zone| zone.trim(|| ()));
+        let (_, waits) = wait_beside(zone, move |zone| zone.trim(|| ()));
+        seen.record(waits);
     });
+    outcomes.assert_exactly([0, 1]);
 }
 
 /// A zone that looks for waiters before it takes its lock.

@@ -9,7 +9,7 @@
 
 #![cfg(loom)]
 
-use loom_tests::{Shared, actor, check, join, join_all};
+use loom_tests::{Journal, Outcomes, Shared, actor, check, join, join_all};
 use pagepool::ZoneType;
 use pagepool::model::atomic::{AtomicUsize, Ordering::Relaxed};
 use pagepool::model::{self, Daemon, FenceNames, RequestWord, Requests, WaitQueue};
@@ -53,7 +53,9 @@ impl Node {
 
 #[test]
 fn kswapd_runs_when_an_allocator_goes_below_low() {
-    check("r02_kswapd_lost_wake", 800, || {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("r02_kswapd_lost_wake", 800, move || {
         let node = Shared::new(Node::new(LOW + 1));
         let n = Shared::clone(&node);
         let kswapd = actor(move || n.run_kswapd_once());
@@ -64,13 +66,18 @@ fn kswapd_runs_when_an_allocator_goes_below_low() {
         join_all(allocators);
         join(kswapd);
         assert_eq!(node.nr_free.load(Relaxed), LOW - 1);
+        seen.record(node.kswapd_wait.nr_sleeps());
     });
+    // The request was found; kswapd was woken for it.
+    outcomes.assert_exactly([0, 1]);
 }
 
 #[test]
 fn the_fence_orders_a_relaxed_count_too() {
     // Without a request word: the condition is the count itself.
-    check("r02_kswapd_relaxed_count", 90, || {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("r02_kswapd_relaxed_count", 90, move || {
         let node = Shared::new(Node::new(LOW));
         let (k, a) = (Shared::clone(&node), Shared::clone(&node));
         let kswapd = actor(move || {
@@ -83,11 +90,13 @@ fn the_fence_orders_a_relaxed_count_too() {
         });
         join(allocator);
         join(kswapd);
+        seen.record(node.kswapd_wait.nr_sleeps());
     });
+    outcomes.assert_exactly([0, 1]);
 }
 
 /// A node of a few pages; the daemon ends once it has seen one that was short.
-struct Pages(AtomicUsize);
+struct Pages(AtomicUsize, Journal<&'static str>);
 
 impl model::Node for Pages {
     fn is_balanced(&self) -> bool {
@@ -106,12 +115,18 @@ impl model::Node for Pages {
         }
         (asked, false)
     }
+
+    fn count(&self, event: &'static str) {
+        self.1.note(event);
+    }
 }
 
 #[test]
 fn the_whole_loop_runs_when_an_allocator_goes_below_low() {
-    check("r02_kswapd_loop", 600, || {
-        let daemon = Daemon::new(Pages(AtomicUsize::new(LOW)));
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("r02_kswapd_loop", 600, move || {
+        let daemon = Daemon::new(Pages(AtomicUsize::new(LOW), Journal::default()));
         daemon.end_nap();
         let (k, a) = (daemon.clone(), daemon.clone());
         let kswapd = actor(move || k.run_here());
@@ -123,5 +138,13 @@ fn the_whole_loop_runs_when_an_allocator_goes_below_low() {
         join(allocator);
         join(kswapd);
         assert_eq!(daemon.node().0.load(Relaxed), LOW);
+        seen.record((daemon.node().1.entries(), daemon.nr_sleeps()));
     });
+    // Short before the nap; woken as the nap begins; woken on its way to the long sleep, or in it.
+    outcomes.assert_exactly([
+        (vec!["kswapd_high_wmark_hit_quickly"], 0),
+        (vec!["kswapd_low_wmark_hit_quickly"], 0),
+        (vec![], 0),
+        (vec![], 1),
+    ]);
 }

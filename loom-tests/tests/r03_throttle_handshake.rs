@@ -11,7 +11,7 @@
 
 #![cfg(loom)]
 
-use loom_tests::{Shared, actor, check, join};
+use loom_tests::{Outcomes, Shared, actor, check, join};
 use pagepool::model::atomic::{AtomicUsize, Ordering::Relaxed};
 use pagepool::model::{self, Daemon, DaemonState, Requests};
 
@@ -42,7 +42,9 @@ impl model::Node for Pages {
 
 #[test]
 fn nobody_stays_throttled_while_kswapd_sleeps() {
-    check("r03_throttle_handshake", 12_000, || {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("r03_throttle_handshake", 12_000, move || {
         let daemon = Daemon::new(Pages(AtomicUsize::new(1)));
         daemon.end_nap();
         let (k, t) = (daemon.clone(), daemon.clone());
@@ -55,12 +57,17 @@ fn nobody_stays_throttled_while_kswapd_sleeps() {
         join(throttled);
         join(kswapd);
         assert!(!daemon.has_throttled() && !daemon.is_asleep());
+        seen.record([daemon.nr_throttled() > 0, daemon.nr_sleeps() > 0]);
     });
+    // Whether the thread had to wait, and whether kswapd slept.
+    outcomes.assert_exactly([[false, false], [false, true], [true, false], [true, true]]);
 }
 
 #[test]
 fn the_pass_that_frees_releases_who_waits_for_it() {
-    check("r03_release", 70, || {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("r03_release", 70, move || {
         let daemon = Daemon::new(Pages(AtomicUsize::new(0)));
         let (k, t) = (daemon.clone(), daemon.clone());
         let pass = actor(move || {
@@ -71,7 +78,10 @@ fn the_pass_that_frees_releases_who_waits_for_it() {
         join(throttled);
         join(pass);
         assert!(!daemon.has_throttled());
+        seen.record(daemon.nr_throttled());
     });
+    // There was a page; it was released.
+    outcomes.assert_exactly([0, 1]);
 }
 
 /// A node without a page on which the daemon ends in its first run.
@@ -95,7 +105,9 @@ impl model::Node for LastRun {
 
 #[test]
 fn nobody_waits_for_a_daemon_that_has_ended() {
-    check("r03_end", 3600, || {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("r03_end", 3600, move || {
         let daemon = Daemon::new(LastRun);
         daemon.begin();
         let (k, t) = (daemon.clone(), daemon.clone());
@@ -104,7 +116,10 @@ fn nobody_waits_for_a_daemon_that_has_ended() {
         join(throttled);
         join(kswapd);
         assert!(!daemon.has_throttled());
+        seen.record(daemon.nr_throttled() > 0);
     });
+    // The daemon had ended; it released who waited.
+    outcomes.assert_exactly([false, true]);
 }
 
 /// The twin looks, and only then queues.

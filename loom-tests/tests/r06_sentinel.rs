@@ -8,9 +8,9 @@
 
 #![cfg(loom)]
 
-use loom_tests::{Outcomes, Shared, actor, check, join, join_all};
+use loom_tests::{Outcomes, Shared, actor, check, join, join_all, kcompactd};
 use pagepool::ZoneType;
-use pagepool::model::{Kcompactd, RequestWord, Requests, Site};
+use pagepool::model::RequestWord;
 
 #[test]
 fn a_request_is_not_merged_with_one_that_is_gone() {
@@ -36,33 +36,24 @@ fn a_request_is_not_merged_with_one_that_is_gone() {
     ]);
 }
 
-/// A node that stops its daemon once it has served order 5.
-struct Node;
-
-impl Site for Node {
-    fn compact(
-        &self,
-        daemon: &Kcompactd<Node>,
-        asked: Requests,
-        _is_interrupted: &dyn Fn() -> bool,
-    ) -> Result<(), Requests> {
-        if asked.order(1) == Some(5) {
-            daemon.ask_to_stop();
-        }
-        Ok(())
-    }
-}
-
 #[test]
 fn the_whole_loop_serves_what_was_merged_with_a_request_that_is_gone() {
-    check("r06_sentinel_loop", 490, || {
-        let daemon = Kcompactd::new(Node);
-        daemon.begin();
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("r06_sentinel_loop", 490, move || {
+        let daemon = kcompactd::serving_until(|order| order == Some(5));
         daemon.ask(ZoneType::Normal, 3);
-        let (k, a) = (daemon.clone(), daemon.clone());
-        let kcompactd = actor(move || k.run_here());
+        let kcompactd = kcompactd::live(&daemon);
+        let a = daemon.clone();
         let asker = actor(move || a.ask(ZoneType::Normal, 5));
         join_all([asker, kcompactd]);
         assert!(daemon.asked().is_empty());
+        seen.record((daemon.site().orders(), daemon.nr_sleeps()));
     });
+    // Merged before the take; or after it, and then found or woken for.
+    outcomes.assert_exactly([
+        (vec![Some(5)], 0),
+        (vec![Some(3), Some(5)], 0),
+        (vec![Some(3), Some(5)], 1),
+    ]);
 }

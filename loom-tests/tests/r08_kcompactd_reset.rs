@@ -9,60 +9,56 @@
 
 #![cfg(loom)]
 
-use loom_tests::{Shared, actor, check, check_twin, join, join_all};
+use loom_tests::{Outcomes, Shared, actor, check, check_twin, join, join_all, kcompactd};
 use pagepool::ZoneType;
 use pagepool::model::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use pagepool::model::{Kcompactd, Requests, Site};
 
-/// A node on which a piece of work is done by whatever run finds it.
-struct Node {
-    /// The order that has to be asked for.
-    wanted: u8,
-    /// Relaxed: the request must order it.
-    nr_pieces: AtomicUsize,
-}
-
-impl Site for Node {
-    fn compact(
-        &self,
-        daemon: &Kcompactd<Node>,
-        asked: Requests,
-        _is_interrupted: &dyn Fn() -> bool,
-    ) -> Result<(), Requests> {
-        let is_wanted = asked.order(1) == Some(self.wanted);
-        if is_wanted && self.nr_pieces.load(Relaxed) == 1 {
-            daemon.ask_to_stop();
-        }
-        Ok(())
-    }
-}
-
-fn ask_at_work(wanted: u8) {
-    let daemon = Kcompactd::new(Node {
-        wanted,
-        nr_pieces: AtomicUsize::new(0),
+/// Asks for `wanted` while kcompactd works for order 3; returns the order that each run was for, and whether
+/// something was left.
+fn ask_at_work(wanted: u8) -> (Vec<Option<u8>>, bool) {
+    // A piece of work, which is done by whatever run finds it. Relaxed: the request must order it.
+    let nr_pieces = Shared::new(AtomicUsize::new(0));
+    let found = Shared::clone(&nr_pieces);
+    let daemon = kcompactd::serving_until(move |order| {
+        let is_wanted = order == Some(wanted);
+        is_wanted && found.load(Relaxed) == 1
     });
-    daemon.begin();
     daemon.ask(ZoneType::Normal, 3);
-    let (k, a) = (daemon.clone(), daemon.clone());
-    let kcompactd = actor(move || k.run_here());
+    let kcompactd = kcompactd::live(&daemon);
+    let a = daemon.clone();
     let asker = actor(move || {
-        a.site().nr_pieces.store(1, Relaxed);
+        nr_pieces.store(1, Relaxed);
         a.ask(ZoneType::Normal, wanted);
     });
     // It ends once the work that was wanted is found; if the first run finds it, nobody takes the second
     // request.
     join_all([asker, kcompactd]);
+    (daemon.site().orders(), !daemon.asked().is_empty())
 }
 
 #[test]
 fn a_higher_order_asked_at_work_is_served() {
-    check("r08_kcompactd_higher", 490, || ask_at_work(9));
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("r08_kcompactd_higher", 490, move || {
+        seen.record(ask_at_work(9));
+    });
+    outcomes.assert_exactly([(vec![Some(9)], false), (vec![Some(3), Some(9)], false)]);
 }
 
 #[test]
 fn the_same_order_asked_again_at_work_is_served_again() {
-    check("r08_kcompactd_same", 850, || ask_at_work(3));
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("r08_kcompactd_same", 850, move || {
+        seen.record(ask_at_work(3));
+    });
+    // One run for both; one that finds the work before it is asked for; one for each.
+    outcomes.assert_exactly([
+        (vec![Some(3)], false),
+        (vec![Some(3)], true),
+        (vec![Some(3), Some(3)], false),
+    ]);
 }
 
 #[test]

@@ -8,38 +8,26 @@
 
 #![cfg(loom)]
 
-use loom_tests::{Shared, actor, check, check_twin, join, join_all};
+use loom_tests::kcompactd::{self, FENCES};
+use loom_tests::{Outcomes, Shared, actor, check, check_twin, join, join_all};
+use pagepool::model::WaitQueue;
 use pagepool::model::atomic::{AtomicU64, Ordering::Relaxed};
-use pagepool::model::{FenceNames, Kcompactd, Requests, Site, WaitQueue};
 
 /// Whether a block of this order can be made.
 fn is_suitable(order: u8) -> bool {
     order <= 3
 }
 
-/// Ends its daemon when the 3 is served.
-struct Node;
-
-impl Site for Node {
-    fn compact(
-        &self,
-        daemon: &Kcompactd<Node>,
-        asked: Requests,
-        _is_interrupted: &dyn Fn() -> bool,
-    ) -> Result<(), Requests> {
-        assert_eq!(asked.order(1), Some(3), "nobody may have it work for this");
-        daemon.ask_to_stop();
-        Ok(())
-    }
-}
-
 #[test]
 fn a_refused_request_spoils_nothing() {
-    check("r09_stale_order", 1090, || {
-        let daemon = Kcompactd::new(Node);
-        daemon.begin();
-        let k = daemon.clone();
-        let kcompactd = actor(move || k.run_here());
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("r09_stale_order", 1090, move || {
+        let daemon = kcompactd::serving_until(|order| {
+            assert_eq!(order, Some(3), "nobody may have it work for this");
+            true
+        });
+        let kcompactd = kcompactd::live(&daemon);
         let askers = [9, 3].map(|order| {
             let daemon = daemon.clone();
             actor(move || daemon.ask_if(order, || is_suitable(order)))
@@ -47,7 +35,10 @@ fn a_refused_request_spoils_nothing() {
         assert_eq!(join_all(askers), [false, true]);
         join(kcompactd);
         assert!(daemon.asked().is_empty());
+        seen.record(daemon.nr_sleeps());
     });
+    // Found before it slept; woken for it.
+    outcomes.assert_exactly([0, 1]);
 }
 
 /// What v5.0 records.
@@ -72,10 +63,7 @@ fn twin_who_judges_what_is_recorded_refuses_the_suitable_one() {
     check_twin(|| {
         let node = Shared::new(V5 {
             max_order: AtomicU64::new(0),
-            queue: WaitQueue::new(FenceNames {
-                waker: "kcompactd.waker",
-                sleeper: "kcompactd.sleeper",
-            }),
+            queue: WaitQueue::new(FENCES),
         });
         let k = Shared::clone(&node);
         let kcompactd = actor(move || {

@@ -11,7 +11,7 @@
 
 #![cfg(loom)]
 
-use loom_tests::{Shared, actor, check, join, join_all};
+use loom_tests::{Journal, Outcomes, Shared, actor, check, join, join_all};
 use pagepool::ZoneType;
 use pagepool::model::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use pagepool::model::{self, Daemon, DaemonState, Kcompactd, Requests, Site};
@@ -22,6 +22,13 @@ struct Node {
     is_running: AtomicBool,
     /// A bit for each class.
     served: AtomicUsize,
+    /// The classes that each run was for, and whether it was interrupted.
+    runs: Journal<(usize, bool)>,
+}
+
+/// The bit of each class.
+fn classes(asked: Requests) -> usize {
+    asked.iter().map(|(class_idx, _)| 1 << class_idx).sum()
 }
 
 impl Node {
@@ -46,10 +53,10 @@ impl model::Node for Node {
         is_interrupted: &dyn Fn() -> bool,
     ) -> (Requests, bool) {
         let interrupted = is_interrupted();
+        self.runs.note((classes(asked), interrupted));
         self.work(|| {
             if !interrupted {
-                let classes = asked.iter().map(|(class_idx, _)| 1 << class_idx).sum();
-                self.served.fetch_or(classes, Relaxed);
+                self.served.fetch_or(classes(asked), Relaxed);
             }
             if self.served.load(Relaxed) == 0b110 {
                 daemon.ask_to_stop();
@@ -70,7 +77,9 @@ fn pause(daemon: &Daemon<Node>, f: impl FnOnce()) {
 
 #[test]
 fn what_is_asked_before_and_during_a_freeze_is_served_after() {
-    check("r12_pause", 4000, || {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("r12_pause", 4000, move || {
         let daemon = Daemon::new(Node::default());
         daemon.ask(ZoneType::Movable, 1);
         daemon.begin();
@@ -79,33 +88,50 @@ fn what_is_asked_before_and_during_a_freeze_is_served_after() {
         let controller = actor(move || pause(&c, || c.ask(ZoneType::Normal, 3)));
         join_all([controller, kswapd]);
         assert!(daemon.asked().is_empty(), "it was served");
+        seen.record(daemon.node().runs.entries());
     });
+    // The request of before served, and the later one after it; interrupted and put back, or not begun, and both
+    // served at once.
+    outcomes.assert_exactly([
+        vec![(0b100, false), (0b010, false)],
+        vec![(0b100, true), (0b110, false)],
+        vec![(0b110, false)],
+    ]);
 }
 
 #[test]
 fn a_daemon_frozen_again_is_still_when_it_says_so() {
-    check("r12_pause_twice", 4300, || {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("r12_pause_twice", 4300, move || {
         let daemon = Daemon::new(Node::default());
         daemon.begin();
         let (k, c) = (daemon.clone(), daemon.clone());
         let kswapd = actor(move || {
-            for _ in 0..2 {
-                k.safe_point();
+            let stood = [(); 2].map(|()| {
+                let stood = k.safe_point();
                 k.node().work(|| ());
-            }
+                stood
+            });
             k.leave();
+            stood
         });
         let controller = actor(move || {
             pause(&c, || ());
             pause(&c, || ());
         });
-        join_all([controller, kswapd]);
+        join(controller);
+        seen.record(join(kswapd));
     });
+    // At which of its safe points it stood.
+    outcomes.assert_exactly([[false, false], [false, true], [true, false], [true, true]]);
 }
 
 #[test]
 fn what_was_done_on_one_side_of_a_freeze_is_seen_on_the_other() {
-    check("r12_pause_hands_over", 760, || {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("r12_pause_hands_over", 760, move || {
         let daemon = Daemon::new(Node::default());
         daemon.begin();
         // Relaxed, all: freeze and thaw must order these.
@@ -113,10 +139,12 @@ fn what_was_done_on_one_side_of_a_freeze_is_seen_on_the_other() {
         let (k, theirs) = (daemon.clone(), Shared::clone(&words));
         let kswapd = actor(move || {
             theirs[0].store(1, Relaxed);
-            if k.safe_point() {
+            let stood = k.safe_point();
+            if stood {
                 assert_eq!(theirs[1].load(Relaxed), 1, "what was done meanwhile");
             }
             k.leave();
+            stood
         });
         let c = daemon.clone();
         let controller = actor(move || {
@@ -125,13 +153,18 @@ fn what_was_done_on_one_side_of_a_freeze_is_seen_on_the_other() {
             words[1].store(1, Relaxed);
             c.thaw();
         });
-        join_all([controller, kswapd]);
+        join(controller);
+        seen.record(join(kswapd));
     });
+    // It ended instead of standing still; it stood.
+    outcomes.assert_exactly([false, true]);
 }
 
 #[test]
 fn a_stop_ends_a_freeze() {
-    check("r12_stop_while_paused", 220, || {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("r12_stop_while_paused", 220, move || {
         let daemon = Daemon::new(Node::default());
         daemon.ask_to_freeze();
         daemon.start();
@@ -139,7 +172,10 @@ fn a_stop_ends_a_freeze() {
         let stopper = actor(move || s.stop());
         join(stopper);
         assert_eq!(daemon.state(), DaemonState::Stopped);
+        seen.record(daemon.nr_waits_for_state());
     });
+    // Stopped before it stood still, or woken to end.
+    outcomes.assert_exactly([0, 1]);
 }
 
 /// The same node in pieces: the daemon ends once it has served two classes.
@@ -155,10 +191,10 @@ impl Site for Pieces {
     ) -> Result<(), Requests> {
         let node = &self.0;
         let interrupted = is_interrupted();
+        node.runs.note((classes(asked), interrupted));
         node.work(|| {
             if !interrupted {
-                let classes = asked.iter().map(|(class_idx, _)| 1 << class_idx).sum();
-                node.served.fetch_or(classes, Relaxed);
+                node.served.fetch_or(classes(asked), Relaxed);
             }
             if node.served.load(Relaxed) == 0b110 {
                 daemon.ask_to_stop();
@@ -170,7 +206,9 @@ impl Site for Pieces {
 
 #[test]
 fn what_is_asked_of_kcompactd_before_and_during_a_freeze_is_served_after() {
-    check("r12_kcompactd_pause", 3200, || {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("r12_kcompactd_pause", 3200, move || {
         let daemon = Kcompactd::new(Pieces::default());
         daemon.ask(ZoneType::Movable, 1);
         daemon.begin();
@@ -185,12 +223,20 @@ fn what_is_asked_of_kcompactd_before_and_during_a_freeze_is_served_after() {
         });
         join_all([controller, kcompactd]);
         assert!(daemon.asked().is_empty(), "it was served");
+        seen.record(daemon.site().0.runs.entries());
     });
+    outcomes.assert_exactly([
+        vec![(0b100, false), (0b010, false)],
+        vec![(0b100, true), (0b110, false)],
+        vec![(0b110, false)],
+    ]);
 }
 
 #[test]
 fn a_freeze_finds_kcompactd_asleep_and_a_stop_ends_it() {
-    check("r12_kcompactd_stop_while_paused", 940, || {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("r12_kcompactd_stop_while_paused", 940, move || {
         let daemon = Kcompactd::new(Pieces::default());
         daemon.start();
         let s = daemon.clone();
@@ -200,5 +246,8 @@ fn a_freeze_finds_kcompactd_asleep_and_a_stop_ends_it() {
         });
         join(controller);
         assert_eq!(daemon.state(), DaemonState::Stopped);
+        seen.record((daemon.nr_sleeps(), daemon.nr_waits_for_state()));
     });
+    // Asleep when it was to freeze, or not; nobody waited for the other, or one did, or both.
+    outcomes.assert_exactly([(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]);
 }

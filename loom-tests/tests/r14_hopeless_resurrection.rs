@@ -8,7 +8,7 @@
 
 #![cfg(loom)]
 
-use loom_tests::{actor, check, join};
+use loom_tests::{Outcomes, actor, check, join};
 use pagepool::model::atomic::{AtomicUsize, Ordering::Relaxed};
 use pagepool::model::{self, Daemon, Requests};
 
@@ -37,7 +37,9 @@ impl model::Node for Node {
 
 #[test]
 fn progress_without_balance_does_not_keep_kswapd_at_work() {
-    check("r14_hopeless_resurrection", 13_000, || {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("r14_hopeless_resurrection", 13_000, move || {
         let daemon = Daemon::new(Node(AtomicUsize::new(0)));
         for _ in 0..14 {
             daemon.note_failure(None, || false);
@@ -56,5 +58,8 @@ fn progress_without_balance_does_not_keep_kswapd_at_work() {
         join(kswapd);
         assert_eq!(daemon.node().0.load(Relaxed), 2);
         assert_eq!(daemon.failures(), 16);
+        seen.record(daemon.nr_sleeps());
     });
+    // Stopped before it slept, or asleep.
+    outcomes.assert_exactly([0, 1]);
 }

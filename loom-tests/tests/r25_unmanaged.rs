@@ -8,29 +8,35 @@
 #![cfg(loom)]
 
 use loom_tests::{
-    actor, actor_on_large_stack, check, check_shallower, join, join_all, on_large_stack,
+    Outcomes, Shared, Tally, actor, actor_on_large_stack, check, check_shallower, join, join_all,
+    on_large_stack,
 };
 use pagepool::model::{Nodes, thread};
 
 const PAGES: usize = 4;
 
-/// A node with too high marks, where a pass of reclaim lasts until there is no memory.
-fn short_node() -> Nodes {
+/// A node where a pass of reclaim lasts until there is no memory; and how many passes there were.
+fn node() -> (Nodes, Shared<Tally>) {
+    let passes = Shared::new(Tally::default());
+    let begun = Shared::clone(&passes);
     let nodes = on_large_stack(|| {
-        Nodes::new(PAGES, 1, 0, |nodes| {
+        Nodes::new(PAGES, 1, 0, move |nodes| {
+            begun.add_one();
             while nodes.is_managed() {
                 thread::yield_now();
             }
         })
     });
     nodes.end_nap();
-    nodes
+    (nodes, passes)
 }
 
 #[test]
 fn kswapd_sleeps_beside_a_node_without_memory() {
-    check_shallower("r25_unmanaged", 0, 50, || {
-        let nodes = short_node();
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check_shallower("r25_unmanaged", 1, 25_000, move || {
+        let (nodes, passes) = node();
         let (k, o) = (nodes.clone(), nodes.clone());
         let kswapd = actor_on_large_stack(move || k.run_kswapd());
         let owner = actor(move || {
@@ -45,20 +51,27 @@ fn kswapd_sleeps_beside_a_node_without_memory() {
         join_all([owner, kswapd]);
         assert_eq!(nodes.failures(), 0);
         assert!(nodes.is_balanced() && !nodes.wake_kswapd());
+        seen.record(passes.get() > 0);
     });
+    // The memory went before the run, or under it.
+    outcomes.assert_exactly([false, true]);
 }
 
 #[test]
 fn an_asker_beside_a_node_without_memory_asks_for_nothing() {
-    check("r25_asker", 800, || {
-        let nodes = short_node();
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("r25_asker", 800, move || {
+        let (nodes, _) = node();
         nodes.set_marks(PAGES as u32, 1);
         let (a, o) = (nodes.clone(), nodes.clone());
         let asker = actor(move || a.wake_kswapd());
         let owner = actor(move || o.offline());
-        let _asked = join(asker);
+        let asked = join(asker);
         assert_eq!(join(owner), PAGES);
         assert!(nodes.is_balanced());
         nodes.verify();
+        seen.record(asked);
     });
+    outcomes.assert_exactly([false, true]);
 }

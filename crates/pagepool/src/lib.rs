@@ -9,7 +9,7 @@ compile_error!(
      RUSTFLAGS=\"--cfg pagepool_unproven\", and run the tests, the models and the stress tool there"
 );
 
-// The house, a layer a line; a layer imports only from lines above its own. `tests/tidy.rs` checks it.
+// The house, a layer a line; a layer imports only from lines above its own. `tests/tidy` checks it.
 pub(crate) mod sync; // 0  atomics, locks, threads, time, CPU number: std and parking_lot, or loom
 pub mod types; // 1  orders, frame numbers, zones, nodes
 pub mod gfp; // 1  request flags

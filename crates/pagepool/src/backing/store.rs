@@ -184,6 +184,14 @@ impl Store {
         &self.0.0
     }
 
+    /// How often workers slept until they were called, and submitters until their transfers ended.
+    #[cfg(loom)]
+    pub(crate) fn nr_sleeps(&self) -> [u32; 2] {
+        let shared = self.shared();
+        [&shared.bells[..], &shared.ended[..]]
+            .map(|queues| queues.iter().map(WaitQueue::nr_sleeps).sum())
+    }
+
     /// The store's number.
     pub(crate) fn id(&self) -> StoreId {
         self.shared().id

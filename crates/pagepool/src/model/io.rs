@@ -92,6 +92,12 @@ impl Io {
         bufs.collect::<Vec<_>>().len()
     }
 
+    /// How often workers have slept until they were called, or were to end, and how often submitters have until
+    /// their transfers ended.
+    pub fn nr_sleeps(&self) -> [u32; 2] {
+        self.store.nr_sleeps()
+    }
+
     /// Ends the workers, and returns how many writes have ended.
     pub fn shut_down(&self) -> usize {
         self.store.shut_down(None).expect("waits");

@@ -158,6 +158,16 @@ impl<S: Site> Kcompactd<S> {
     pub fn is_asleep(&self) -> bool {
         self.0.post.queue().has_sleeper()
     }
+
+    /// How often the thread has slept until it was woken.
+    pub fn nr_sleeps(&self) -> u32 {
+        self.0.post.queue().nr_sleeps()
+    }
+
+    /// How often the thread has stood still, or a controller waited for that.
+    pub fn nr_waits_for_state(&self) -> u32 {
+        self.0.post.control().nr_sleeps()
+    }
 }
 
 impl<S: Site> kcompactd::Site for Kcompactd<S> {

@@ -162,6 +162,16 @@ impl<N: Node> Daemon<N> {
         self.0.post.queue().has_sleeper()
     }
 
+    /// How often the thread has slept until it was woken.
+    pub fn nr_sleeps(&self) -> u32 {
+        self.0.post.queue().nr_sleeps()
+    }
+
+    /// How often the thread has stood still, or a controller waited for that.
+    pub fn nr_waits_for_state(&self) -> u32 {
+        self.0.post.control().nr_sleeps()
+    }
+
     /// Waits until it may reclaim, as a thread does that is about to.
     pub fn throttle(&self, deadline: Option<Instant>, may_reclaim: impl Fn() -> bool) {
         let shared = &self.0;
@@ -183,6 +193,11 @@ impl<N: Node> Daemon<N> {
     /// Whether somebody waits to reclaim.
     pub fn has_throttled(&self) -> bool {
         self.0.pfmemalloc.has_sleeper()
+    }
+
+    /// How often somebody has slept until it may reclaim.
+    pub fn nr_throttled(&self) -> u32 {
+        self.0.pfmemalloc.nr_sleeps()
     }
 
     /// Fruitless runs in a row.

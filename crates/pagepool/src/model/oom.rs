@@ -16,13 +16,13 @@ struct Calls {
 }
 
 impl Calls {
-    /// The handler: always gives something up.
-    fn answer(&self) -> OomAnswer {
+    /// The handler.
+    fn answer(&self, answer: OomAnswer) -> OomAnswer {
         let inside = self.nr_inside.fetch_add(1, atomic::Ordering::Relaxed);
         assert_eq!(inside, 0, "O1: one call at a time");
         self.nr.fetch_add(1, atomic::Ordering::Relaxed);
         self.nr_inside.fetch_sub(1, atomic::Ordering::Relaxed);
-        OomAnswer::Released
+        answer
     }
 }
 
@@ -34,9 +34,9 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// Returns a desk with a handler that always gives something up.
+    /// Returns a desk with a handler that always gives something up, or never.
     #[must_use]
-    pub fn new(has_threads: bool) -> Desk {
+    pub fn new(has_threads: bool, gives_up: bool) -> Desk {
         let calls = Arc::new(Calls::default());
         let spawn: Spawn = if has_threads {
             |name, work| thread::spawn(name, work)
@@ -45,7 +45,14 @@ impl Desk {
         };
         let desk = OomDesk::new(PoolTag::of(&*calls), spawn);
         let counted = Arc::clone(&calls);
-        desk.set_handler(Some(Arc::new(move |_: &OutOfMemory| counted.answer())));
+        let answer = if gives_up {
+            OomAnswer::Released
+        } else {
+            OomAnswer::Declined
+        };
+        desk.set_handler(Some(Arc::new(move |_: &OutOfMemory| {
+            counted.answer(answer)
+        })));
         Desk { desk, calls }
     }
 
@@ -64,5 +71,10 @@ impl Desk {
     /// Calls that there were.
     pub fn nr_calls(&self) -> usize {
         self.calls.nr.load(atomic::Ordering::Relaxed)
+    }
+
+    /// How often somebody who asked slept until a call had ended.
+    pub fn nr_waits(&self) -> u32 {
+        self.desk.nr_waits()
     }
 }

@@ -1,5 +1,6 @@
 //! A shrinker that has a given number of objects and frees whatever it is asked for.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::backing::PoolTag;
@@ -36,11 +37,20 @@ impl Shrinker for Objects {
 }
 
 /// A pool's table with one shrinker in it.
-#[derive(Debug)]
 pub struct Shrinking {
     shrinkers: Shrinkers,
     objects: Arc<Objects>,
     handle: Option<ShrinkerHandle>,
+    sleeps: Sleeps,
+}
+
+/// How often the worker slept until it was called, and who asked until it was answered.
+type Sleeps = Box<dyn Fn() -> [u32; 2] + Send + Sync>;
+
+impl fmt::Debug for Shrinking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Shrinking").field(&self.shrinkers).finish()
+    }
 }
 
 impl Shrinking {
@@ -56,6 +66,7 @@ impl Shrinking {
         Shrinking {
             shrinkers,
             objects,
+            sleeps: Box::new(handle.sleeps()),
             handle: Some(handle),
         }
     }
@@ -82,6 +93,13 @@ impl Shrinking {
     /// The shrinker's handle.
     pub fn take_handle(&mut self) -> Option<impl Drop + Send + use<>> {
         self.handle.take()
+    }
+
+    /// How often the worker slept until it was called, or was to end, and how often somebody who asked, or took
+    /// the shrinker out of service, slept until it had answered or ended.
+    #[must_use]
+    pub fn nr_sleeps(&self) -> [u32; 2] {
+        (self.sleeps)()
     }
 
     /// Checks what is known of the shrinker.

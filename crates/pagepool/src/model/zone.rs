@@ -169,6 +169,11 @@ impl Zone {
         self.freed.has_sleeper()
     }
 
+    /// How often somebody has slept until memory was freed.
+    pub fn nr_waits(&self) -> u32 {
+        self.freed.nr_sleeps()
+    }
+
     /// Sets the minimum and the distance from one mark to the next, and ends a boost.
     pub fn set_marks(&self, min: u32, gap: u32) {
         let raw = u64::from(gap) << 32 | u64::from(min);

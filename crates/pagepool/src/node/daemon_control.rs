@@ -204,6 +204,12 @@ impl DaemonControl {
         Word(self.word.load(Ordering::Relaxed)).is(STOP)
     }
 
+    /// How often somebody slept until the state changed: a controller, or a daemon that stands still.
+    #[cfg(loom)]
+    pub(crate) fn nr_sleeps(&self) -> u32 {
+        self.changed.nr_sleeps()
+    }
+
     // ---- for whoever starts and stops daemons ----
 
     /// Says that a thread is about to be started; returns false if one runs.

@@ -146,10 +146,16 @@ impl OomDesk {
         in_time && state.last == Some(OomAnswer::Released)
     }
 
+    /// How often somebody who asked slept until a call had ended.
+    #[cfg(loom)]
+    pub(crate) fn nr_waits(&self) -> u32 {
+        self.0.ended.nr_sleeps()
+    }
+
     /// Leaves a call for the worker, unless one is under way; returns the number of the call whose end is
     /// to be awaited, or none if nobody is to be called.
     fn enter(&self, within: GroupId, situation: impl FnOnce() -> OutOfMemory) -> Option<u64> {
-        let state = self.0.state.lock();
+        let mut state = self.0.state.lock();
         let awaited = state.nr_ended + 1;
         if state.phase != Phase::Idle {
             return Some(awaited);
@@ -157,24 +163,26 @@ impl OomDesk {
         if state.handler.is_none() || state.is_too_soon(within) {
             return None;
         }
+        let early = mutated("oom.claim_with_call").then(|| state.claim_worker());
         drop(state);
 
         // Put together without the lock: it looks at all groups.
         let situation = situation();
         let mut state = self.0.state.lock();
         let awaited = state.nr_ended + 1;
-        if state.phase != Phase::Idle {
+        if state.phase != Phase::Idle && !mutated("oom.share_call") {
             return Some(awaited);
         }
         // The handler may be gone by now, or another call have come to its end and to nothing.
-        if state.handler.is_none() || state.is_too_soon(within) {
+        let is_in_vain = state.handler.is_none() || state.is_too_soon(within);
+        if is_in_vain && !mutated("oom.look_again") {
             return None;
         }
         state.phase = Phase::Asked;
         state.situation = Some(situation);
         // Together with the call: who leaves one behind has seen to it that somebody comes for it, also if
         // another's attempt to start the worker has failed meanwhile.
-        let needs_worker = !std::mem::replace(&mut state.has_worker, true);
+        let needs_worker = early.unwrap_or_else(|| state.claim_worker());
         drop(state);
         if needs_worker && !self.start_worker() {
             return None;
@@ -222,6 +230,11 @@ impl State {
         let of_it = |pause: &&Pause| pause.within == within;
         let pause = self.pauses.iter().find(of_it);
         pause.is_some_and(|pause| !clock::is_over(pause.until))
+    }
+
+    /// Says that there is a worker; returns whether it is for the caller to start it.
+    fn claim_worker(&mut self) -> bool {
+        !std::mem::replace(&mut self.has_worker, true)
     }
 
     fn note_answer(&mut self, within: GroupId, released: bool) {

@@ -30,6 +30,9 @@ pub struct ParkState {
     /// Time-outs that the model fired and that ended no park yet.
     #[cfg(loom)]
     nr_fired: u32,
+    /// Parks that have begun, for what a model has to have seen.
+    #[cfg(loom)]
+    pub(super) nr_parks: u32,
 }
 
 /// Why a park ended.
@@ -102,6 +105,7 @@ impl ParkState {
             self.nr_fired -= 1;
             return Remaining::Nothing;
         }
+        self.nr_parks += 1;
         Remaining::Forever
     }
 }

@@ -108,6 +108,12 @@ impl Turn {
         })
     }
 
+    /// How often a thread slept until it came.
+    #[cfg(loom)]
+    pub fn nr_sleeps(&self) -> u32 {
+        self.left.nr_sleeps()
+    }
+
     fn leave(&self) {
         let early = mutated("turn.look_after").then(|| self.left.sleeper_hint());
         self.state.lock().taken = false;

@@ -249,6 +249,12 @@ impl<P: Park> WaitQueue<P> {
         self.park.fire_timeout();
     }
 
+    /// How often a thread has slept here, whoever woke it.
+    #[cfg(loom)]
+    pub fn nr_sleeps(&self) -> u32 {
+        self.park.lock().nr_parks
+    }
+
     /// Removes an entry of `epoch`, unless a waker did (I3).
     fn remove_locked(&self, state: &ParkState, epoch: u64) {
         if state.epoch == epoch || mutated("waitqueue.remove") {

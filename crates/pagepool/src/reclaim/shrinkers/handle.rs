@@ -63,6 +63,14 @@ impl ShrinkerHandle {
         self.desk.stats()
     }
 
+    /// Says, at any time later, how often the worker slept until it was called, and how often others slept until
+    /// it had answered or ended.
+    #[cfg(loom)]
+    pub(crate) fn sleeps(&self) -> impl Fn() -> [u32; 2] + Send + Sync + use<> {
+        let desk = Arc::clone(&self.desk);
+        move || [&desk.bell, &desk.ended].map(crate::sync::WaitQueue::nr_sleeps)
+    }
+
     /// Waits until the worker has ended, as long as a call may take; but not in a call.
     fn wait_for_worker(&self) {
         let this = thread::current_id();

@@ -1,10 +1,11 @@
 //! The rules of the house that no compiler checks: who may import whom, who may be unsafe, who may
-//! name std's threads and locks, and that every barrier has a model that misses it.
+//! name std's threads and locks; and in `protocols`, that every step of a protocol has a model that misses it.
 //!
 //! Each rule is a function from a source file to complaints; the tests at the end show that it
 //! complains about a bad file, those before them that no file of the crate gives it reason to.
 
-use std::collections::BTreeSet;
+mod protocols;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -244,77 +245,6 @@ fn past_the_facade(source: &Source) -> Vec<String> {
     complaints
 }
 
-/// What has the name of a barrier, a step or an ordering as its argument. Matched where a name ends so.
-const NAMED: &[&str] = &[
-    "fence_at(",
-    "mutated(",
-    "ordering_at(",
-    "acq_rel_at(",
-    "acquire(",
-    "somebody_waits(",
-    "waiters(",
-    "waker: ",
-    "sleeper: ",
-];
-
-/// The names of the barriers, steps and orderings that a file uses: what stands quoted after one of
-/// [`NAMED`], up to two of them.
-fn step_names(source: &Source) -> Vec<(usize, String)> {
-    let mut names = vec![];
-    for (n, line) in source.production() {
-        for start in NAMED {
-            for (at, _) in line.match_indices(start) {
-                let arguments = line[at + start.len()..].split(')').next().unwrap_or("");
-                let quoted = arguments.split('"').skip(1).step_by(2).take(2);
-                let is_first = arguments.trim_start().starts_with('"');
-                names.extend(quoted.filter(|_| is_first).map(|name| (n, name.to_owned())));
-            }
-        }
-    }
-    names
-}
-
-/// The mutants of `mutants.txt`, or the rows of a table of `mutants.md` that name them.
-fn listed_mutants(mutants: &str) -> BTreeSet<String> {
-    let lines = mutants.lines().filter(|line| !line.starts_with('#'));
-    let names = lines.filter_map(|line| line.split_whitespace().next());
-    names.map(str::to_owned).collect()
-}
-
-/// The first cells of the rows of a document's tables, without the backquotes; heads are left out.
-fn first_cells(document: &str) -> BTreeSet<String> {
-    let rows = document.lines().filter_map(|line| line.strip_prefix("| `"));
-    let cells = rows.filter_map(|row| row.split('`').next());
-    cells.map(str::to_owned).collect()
-}
-
-/// Every barrier has a model that misses it.
-fn unmodelled_steps(source: &Source, mutants: &str) -> Vec<String> {
-    if source.is_test() {
-        return vec![];
-    }
-    let known = listed_mutants(mutants);
-    step_names(source)
-        .into_iter()
-        .filter(|(_, name)| !known.contains(name))
-        .map(|(n, name)| source.complain(n, format_args!("{name} is not in mutants.txt")))
-        .collect()
-}
-
-/// No mutant is left whose step is gone, or is spelled otherwise.
-fn unused_mutants(sources: &[Source], mutants: &str) -> Vec<String> {
-    let production = sources.iter().filter(|source| !source.is_test());
-    let used: BTreeSet<_> = production
-        .flat_map(step_names)
-        .map(|(_, name)| name)
-        .collect();
-    let listed = listed_mutants(mutants);
-    let unused = listed.difference(&used);
-    unused
-        .map(|name| format!("mutants.txt: no source has a step {name}"))
-        .collect()
-}
-
 /// A file begins by saying what it is for.
 fn missing_head(source: &Source) -> Vec<String> {
     // The tests of a module are for what it is for, unless there are several files of them.
@@ -349,13 +279,12 @@ fn sources() -> Vec<Source> {
     sources
 }
 
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
 fn of_repository(path: &str) -> String {
-    fs::read_to_string(
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../..")
-            .join(path),
-    )
-    .unwrap()
+    fs::read_to_string(repository().join(path)).unwrap()
 }
 
 #[track_caller]
@@ -386,43 +315,6 @@ fn every_barrier_has_a_name() {
 #[test]
 fn threads_locks_and_time_come_through_the_facade() {
     assert_none(past_the_facade);
-}
-
-#[test]
-fn every_barrier_has_a_model_that_misses_it() {
-    let mutants = of_repository("loom-tests/mutants.txt");
-    let nr_used: usize = sources()
-        .iter()
-        .map(|source| step_names(source).len())
-        .sum();
-    assert!(nr_used >= 100, "the names were not recognised");
-    assert_none(|source| unmodelled_steps(source, &mutants));
-}
-
-#[test]
-fn every_mutant_has_a_step_that_it_leaves_out() {
-    let unused = unused_mutants(&sources(), &of_repository("loom-tests/mutants.txt"));
-    assert!(unused.is_empty(), "\n{}", unused.join("\n"));
-}
-
-#[test]
-fn every_mutant_has_a_model_that_is_there() {
-    for line in of_repository("loom-tests/mutants.txt").lines() {
-        let mut words = line.split_whitespace();
-        if let (false, Some(_), Some(model)) = (line.starts_with('#'), words.next(), words.next()) {
-            let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-                .join(format!("../../loom-tests/tests/{model}.rs"));
-            assert!(path.exists(), "there is no {model}");
-        }
-    }
-}
-
-#[test]
-fn every_mutant_stands_in_its_chapter_and_no_other_does() {
-    let listed = listed_mutants(&of_repository("loom-tests/mutants.txt"));
-    let chapter = of_repository("docs/src/mutants.md");
-    let table = chapter.split("## Equivalents").next().unwrap();
-    assert_eq!(listed, first_cells(table));
 }
 
 #[test]
@@ -556,34 +448,6 @@ fn a_way_past_the_facade_is_found() {
     assert!(check("zone/tests.rs", "use std::thread;").is_empty());
     assert!(check("zone/tests/marks.rs", "use std::thread;").is_empty());
     assert!(check("zone/pcp.rs", "mod tests {\n    use std::thread;\n}").is_empty());
-}
-
-#[test]
-fn a_step_without_a_mutant_is_found() {
-    let mutants = "# name  test\nkswapd.waker  r02\n";
-    let check = |text: &str| unmodelled_steps(&source("node/wake.rs", text), mutants);
-    assert_one(&check("fence_at(\"kswapd.napper\");"), "kswapd.napper");
-    assert_one(&check("waker: \"freed.waker\", // x"), "freed.waker");
-    assert_one(&check("if mutated(\"epoch\") {}"), "epoch");
-    assert_one(&check("release_fence_at(\"folio.end\");"), "folio.end");
-    assert_one(&check("ordering_at(\"folio.open\", Release)"), "folio.open");
-    assert_eq!(check("acq_rel_at(\"a.a\", \"a.r\")").len(), 2);
-    assert_one(&check("self.waiters(\"freed.look\")"), "freed.look");
-    assert!(check("fence_at(\"kswapd.waker\")").is_empty());
-    assert!(check("let lines = waiters(n, \"x\");").is_empty());
-}
-
-#[test]
-fn a_mutant_without_a_step_is_found() {
-    let mutants = "# name  test\nkswapd.waker  r02\nkswapd.gone  r02\n";
-    let used = [source("node/wake.rs", "fence_at(\"kswapd.waker\");")];
-    assert_one(&unused_mutants(&used, mutants), "kswapd.gone");
-}
-
-#[test]
-fn the_rows_of_a_table_are_found_by_their_first_cells() {
-    let table = "| mutant | model |\n|---|---|\n| `a.b` | `r01` |\n";
-    assert_eq!(first_cells(table), BTreeSet::from(["a.b".to_owned()]));
 }
 
 #[test]
