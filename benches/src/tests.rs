@@ -2,18 +2,35 @@
 
 use std::time::Duration;
 
-use crate::harness::{Plan, Scale};
 use crate::pin::allowed_cpus;
+use crate::plan::{Plan, Scale};
 use crate::report::{Outcome, Row};
 use crate::spread::Spread;
 use crate::subject::{NULL, POOL};
 use crate::works::{self, open};
+
+const GENERAL: [&str; 6] = [NULL, POOL, "jemalloc", "mimalloc", "rpmalloc", "libc"];
+const ALONE: [&str; 5] = [
+    "offset-alloc",
+    "buddy_system",
+    "buddy-alloc",
+    "talc",
+    "rlsf",
+];
+const LOCKED: [&str; 5] = [
+    "offset-alloc, mutex",
+    "buddy_system, mutex",
+    "buddy-alloc, mutex",
+    "talc, mutex",
+    "rlsf, mutex",
+];
 
 /// As little of everything as makes sense.
 fn tiny_plan() -> Plan {
     Plan {
         filter: String::new(),
         cpus: allowed_cpus().unwrap(),
+        oversubscribes: true,
         directory: std::env::temp_dir(),
         scale: Scale {
             rounds: 2,
@@ -23,6 +40,8 @@ fn tiny_plan() -> Plan {
             held: 200,
             mixed_bytes: 128 << 20,
             mixed_ops: 200,
+            busy_bytes: 32 << 20,
+            busy_ops: 20_000,
             opens: 0,
             holds: 200,
             scattered: 1 << 10,
@@ -67,7 +86,9 @@ fn every_work_yields_a_row_per_subject() {
                 .filter(|row| row.work == name)
                 .map(|row| row.subject)
                 .collect();
-            assert_eq!(subjects, [NULL, POOL, "jemalloc", "mimalloc", "libc"]);
+            assert_eq!(subjects[..6], GENERAL);
+            let is_shared = name.ends_with("_t2");
+            assert_eq!(subjects[6..], if is_shared { LOCKED } else { ALONE });
         }
         for row in &rows {
             assert!(row.median_ns >= 0.0, "{row:?}");

@@ -10,11 +10,13 @@ use std::hint::black_box;
 use pagepool::Order;
 
 use super::{huge_order, timed};
-use crate::harness::{Plan, Round, Seat, Work};
+use crate::harness::{Round, Seat, Work};
+use crate::plan::Plan;
 use crate::subject::Subject;
 
 pub(crate) const ONE_PAGE: &[&str] = &["pair_o0_t1"];
 pub(crate) const ONE_PAGE_TWICE: &[&str] = &["pair_o0_t2"];
+const ONE_PAGE_MANY: &[&str] = &["pair_o0"];
 pub(crate) const HUGE: &[&str] = &["pair_o9_t1"];
 
 /// Allocates and frees one block, over and over.
@@ -26,10 +28,14 @@ pub(crate) struct Pair {
     pairs: usize,
 }
 
-/// Pairs of one page, in one lane or two.
+/// Pairs of one page, in so many lanes.
 pub(crate) fn one_page(plan: &Plan, lanes: usize) -> Pair {
     Pair {
-        rows: if lanes == 1 { ONE_PAGE } else { ONE_PAGE_TWICE },
+        rows: match lanes {
+            1 => ONE_PAGE,
+            2 => ONE_PAGE_TWICE,
+            _ => ONE_PAGE_MANY,
+        },
         lanes,
         order: Order::ZERO,
         pairs: plan.scale.pairs,
@@ -58,7 +64,7 @@ impl Work for Pair {
     }
 
     fn memory(&self) -> usize {
-        64 << 20
+        (64 << 20).max(self.lanes << 23)
     }
 
     fn share<S: Subject>(&self) {}
