@@ -27,6 +27,7 @@ mod background;
 mod cli;
 mod contest;
 mod entrant;
+mod failure;
 mod harness;
 mod machine;
 mod meet;
@@ -47,6 +48,7 @@ use std::process::{self, ExitCode};
 use clap::Parser;
 
 use crate::cli::Cli;
+use crate::failure::Failure;
 use crate::report::Report;
 use crate::scaling::ScalingReport;
 
@@ -123,31 +125,6 @@ fn end_on_panic() {
         default(info);
         process::exit(101);
     }));
-}
-
-/// Why the run ends early: the exit status and one clear line.
-#[derive(Debug)]
-struct Failure {
-    status: u8,
-    message: String,
-}
-
-impl Failure {
-    /// A figure that cannot be trusted, or a subject that does not work: status 1.
-    fn broken(message: impl Into<String>) -> Failure {
-        Failure {
-            status: 1,
-            message: message.into(),
-        }
-    }
-
-    /// Bad usage: status 2.
-    fn usage(message: impl Into<String>) -> Failure {
-        Failure {
-            status: 2,
-            message: message.into(),
-        }
-    }
 }
 
 #[cfg(test)]

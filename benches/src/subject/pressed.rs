@@ -14,8 +14,10 @@ use pagepool::{Faults, FaultyDevice, Folio, Gfp, Order, PAGE_SIZE, PagePool, Pag
 use super::pool::{check_all_free, count_events, in_full, touch_block};
 use super::{Events, POOL, Subject};
 use crate::background::Background;
+use crate::works::huge_order;
 
 const FLAGS: Gfp = Gfp::KERNEL.union(Gfp::NOWARN);
+const IMPATIENT: Gfp = Gfp::NOWAIT.union(Gfp::NOWARN);
 
 /// A pool, and the folios in it.
 #[derive(Debug)]
@@ -81,20 +83,19 @@ impl Subject for Pressed {
             .expect("a panic ends the process")
             .clear();
         check_all_free(&self.pool)?;
-        if self.vmstat("pgsteal_kswapd") == 0 {
-            return Err(
-                "kswapd reclaimed nothing: the figures are not those of a busy pool".into(),
-            );
-        }
-        if self.vmstat("compact_daemon_wake") == 0 {
-            return Err(
-                "kcompactd was never at work: the figures are not those of a busy pool".into(),
-            );
+        let kswapd_worked = self.vmstat("pgsteal_kswapd") > 0;
+        let kcompactd_worked = self.vmstat("compact_daemon_migrate_scanned") > 0;
+        if !kswapd_worked || !kcompactd_worked {
+            return Err(format!(
+                "the daemons were not at work: {}",
+                self.remark().unwrap_or_default()
+            ));
         }
         Ok(())
     }
 
-    /// Touches folios, most of them by a read; every fourth is written to.
+    /// Touches folios, most of them by a read; every fourth is written to. Now and then 2 MiB are asked for
+    /// by somebody who cannot wait, and given back at once.
     fn press(&self, _background: &Background, is_over: &dyn Fn() -> bool) {
         let mut rng = fastrand::Rng::with_seed(5);
         let mut folios = self.folios.lock().expect("a panic ends the process");
@@ -106,15 +107,21 @@ impl Subject for Pressed {
             } else if let Ok(mut bytes) = folios[one].write() {
                 bytes[0] = bytes[0].wrapping_add(1);
             }
+            if rng.u8(..) == 0 {
+                // A refusal is what wakes kcompactd.
+                let _ = self.pool.alloc_pages_uninit(huge_order(), IMPATIENT);
+            }
         }
     }
 
     fn remark(&self) -> Option<String> {
         let of = |name| self.vmstat(name);
         Some(format!(
-            "kswapd reclaimed {} pages, kcompactd set out {} times; requests reclaimed {} pages, compacted {} times",
+            "kswapd reclaimed {} pages, kcompactd set out {} times and looked at {} pages; requests \
+             reclaimed {} pages and compacted {} times",
             of("pgsteal_kswapd"),
             of("compact_daemon_wake"),
+            of("compact_daemon_migrate_scanned"),
             of("pgsteal_direct"),
             of("compact_stall"),
         ))

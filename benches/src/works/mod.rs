@@ -232,6 +232,6 @@ fn timed_on_cpu(operations: usize, run: impl FnOnce()) -> f64 {
 }
 
 /// The order of a block of 2 MiB.
-fn huge_order() -> Order {
+pub(crate) fn huge_order() -> Order {
     Order::new(9).expect("9 is an order")
 }
