@@ -32,7 +32,7 @@ pub(crate) struct Row {
     rounds: usize,
     /// Times the figure of the same with one thread, where there are more.
     #[serde(skip_serializing_if = "Option::is_none")]
-    ratio_to_one_thread: Option<f64>,
+    pub(crate) ratio_to_one_thread: Option<f64>,
     /// Blocks that were asked for, where they are counted, in all rounds and before.
     requests: u64,
     /// Of those, refused although that much memory was free.

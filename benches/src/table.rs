@@ -69,7 +69,8 @@ pub(crate) fn is_peer(subject: &str) -> bool {
     subject != NULL && subject != POOL
 }
 
-fn mean(figures: &mut dyn Iterator<Item = f64>) -> f64 {
+/// The lanes' average.
+pub(crate) fn mean(figures: &mut dyn Iterator<Item = f64>) -> f64 {
     let (count, sum) = figures.fold((0.0, 0.0), |(count, sum), ns| (count + 1.0, sum + ns));
     sum / count
 }
