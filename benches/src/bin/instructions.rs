@@ -51,6 +51,9 @@ struct Site {
     cpus: Vec<usize>,
 }
 
+/// Enough for the caches of up to 64 CPUs to be as large as they get.
+const POOL_BYTES: usize = 8 << 30;
+
 /// Pages that are asked for at once.
 const BULK: usize = 64;
 
@@ -172,9 +175,9 @@ fn run(name: &str, length: &str) -> Result<(), Failure> {
     let cpus = allowed_cpus()?;
     pin_to(cpus[0])?;
     let pool = PagePool::builder()
-        .managed(128 << 20)
+        .managed(POOL_BYTES)
         .movable_share(0)
-        .trim_threshold(128 << 20)
+        .trim_threshold(POOL_BYTES)
         .daemons(false)
         .build()
         .map_err(|error| broken(&error))?;

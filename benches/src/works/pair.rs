@@ -1,6 +1,6 @@
 //! What does a block cost that goes straight back? We expect the per-CPU cache alone: no zone lock.
 //!
-//! At order 9 too, since that order is cached; there the general allocators reach for their page
+//! At order 9 too, since that order is cached in a large pool; there the general allocators reach for their page
 //! level on every pair. With two threads the figure should hardly move: they share no cache line.
 
 #![forbid(unsafe_code)]
@@ -26,6 +26,7 @@ pub(crate) struct Pair {
     lanes: usize,
     order: Order,
     pairs: usize,
+    memory: usize,
 }
 
 /// Pairs of one page, in so many lanes.
@@ -39,16 +40,18 @@ pub(crate) fn one_page(plan: &Plan, lanes: usize) -> Pair {
         lanes,
         order: Order::ZERO,
         pairs: plan.scale.pairs,
+        memory: (64 << 20).max(lanes << 23),
     }
 }
 
-/// Pairs of 2 MiB.
+/// Pairs of 2 MiB, of a memory in which the cache of each CPU may keep one such block.
 pub(crate) fn huge(plan: &Plan) -> Pair {
     Pair {
         rows: HUGE,
         lanes: 1,
         order: huge_order(),
         pairs: plan.scale.huge_pairs,
+        memory: (1 << 30).max(plan.cpus.len() << 28),
     }
 }
 
@@ -64,7 +67,7 @@ impl Work for Pair {
     }
 
     fn memory(&self) -> usize {
-        (64 << 20).max(self.lanes << 23)
+        self.memory
     }
 
     fn share<S: Subject>(&self) {}
