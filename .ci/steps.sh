@@ -53,3 +53,11 @@ ensure_nextest() {
     echo "=== installing cargo-nextest"
     timeout --kill-after=10 1200 cargo install --quiet --locked cargo-nextest
 }
+
+# Installs valgrind, which counts instructions, where it is missing: a package of the system.
+ensure_valgrind() {
+    command -v valgrind >/dev/null && return
+    echo "=== installing valgrind"
+    timeout --kill-after=10 300 bash -c \
+        'apt-get update --quiet && apt-get install --quiet --yes --no-install-recommends valgrind'
+}

@@ -9,13 +9,12 @@ use std::time::Duration;
 use clap::Parser;
 
 use crate::Failure;
-use crate::harness::{Plan, Scale};
 use crate::pin::allowed_cpus;
-use crate::report::Report;
+use crate::plan::{Plan, Scale};
 use crate::touch::{self, Terms};
 use crate::works;
 
-/// Times pagepool beside jemalloc, mimalloc and the C library, interleaved in one process.
+/// Times pagepool beside nine other allocators, interleaved in one process.
 ///
 /// Every row is one work of one allocator: the median of the rounds in nanoseconds, the 10th and
 /// the 90th percentile, and the ratio to the best peer (below 1: faster than every peer). Rows of
@@ -24,7 +23,7 @@ use crate::works;
 #[derive(Debug, Parser)]
 #[command(name = "pagepool-bench", version)]
 pub(crate) struct Cli {
-    /// Fewer and shorter rounds: ends within 60 seconds
+    /// Fewer and shorter rounds: ends within two minutes
     #[arg(long)]
     pub(crate) quick: bool,
 
@@ -50,6 +49,14 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
 
+    /// Instead of the table: pages a second with 1, 2, 4, 8 and 16 threads, as far as there are CPUs
+    #[arg(long)]
+    pub(crate) scaling: bool,
+
+    /// With --scaling: more threads than CPUs, too
+    #[arg(long, requires = "scaling")]
+    oversubscribe: bool,
+
     /// Touches plain memory, twice MIB, by Zipf's law, and prints what came of it; for scripts
     #[arg(long, value_name = "MIB", hide = true)]
     plain_touch: Option<usize>,
@@ -67,47 +74,24 @@ pub(crate) struct Cli {
     pub(crate) open_once: bool,
 }
 
-/// The whole table.
-const FULL: Scale = Scale {
-    rounds: 31,
-    limit: Duration::from_secs(60),
-    pairs: 1_000_000,
-    huge_pairs: 100_000,
-    held: 100_000,
-    mixed_bytes: 1 << 30,
-    mixed_ops: 100_000,
-    opens: 31,
-    holds: 1_000_000,
-    scattered: 256 << 10,
-    swapped_bytes: 128 << 20,
-    faults: 2_000,
-    wakes: 2_000,
-    compacted_bytes: 256 << 20,
-    moved_reads: 2_000_000,
-};
-
-/// What shows the order of things: all works in at most 60 seconds. As many pages are held, and
-/// the memory is as large, as in the full run.
-const QUICK: Scale = Scale {
-    rounds: 9,
-    limit: Duration::from_secs(2),
-    pairs: 200_000,
-    huge_pairs: 20_000,
-    mixed_ops: 20_000,
-    opens: 11,
-    holds: 200_000,
-    swapped_bytes: 32 << 20,
-    faults: 500,
-    wakes: 500,
-    compacted_bytes: 128 << 20,
-    moved_reads: 200_000,
-    ..FULL
-};
-
 impl Cli {
-    /// Returns what is to be run, or bad usage.
+    /// Returns what is to be run for the table, or bad usage.
     pub(crate) fn plan(&self) -> Result<Plan, Failure> {
-        let mut scale = if self.quick { QUICK } else { FULL };
+        let rows: Vec<&str> = works::ALL
+            .iter()
+            .flat_map(|work| work.rows)
+            .copied()
+            .collect();
+        self.plan_of(&rows)
+    }
+
+    /// The same for a table of these rows.
+    pub(crate) fn plan_of(&self, rows: &[&str]) -> Result<Plan, Failure> {
+        let mut scale = if self.quick {
+            Scale::QUICK
+        } else {
+            Scale::FULL
+        };
         if let Some(rounds) = self.rounds {
             scale.rounds = rounds as usize;
             scale.limit = Duration::MAX; // Whoever asks for a number of rounds gets them.
@@ -115,19 +99,15 @@ impl Cli {
         let plan = Plan {
             filter: self.filter.clone(),
             cpus: allowed_cpus()?,
+            oversubscribes: self.oversubscribe,
             directory: self.directory(),
             scale,
         };
-        if plan.works().next().is_none() {
-            let all: Vec<&str> = works::ALL
-                .iter()
-                .flat_map(|work| work.rows)
-                .copied()
-                .collect();
+        if !rows.iter().any(|row| plan.selects(row)) {
             return Err(Failure::usage(format!(
                 "no work has a row whose name contains {:?}; there are {}",
                 self.filter,
-                all.join(", ")
+                rows.join(", ")
             )));
         }
         Ok(plan)
@@ -179,10 +159,9 @@ pub(crate) struct JsonTarget {
 }
 
 impl JsonTarget {
-    /// Writes the report as one object on one line.
-    pub(crate) fn write(mut self, report: &Report) -> Result<(), Failure> {
-        writeln!(self.writer, "{}", report.to_json())
-            .map_err(|error| cannot_write(&self.name, &error))
+    /// Writes the report, one object, on one line.
+    pub(crate) fn write(mut self, report: &str) -> Result<(), Failure> {
+        writeln!(self.writer, "{report}").map_err(|error| cannot_write(&self.name, &error))
     }
 }
 

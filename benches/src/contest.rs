@@ -10,8 +10,9 @@
 use std::time::Instant;
 
 use crate::Failure;
-use crate::harness::{Plan, has_another_round, order_of_round};
+use crate::harness::order_of_round;
 use crate::pin::{pin_to, pin_to_any};
+use crate::plan::Plan;
 use crate::report::{Outcome, Row};
 use crate::spread::Spread;
 
@@ -79,7 +80,7 @@ fn run_rounds(contestants: &mut [Contestant<'_>], plan: &Plan) -> Result<Figures
     }
     let begun = Instant::now();
     let mut figures = Figures::new();
-    while has_another_round(figures.len(), begun, plan) {
+    while plan.has_another_round(figures.len(), begun) {
         let mut of_round = vec![Vec::new(); contestants.len()];
         for turn in order_of_round(figures.len(), contestants.len()) {
             of_round[turn] = (contestants[turn].round)()?;

@@ -1,4 +1,4 @@
-//! Times pagepool beside jemalloc, mimalloc and the C library, interleaved in one process.
+//! Times pagepool beside nine other allocators, interleaved in one process.
 //!
 //! Every allocator ([`subject`]) does every work ([`works`]) in rounds: in each round all of them
 //! run once, in an order drawn anew, on threads pinned to the same CPUs, so that a slow moment of
@@ -12,8 +12,10 @@
 //! What only a pool has, folios, swap and daemons, is measured in a [`contest`] against what it is made
 //! of: locked instructions, loads, plain writes and reads, a bare wake.
 //!
-//! *Not here:* scaling beyond two threads, and the kernel's own swap, which `scripts/memcg_swap.sh`
-//! compares with.
+//! [`scaling`] is a table of its own: the same works in 1, 2, 4, 8 and 16 threads.
+//!
+//! *Not here:* instructions, which `bin/instructions.rs` executes for `.ci/instructions` to count; and the
+//! kernel's own swap, which `scripts/memcg_swap.sh` compares with.
 //!
 //! [`PagePool::verify`]: pagepool::PagePool::verify
 #![allow(
@@ -21,15 +23,22 @@
     reason = "a bench measures real threads in real time: nothing here is ever modelled or simulated"
 )]
 
+mod background;
 mod cli;
 mod contest;
+mod entrant;
+mod failure;
 mod harness;
 mod machine;
 mod meet;
 mod pin;
+mod plan;
 mod report;
+mod scaling;
 mod spread;
 mod subject;
+mod table;
+mod tally;
 mod touch;
 mod works;
 
@@ -39,7 +48,9 @@ use std::process::{self, ExitCode};
 use clap::Parser;
 
 use crate::cli::Cli;
+use crate::failure::Failure;
 use crate::report::Report;
+use crate::scaling::ScalingReport;
 
 fn main() -> ExitCode {
     end_on_panic();
@@ -48,6 +59,8 @@ fn main() -> ExitCode {
         works::open::once()
     } else if let Some(outcome) = cli.run_touch() {
         outcome
+    } else if cli.scaling {
+        scale(&cli)
     } else {
         run(&cli)
     };
@@ -70,15 +83,37 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     }
     for work in plan.works() {
         report.progress(work.name);
-        let outcome = (work.run)(&plan)?;
+        let mut outcome = (work.run)(&plan)?;
         report.forget_progress();
+        report.compare(&mut outcome);
         if !cli.json_to_stdout() {
             print!("{}", report.section(work, &outcome));
         }
         report.add(outcome);
     }
     match json {
-        Some(target) => target.write(&report),
+        Some(target) => target.write(&report.to_json()),
+        None => Ok(()),
+    }
+}
+
+/// Runs the works of the scaling table, and reports.
+fn scale(cli: &Cli) -> Result<(), Failure> {
+    let plan = cli.plan_of(&scaling::rows().collect::<Vec<_>>())?;
+    let json = cli.open_json()?;
+    let mut report = ScalingReport::begin(cli.quick, &plan);
+    if !cli.json_to_stdout() {
+        print!("{}", report.heading());
+    }
+    for work in scaling::selected(&plan) {
+        let table = scaling::measure(work, &plan)?;
+        if !cli.json_to_stdout() {
+            print!("{}", table.section());
+        }
+        report.add(table);
+    }
+    match json {
+        Some(target) => target.write(&report.to_json()),
         None => Ok(()),
     }
 }
@@ -90,31 +125,6 @@ fn end_on_panic() {
         default(info);
         process::exit(101);
     }));
-}
-
-/// Why the run ends early: the exit status and one clear line.
-#[derive(Debug)]
-struct Failure {
-    status: u8,
-    message: String,
-}
-
-impl Failure {
-    /// A figure that cannot be trusted, or a subject that does not work: status 1.
-    fn broken(message: impl Into<String>) -> Failure {
-        Failure {
-            status: 1,
-            message: message.into(),
-        }
-    }
-
-    /// Bad usage: status 2.
-    fn usage(message: impl Into<String>) -> Failure {
-        Failure {
-            status: 2,
-            message: message.into(),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -5,10 +5,11 @@ use std::io::{self, IsTerminal, Write as _};
 
 use serde::Serialize;
 
-use crate::harness::{Answers, Plan};
 use crate::machine::Machine;
+use crate::plan::Plan;
 use crate::spread::Spread;
 use crate::subject::NULL;
+use crate::tally::Answers;
 use crate::works::Entry;
 
 /// One figure: a work of a subject.
@@ -29,7 +30,14 @@ pub(crate) struct Row {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) over_yardstick_ns: Option<f64>,
     rounds: usize,
-    /// Requests that were refused although that much memory was free, of all.
+    /// Times the figure of the same with one thread, where there are more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ratio_to_one_thread: Option<f64>,
+    /// Blocks that were asked for, where they are counted, in all rounds and before.
+    requests: u64,
+    /// Of those, refused although that much memory was free.
+    refusals: u64,
+    /// The same as a share.
     refused_share: f64,
     /// Growth of resident memory, where that is part of the question.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,6 +45,9 @@ pub(crate) struct Row {
     /// How often what was looked at was moved meanwhile, in all rounds, where that is part of the question.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) moves: Option<u64>,
+    /// What else there is to say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) remark: Option<String>,
 }
 
 impl Row {
@@ -53,16 +64,21 @@ impl Row {
             ratio_to_best: None,
             over_yardstick_ns: None,
             rounds,
+            ratio_to_one_thread: None,
+            requests: 0,
+            refusals: 0,
             refused_share: 0.0,
             rss_growth_kib: None,
             moves: None,
+            remark: None,
         }
     }
 
-    /// The row with the share of refusals in `answers`.
-    pub(crate) fn with_answers(mut self, answers: Answers) -> Row {
+    /// Adds what was asked for and refused.
+    pub(crate) fn count(&mut self, answers: Answers) {
+        self.requests = answers.requests;
+        self.refusals = answers.refusals;
         self.refused_share = answers.refused_share();
-        self
     }
 }
 
@@ -122,6 +138,27 @@ impl Report {
         )
     }
 
+    /// Fills in what a figure is beside that of one thread, if that is in the report.
+    pub(crate) fn compare(&self, outcome: &mut Outcome) {
+        let Outcome::Rows(rows) = outcome else { return };
+        for row in rows {
+            row.ratio_to_one_thread = self.of_one_thread(row).map(|ns| row.median_ns / ns);
+        }
+    }
+
+    /// The figure of the same work and subject with one thread.
+    fn of_one_thread(&self, row: &Row) -> Option<f64> {
+        let work = row.work.strip_suffix("_t2")?;
+        let subject = bare_name(row.subject);
+        let is_same = |one: &&Row| {
+            one.work.strip_suffix("_t1") == Some(work) && bare_name(one.subject) == subject
+        };
+        { self.rows.iter() }
+            .find(is_same)
+            .map(|one| one.median_ns)
+            .filter(|&ns| ns > 0.0)
+    }
+
     /// The table of one work.
     pub(crate) fn section(&self, work: &Entry, outcome: &Outcome) -> String {
         let mut text = format!("\n{}\n", work.title);
@@ -129,7 +166,7 @@ impl Report {
             Outcome::Skipped { why, .. } => writeln!(text, "  skipped: {why}"),
             Outcome::Rows(rows) => writeln!(
                 text,
-                "  {:<20} {:<18} {:>11} {:>11} {:>11} {:>7}\n{}",
+                "  {:<20} {:<20} {:>11} {:>11} {:>11} {:>7}\n{}",
                 "work",
                 "subject",
                 "median ns",
@@ -177,8 +214,23 @@ impl Report {
     }
 }
 
+/// A line for each row, and the remarks below.
 fn lines(rows: &[Row]) -> Vec<String> {
-    rows.iter().map(line).collect()
+    let mut lines: Vec<String> = rows.iter().map(line).collect();
+    let remarks = rows
+        .iter()
+        .filter_map(|row| row.remark.as_ref().map(|remark| (row.subject, remark)));
+    let mut said: Vec<String> = remarks
+        .map(|(subject, remark)| format!("  {subject}: {remark}"))
+        .collect();
+    said.dedup();
+    lines.append(&mut said);
+    lines
+}
+
+/// The subject's name without how it is kept.
+pub(crate) fn bare_name(subject: &str) -> &str {
+    subject.split(',').next().unwrap_or(subject)
 }
 
 fn line(row: &Row) -> String {
@@ -187,15 +239,20 @@ fn line(row: &Row) -> String {
         None => "-".to_owned(),
     };
     let mut text = format!(
-        "  {:<20} {:<18} {:>11.1} {:>11.1} {:>11.1} {ratio:>7}",
+        "  {:<20} {:<20} {:>11.1} {:>11.1} {:>11.1} {ratio:>7}",
         row.work, row.subject, row.median_ns, row.p10_ns, row.p90_ns
     );
     if let Some(ns) = row.over_yardstick_ns {
         write!(text, "   {ns:+.2} ns").expect("writing to a string does not fail");
     }
-    if row.refused_share > 0.0 && row.subject != NULL {
+    if let Some(ratio) = row.ratio_to_one_thread {
+        write!(text, "   x {ratio:.2} of 1 thread").expect("writing to a string does not fail");
+    }
+    if row.refusals > 0 && row.subject != NULL {
         let percent = row.refused_share * 100.0;
-        write!(text, "   {percent:.2} % refused").expect("writing to a string does not fail");
+        let (refusals, requests) = (row.refusals, row.requests);
+        write!(text, "   {refusals} of {requests} refused ({percent:.2} %)")
+            .expect("writing to a string does not fail");
     }
     if let Some(kib) = row.rss_growth_kib {
         write!(text, "   resident memory + {kib} KiB").expect("writing to a string does not fail");

@@ -2,18 +2,37 @@
 
 use std::time::Duration;
 
-use crate::harness::{Plan, Scale};
 use crate::pin::allowed_cpus;
-use crate::report::{Outcome, Row};
+use crate::plan::{Plan, Scale};
+use crate::report::{Outcome, Report, Row};
+use crate::scaling::{self, Rate};
 use crate::spread::Spread;
 use crate::subject::{NULL, POOL};
+use crate::table;
 use crate::works::{self, open};
+
+const GENERAL: [&str; 6] = [NULL, POOL, "jemalloc", "mimalloc", "rpmalloc", "libc"];
+const ALONE: [&str; 5] = [
+    "offset-alloc",
+    "buddy_system",
+    "buddy-alloc",
+    "talc",
+    "rlsf",
+];
+const LOCKED: [&str; 5] = [
+    "offset-alloc, mutex",
+    "buddy_system, mutex",
+    "buddy-alloc, mutex",
+    "talc, mutex",
+    "rlsf, mutex",
+];
 
 /// As little of everything as makes sense.
 fn tiny_plan() -> Plan {
     Plan {
         filter: String::new(),
         cpus: allowed_cpus().unwrap(),
+        oversubscribes: true,
         directory: std::env::temp_dir(),
         scale: Scale {
             rounds: 2,
@@ -21,8 +40,10 @@ fn tiny_plan() -> Plan {
             pairs: 200,
             huge_pairs: 20,
             held: 200,
-            mixed_bytes: 128 << 20,
+            mixed_bytes: 32 << 20,
             mixed_ops: 200,
+            busy_bytes: 32 << 20,
+            busy_ops: 4_000,
             opens: 0,
             holds: 200,
             scattered: 1 << 10,
@@ -67,13 +88,82 @@ fn every_work_yields_a_row_per_subject() {
                 .filter(|row| row.work == name)
                 .map(|row| row.subject)
                 .collect();
-            assert_eq!(subjects, [NULL, POOL, "jemalloc", "mimalloc", "libc"]);
+            assert_eq!(subjects[..6], GENERAL);
+            let is_shared = name.ends_with("_t2");
+            assert_eq!(subjects[6..], if is_shared { LOCKED } else { ALONE });
         }
         for row in &rows {
             assert!(row.median_ns >= 0.0, "{row:?}");
             assert_eq!(row.ratio_to_best.is_some(), row.subject != NULL, "{row:?}");
         }
     }
+}
+
+/// More threads than there are CPUs, so that it is all run anywhere.
+#[test]
+fn scaling_has_every_subject_with_every_number_of_threads() {
+    let plan = tiny_plan();
+    for work in scaling::selected(&plan) {
+        let rates = scaling::measure(work, &plan).unwrap().rates;
+        for threads in [1, 2, 4, 8, 16] {
+            let of_threads: Vec<&Rate> = { rates.iter() }
+                .filter(|rate| rate.threads == threads)
+                .collect();
+            let subjects: Vec<&str> = of_threads[..11].iter().map(|rate| rate.subject).collect();
+            assert_eq!(subjects[..6], GENERAL);
+            assert_eq!(subjects[6..], if threads > 1 { LOCKED } else { ALONE });
+            for rate in of_threads {
+                assert!(rate.operations_per_second > 0.0, "{rate:?}");
+                assert!(threads > 1 || rate.efficiency == 1.0, "{rate:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn scaling_takes_no_more_threads_than_cpus_unless_asked() {
+    let plan = Plan {
+        cpus: allowed_cpus().unwrap()[..1].to_vec(),
+        oversubscribes: false,
+        filter: "pair".to_owned(),
+        ..tiny_plan()
+    };
+    let works: Vec<_> = scaling::selected(&plan).collect();
+    assert_eq!(works.len(), 1);
+    let rates = scaling::measure(works[0], &plan).unwrap().rates;
+    assert!(rates.iter().all(|rate| rate.threads == 1));
+    assert_eq!(rates.len(), 11);
+}
+
+/// `t2` beside `t1`, with a mutex beside without.
+#[test]
+fn two_threads_are_compared_with_one() {
+    let mut report = Report::begin(true, &tiny_plan());
+    report.add(Outcome::Rows(vec![
+        Row::new("pair_o0_t1", POOL, vec![10.0]),
+        Row::new("pair_o0_t1", "talc", vec![4.0]),
+    ]));
+    let mut outcome = Outcome::Rows(vec![
+        Row::new("pair_o0_t2", POOL, vec![15.0]),
+        Row::new("pair_o0_t2", "talc, mutex", vec![40.0]),
+        Row::new("pair_o0_t2", "rlsf, mutex", vec![40.0]),
+        Row::new("pair_o9_t1", POOL, vec![40.0]),
+    ]);
+    report.compare(&mut outcome);
+    let Outcome::Rows(rows) = outcome else {
+        unreachable!("they are rows")
+    };
+    let ratios: Vec<Option<f64>> = rows.iter().map(|row| row.ratio_to_one_thread).collect();
+    assert_eq!(ratios, [Some(1.5), Some(10.0), None, None]);
+}
+
+/// Two lanes, one of which only serves in the second row.
+#[test]
+fn lanes_are_averaged_or_the_slowest_counts() {
+    let lanes = [vec![vec![vec![10.0, 3.0]]], vec![vec![vec![20.0]]]];
+    assert_eq!(table::of_rounds(&lanes, 0, 0, table::mean), [15.0]);
+    assert_eq!(table::of_rounds(&lanes, 0, 0, table::slowest), [20.0]);
+    assert_eq!(table::of_rounds(&lanes, 0, 1, table::mean), [3.0]);
 }
 
 /// Every row has a yardstick, which stands first, and something to compare with it.

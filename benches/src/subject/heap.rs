@@ -57,8 +57,9 @@ impl<A: Peer> Subject for Heap<A> {
     }
 }
 
+/// How blocks of `order` are asked for.
 #[inline]
-fn layout(order: Order) -> Layout {
+pub(super) fn layout(order: Order) -> Layout {
     // SAFETY: (1) the alignment is a power of two; (2) sizes end at 4 MiB, far below `isize::MAX`.
     unsafe { Layout::from_size_align_unchecked(order.bytes(), PAGE_SIZE) }
 }

@@ -1,19 +1,32 @@
 //! The allocators that are compared, behind one trait.
 //!
-//! The harness is generic over [`Subject`] and compiled once for each, so that a call costs what
-//! the allocator's own call costs; the [`Null`] subject shows what remains.
+//! There is pagepool; there are general allocators as a program has them ([`Heap`]), and allocators of a
+//! given arena, which one thread at a time may use ([`InArena`]). The harness is generic over [`Subject`]
+//! and compiled once for each, so that a call costs what the allocator's own call costs; the [`Null`]
+//! subject shows what remains.
 
+mod arena;
+mod frames;
 mod heap;
+mod in_arena;
 mod null;
 mod peers;
 mod pool;
+mod pressed;
+mod within;
 
 use pagepool::Order;
 
+pub(crate) use frames::{BuddySystem, OffsetAllocator};
 pub(crate) use heap::Heap;
+pub(crate) use in_arena::{Alone, InArena, Keeper, Locked};
 pub(crate) use null::Null;
-pub(crate) use peers::{CLibrary, Jemalloc, Mimalloc};
+pub(crate) use peers::{CLibrary, Jemalloc, Mimalloc, Rpmalloc};
 pub(crate) use pool::Pool;
+pub(crate) use pressed::Pressed;
+pub(crate) use within::{BuddyAlloc, Rlsf, Talc};
+
+use crate::background::Background;
 
 /// The name of the subject that does nothing.
 pub(crate) const NULL: &str = "null";
@@ -27,6 +40,9 @@ pub(crate) trait Subject: Sync + Sized + 'static {
 
     /// The name in the table.
     const NAME: &'static str;
+
+    /// Whether it allocates for itself, too, so that it counts more than it was asked for.
+    const HAS_OWN_USE: bool = false;
 
     /// Returns the allocator, able to hand out `bytes` at once.
     fn open(bytes: usize) -> Result<Self, String>;
@@ -48,6 +64,16 @@ pub(crate) trait Subject: Sync + Sized + 'static {
     /// Checks the allocator itself, all blocks being free again.
     fn check(&self) -> Result<(), String> {
         Ok(())
+    }
+
+    /// Keeps the calling thread, and whatever threads the allocator has, busy until `is_over`.
+    fn press(&self, background: &Background, is_over: &dyn Fn() -> bool) {
+        background.copy_pages(is_over);
+    }
+
+    /// What a reader of the figures must know about this one.
+    fn remark(&self) -> Option<String> {
+        None
     }
 }
 

@@ -2,11 +2,13 @@
 //!
 //! A pool keeps its memory and the works use the same memory round after round, so a peer that
 //! returns it to the system in between would be measured by its page faults. The C library can be
-//! told in part only: the arenas of further threads still unmap what falls empty.
+//! told in part only: the arenas of further threads still unmap what falls empty. Nor can rpmalloc be
+//! told for blocks of 4 MiB, which it maps and unmaps each time.
 
 use std::alloc::{GlobalAlloc, System};
 
 pub(crate) use mimalloc::MiMalloc as Mimalloc;
+pub(crate) use rpmalloc::RpMalloc as Rpmalloc;
 pub(crate) use tikv_jemallocator::Jemalloc;
 
 /// A general allocator and the name it has in the table.
@@ -47,6 +49,14 @@ impl Peer for Mimalloc {
         // are opened on the main thread, before the lanes start and after the last have ended.
         unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, NEVER) };
     }
+}
+
+/// Built with `unlimited_cache`: nothing below 4 MiB is unmapped.
+impl Peer for Rpmalloc {
+    const NAME: &'static str = "rpmalloc";
+    const INSTANCE: Rpmalloc = Rpmalloc;
+
+    fn keep_idle_memory() {}
 }
 
 impl Peer for CLibrary {

@@ -17,6 +17,13 @@ const FLAGS: Gfp = Gfp::KERNEL.union(Gfp::NORETRY).union(Gfp::NOWARN);
 #[derive(Debug)]
 pub(crate) struct Pool(PagePool);
 
+impl Pool {
+    /// The pool itself.
+    pub(crate) fn as_pool(&self) -> &PagePool {
+        &self.0
+    }
+}
+
 impl Subject for Pool {
     type Block = PagesUninit;
 
@@ -43,40 +50,54 @@ impl Subject for Pool {
     }
 
     fn touch(&self, block: &mut PagesUninit) {
-        for page in block.chunks_mut(PAGE_SIZE) {
-            page[0].write(1);
-        }
+        touch_block(block);
     }
 
     fn events(&self) -> Option<Events> {
-        let vmstat = self.0.stats().vmstat;
-        let allocated = vmstat
-            .iter()
-            .filter(|(name, _)| name.starts_with("pgalloc_"))
-            .map(|(_, pages)| pages)
-            .sum();
-        let freed = vmstat.get("pgfree")?;
-        Some(Events { allocated, freed })
+        Some(count_events(&self.0))
     }
 
     fn check(&self) -> Result<(), String> {
-        self.0
-            .verify()
-            .map_err(|violation| format!("violation: {violation}"))?;
-        self.0.drain();
-        let stats = self.0.stats();
-        if stats.free_pages != stats.managed_pages {
-            return Err(format!(
-                "pages are stranded: {} of {} are free after everything was freed and drained",
-                stats.free_pages, stats.managed_pages
-            ));
-        }
-        Ok(())
+        check_all_free(&self.0)
     }
 }
 
+/// Writes one byte to every page of `block`.
+pub(super) fn touch_block(block: &mut PagesUninit) {
+    for page in block.chunks_mut(PAGE_SIZE) {
+        page[0].write(1);
+    }
+}
+
+/// What the pool counted.
+pub(super) fn count_events(pool: &PagePool) -> Events {
+    let vmstat = pool.stats().vmstat;
+    let allocated = vmstat
+        .iter()
+        .filter(|(name, _)| name.starts_with("pgalloc_"))
+        .map(|(_, pages)| pages)
+        .sum();
+    let freed = vmstat.get("pgfree").unwrap_or(0);
+    Events { allocated, freed }
+}
+
+/// Checks every invariant of the pool, and that all of its pages are free.
+pub(super) fn check_all_free(pool: &PagePool) -> Result<(), String> {
+    pool.verify()
+        .map_err(|violation| format!("violation: {violation}"))?;
+    pool.drain();
+    let stats = pool.stats();
+    if stats.free_pages != stats.managed_pages {
+        return Err(format!(
+            "pages are stranded: {} of {} are free after everything was freed and drained",
+            stats.free_pages, stats.managed_pages
+        ));
+    }
+    Ok(())
+}
+
 /// The error and what caused it, on one line.
-fn in_full(error: &dyn std::error::Error) -> String {
+pub(super) fn in_full(error: &dyn std::error::Error) -> String {
     match error.source() {
         Some(source) => format!("{error}: {}", in_full(source)),
         None => error.to_string(),

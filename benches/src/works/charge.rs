@@ -10,7 +10,7 @@ use pagepool::{Gfp, Group, GroupLimits, Order, PagePool};
 use super::{pool_of, timed_on_cpu};
 use crate::Failure;
 use crate::contest::{Contestant, Placement, contest};
-use crate::harness::Plan;
+use crate::plan::Plan;
 use crate::report::Outcome;
 
 pub(crate) const ROWS: &[&str] = &["charge_pair"];

@@ -17,7 +17,7 @@ use super::pieces::{Pieces, pool_without_daemons};
 use super::timed_on_cpu;
 use crate::Failure;
 use crate::contest::{Contestant, Placement, contest};
-use crate::harness::Plan;
+use crate::plan::Plan;
 use crate::report::Outcome;
 
 pub(crate) const ROWS: &[&str] = &["compact_move"];

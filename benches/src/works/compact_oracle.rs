@@ -15,7 +15,7 @@ use super::huge_order;
 use super::pieces::Pieces;
 use crate::Failure;
 use crate::contest::{Figures, table};
-use crate::harness::{Plan, has_another_round};
+use crate::plan::Plan;
 use crate::report::Outcome;
 
 pub(crate) const ROWS: &[&str] = &["compact_oracle", "compact_oracle_direct"];
@@ -31,7 +31,7 @@ pub(crate) fn measure_choosing(plan: &Plan) -> Result<Outcome, Failure> {
     let pieces = Pieces::open(plan.scale.compacted_bytes)?;
     let begun = Instant::now();
     let mut figures = Figures::new();
-    while has_another_round(figures.len(), begun, plan) {
+    while plan.has_another_round(figures.len(), begun) {
         let seed = figures.len() as u64 + 1;
         let on_request = gain(&pieces, seed, || {
             pieces.pool.compact(PATIENCE);

@@ -23,8 +23,8 @@ use super::companion::Companion;
 use super::{folio_of, huge_order};
 use crate::Failure;
 use crate::contest::{Contestant, Placement, contest};
-use crate::harness::Plan;
 use crate::pin::pin_to;
+use crate::plan::Plan;
 use crate::report::Outcome;
 
 pub(crate) const PAGE: &[&str] = &["compact_reader_4k_p9999", "compact_reader_4k_max"];

@@ -15,8 +15,8 @@ use super::companion::Companion;
 use super::{folio_of, pool_of, timed_on_cpu};
 use crate::Failure;
 use crate::contest::{Contestant, Placement, contest};
-use crate::harness::Plan;
 use crate::pin::pin_to;
+use crate::plan::Plan;
 use crate::report::Outcome;
 
 pub(crate) const HOT: &[&str] = &["optimistic_hot", "optimistic_chain"];

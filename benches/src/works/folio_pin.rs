@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::{folio_of, pool_of, timed_on_cpu};
 use crate::Failure;
 use crate::contest::{Contestant, Placement, contest};
-use crate::harness::Plan;
+use crate::plan::Plan;
 use crate::report::Outcome;
 
 pub(crate) const ROWS: &[&str] = &["folio_hold_t1"];

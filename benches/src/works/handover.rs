@@ -3,6 +3,7 @@
 //! One lane allocates, the other frees, 64 pages at a time through a ring; the vectors that carry
 //! them come back through a second ring. The figure is the freeing lane's, from the common start to
 //! the last page. The page counts afterwards show that none was stranded on the way.
+//! More lanes are as many pairs; a single one does both by turns, which is what scaling starts from.
 
 #![forbid(unsafe_code)]
 
@@ -11,10 +12,12 @@ use crossbeam::utils::Backoff;
 use pagepool::Order;
 
 use super::timed;
-use crate::harness::{Plan, Round, Seat, Work};
+use crate::harness::{Round, Seat, Work};
+use crate::plan::Plan;
 use crate::subject::Subject;
 
 pub(crate) const ROWS: &[&str] = &["handover_t2"];
+const SCALED: &[&str] = &["handover"];
 
 /// Pages handed over at once.
 const BATCH: usize = 64;
@@ -24,39 +27,45 @@ const DEPTH: usize = 64;
 /// Allocates on one thread and frees on another.
 #[derive(Debug)]
 pub(crate) struct Handover {
+    lanes: usize,
     batches: usize,
 }
 
 impl Handover {
-    pub(crate) fn new(plan: &Plan) -> Handover {
+    /// The work in so many lanes: one, or an even number.
+    pub(crate) fn new(plan: &Plan, lanes: usize) -> Handover {
+        assert!(lanes == 1 || lanes.is_multiple_of(2), "{lanes} lanes");
         Handover {
+            lanes,
             batches: plan.scale.pairs / BATCH,
         }
     }
 
+    /// How many pages are handed over at once, by as many pairs of lanes.
+    pub(crate) fn pairs(&self) -> usize {
+        self.lanes.div_ceil(2)
+    }
+
+    /// Pages that a pair hands over in a round.
     fn pages(&self) -> usize {
         self.batches * BATCH
     }
+}
 
-    fn allocate<S: Subject>(&self, seat: &Seat<'_, S, Rings<S::Block>>) {
-        for _ in 0..self.batches {
-            let mut batch = pop(&seat.shared.empty);
-            for _ in 0..BATCH {
-                batch.push(seat.take(Order::ZERO));
-            }
-            push(&seat.shared.full, batch);
-        }
+fn allocate_batch<S: Subject, T>(seat: &Seat<'_, S, T>, rings: &Rings<S::Block>) {
+    let mut batch = pop(&rings.empty);
+    for _ in 0..BATCH {
+        batch.push(seat.take(Order::ZERO));
     }
+    push(&rings.full, batch);
+}
 
-    fn free<S: Subject>(&self, seat: &Seat<'_, S, Rings<S::Block>>) {
-        for _ in 0..self.batches {
-            let mut batch = pop(&seat.shared.full);
-            for block in batch.drain(..) {
-                seat.subject.free(block);
-            }
-            push(&seat.shared.empty, batch);
-        }
+fn free_batch<S: Subject, T>(seat: &Seat<'_, S, T>, rings: &Rings<S::Block>) {
+    let mut batch = pop(&rings.full);
+    for block in batch.drain(..) {
+        seat.subject.free(block);
     }
+    push(&rings.empty, batch);
 }
 
 /// Batches on their way, and the empty vectors on their way back.
@@ -66,22 +75,8 @@ pub(crate) struct Rings<B> {
     empty: ArrayQueue<Vec<B>>,
 }
 
-impl Work for Handover {
-    type Shared<S: Subject> = Rings<S::Block>;
-
-    fn rows(&self) -> &'static [&'static str] {
-        ROWS
-    }
-
-    fn lanes(&self) -> usize {
-        2
-    }
-
-    fn memory(&self) -> usize {
-        128 << 20
-    }
-
-    fn share<S: Subject>(&self) -> Rings<S::Block> {
+impl<B> Rings<B> {
+    fn new() -> Rings<B> {
         let rings = Rings {
             full: ArrayQueue::new(DEPTH),
             empty: ArrayQueue::new(DEPTH),
@@ -91,20 +86,51 @@ impl Work for Handover {
         }
         rings
     }
+}
 
-    fn lane<'a, S: Subject>(&'a self, seat: Seat<'a, S, Rings<S::Block>>) -> Round<'a> {
-        if seat.lane == 0 {
+impl Work for Handover {
+    /// One for each pair of lanes.
+    type Shared<S: Subject> = Vec<Rings<S::Block>>;
+
+    fn rows(&self) -> &'static [&'static str] {
+        if self.lanes == 2 { ROWS } else { SCALED }
+    }
+
+    fn lanes(&self) -> usize {
+        self.lanes
+    }
+
+    fn memory(&self) -> usize {
+        (128 << 20) * self.pairs()
+    }
+
+    fn share<S: Subject>(&self) -> Self::Shared<S> {
+        (0..self.pairs()).map(|_| Rings::new()).collect()
+    }
+
+    fn lane<'a, S: Subject>(&'a self, seat: Seat<'a, S, Self::Shared<S>>) -> Round<'a> {
+        let rings = &seat.shared[seat.lane / 2];
+        let allocates = seat.lane.is_multiple_of(2);
+        if allocates {
             touch_all_on_their_way(&seat);
-            return Box::new(move || {
-                seat.meet.wait();
-                self.allocate(&seat);
-                seat.tally.count(Order::ZERO, self.pages());
-                Vec::new()
-            });
         }
         Box::new(move || {
             seat.meet.wait();
-            vec![timed(self.pages(), || self.free(&seat))]
+            let ns = timed(self.pages(), || {
+                for _ in 0..self.batches {
+                    if allocates {
+                        allocate_batch(&seat, rings);
+                    }
+                    if !allocates || self.lanes == 1 {
+                        free_batch(&seat, rings);
+                    }
+                }
+            });
+            if allocates {
+                seat.tally.count(Order::ZERO, self.pages());
+            }
+            let only_serves = allocates && self.lanes > 1;
+            if only_serves { Vec::new() } else { vec![ns] }
         })
     }
 }

@@ -8,11 +8,12 @@
 use pagepool::{Order, PAGE_SIZE};
 
 use super::timed;
-use crate::harness::{Plan, Round, Seat, Work};
+use crate::harness::{Round, Seat, Work};
 use crate::subject::Subject;
 
 pub(crate) const ONE: &[&str] = &["held_100k_alloc_t1", "held_100k_free_t1"];
 pub(crate) const TWO: &[&str] = &["held_100k_alloc_t2", "held_100k_free_t2"];
+const MANY: &[&str] = &["held_alloc", "held_free"];
 
 /// Allocates many pages, then frees them in random order.
 #[derive(Debug)]
@@ -22,12 +23,9 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// The work in one lane or two.
-    pub(crate) fn new(plan: &Plan, lanes: usize) -> Held {
-        Held {
-            lanes,
-            pages: plan.scale.held,
-        }
+    /// The work in so many lanes, each of which holds `pages`.
+    pub(crate) fn new(pages: usize, lanes: usize) -> Held {
+        Held { lanes, pages }
     }
 }
 
@@ -35,7 +33,11 @@ impl Work for Held {
     type Shared<S: Subject> = ();
 
     fn rows(&self) -> &'static [&'static str] {
-        if self.lanes == 1 { ONE } else { TWO }
+        match self.lanes {
+            1 => ONE,
+            2 => TWO,
+            _ => MANY,
+        }
     }
 
     fn lanes(&self) -> usize {

@@ -1,5 +1,7 @@
 //! The works: one question to a file, stated in its first line with what we expect.
 
+mod bulk;
+mod busy;
 mod charge;
 mod compact_move;
 mod compact_oracle;
@@ -8,13 +10,15 @@ mod companion;
 mod fault_in;
 mod folio_optimistic;
 mod folio_pin;
-mod handover;
-mod held;
+pub(crate) mod handover;
+pub(crate) mod held;
+mod live;
 mod mixed;
 pub(crate) mod open;
-mod pair;
+pub(crate) mod pair;
 mod pieces;
 mod scratch;
+mod script;
 mod swap_out;
 mod wake;
 
@@ -25,8 +29,9 @@ pub(crate) use scratch::at_share;
 use pagepool::{Folio, Gfp, Order, PagePool};
 
 use crate::Failure;
-use crate::harness::{Plan, measure};
+use crate::harness::measure;
 use crate::machine::cpu_time;
+use crate::plan::Plan;
 use crate::report::Outcome;
 
 /// A work in the table.
@@ -65,13 +70,19 @@ pub(crate) const ALL: &[Entry] = &[
         name: "held, 1 thread",
         title: "100,000 pages allocated, all held, then freed in random order, 1 thread: ns per page",
         rows: held::ONE,
-        run: |plan| measure(&held::Held::new(plan, 1), plan),
+        run: |plan| measure(&held::Held::new(plan.scale.held, 1), plan),
     },
     Entry {
         name: "held, 2 threads",
         title: "The same, 2 threads at once with 100,000 each: ns per page, as each thread sees it",
         rows: held::TWO,
-        run: |plan| measure(&held::Held::new(plan, 2), plan),
+        run: |plan| measure(&held::Held::new(plan.scale.held, 2), plan),
+    },
+    Entry {
+        name: "bulk",
+        title: "100,000 zeroed pages asked for at once, and one by one, 1 thread: ns per page",
+        rows: bulk::ROWS,
+        run: bulk::measure,
     },
     Entry {
         name: "mixed",
@@ -81,10 +92,17 @@ pub(crate) const ALL: &[Entry] = &[
         run: |plan| measure(&mixed::Mixed::new(plan), plan),
     },
     Entry {
+        name: "mixed, busy",
+        title: "An allocation in that mix while daemons or others are busy: ns, percentiles of each round, \
+                two looks at the clock included",
+        rows: busy::ROWS,
+        run: busy::measure,
+    },
+    Entry {
         name: "hand-over",
         title: "One thread allocates pages, another frees them, 64 at a time: ns per page",
         rows: handover::ROWS,
-        run: |plan| measure(&handover::Handover::new(plan), plan),
+        run: |plan| measure(&handover::Handover::new(plan, 2), plan),
     },
     Entry {
         name: "open",
@@ -214,6 +232,6 @@ fn timed_on_cpu(operations: usize, run: impl FnOnce()) -> f64 {
 }
 
 /// The order of a block of 2 MiB.
-fn huge_order() -> Order {
+pub(crate) fn huge_order() -> Order {
     Order::new(9).expect("9 is an order")
 }

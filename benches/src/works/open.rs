@@ -13,9 +13,9 @@ use std::time::Instant;
 use pagepool::Order;
 
 use crate::Failure;
-use crate::harness::Plan;
 use crate::machine::{field, first_number};
 use crate::pin::{allowed_cpus, pin_to};
+use crate::plan::Plan;
 use crate::report::{Outcome, Row};
 use crate::spread::Spread;
 use crate::subject::{POOL, Pool, Subject};

@@ -1,6 +1,6 @@
 //! What does a block cost that goes straight back? We expect the per-CPU cache alone: no zone lock.
 //!
-//! At order 9 too, since that order is cached; there the general allocators reach for their page
+//! At order 9 too, since that order is cached in a large pool; there the general allocators reach for their page
 //! level on every pair. With two threads the figure should hardly move: they share no cache line.
 
 #![forbid(unsafe_code)]
@@ -10,11 +10,13 @@ use std::hint::black_box;
 use pagepool::Order;
 
 use super::{huge_order, timed};
-use crate::harness::{Plan, Round, Seat, Work};
+use crate::harness::{Round, Seat, Work};
+use crate::plan::Plan;
 use crate::subject::Subject;
 
 pub(crate) const ONE_PAGE: &[&str] = &["pair_o0_t1"];
 pub(crate) const ONE_PAGE_TWICE: &[&str] = &["pair_o0_t2"];
+const ONE_PAGE_MANY: &[&str] = &["pair_o0"];
 pub(crate) const HUGE: &[&str] = &["pair_o9_t1"];
 
 /// Allocates and frees one block, over and over.
@@ -24,25 +26,32 @@ pub(crate) struct Pair {
     lanes: usize,
     order: Order,
     pairs: usize,
+    memory: usize,
 }
 
-/// Pairs of one page, in one lane or two.
+/// Pairs of one page, in so many lanes.
 pub(crate) fn one_page(plan: &Plan, lanes: usize) -> Pair {
     Pair {
-        rows: if lanes == 1 { ONE_PAGE } else { ONE_PAGE_TWICE },
+        rows: match lanes {
+            1 => ONE_PAGE,
+            2 => ONE_PAGE_TWICE,
+            _ => ONE_PAGE_MANY,
+        },
         lanes,
         order: Order::ZERO,
         pairs: plan.scale.pairs,
+        memory: (64 << 20).max(lanes << 23),
     }
 }
 
-/// Pairs of 2 MiB.
+/// Pairs of 2 MiB, of a memory in which the cache of each CPU may keep one such block.
 pub(crate) fn huge(plan: &Plan) -> Pair {
     Pair {
         rows: HUGE,
         lanes: 1,
         order: huge_order(),
         pairs: plan.scale.huge_pairs,
+        memory: (1 << 30).max(plan.cpus.len() << 28),
     }
 }
 
@@ -58,7 +67,7 @@ impl Work for Pair {
     }
 
     fn memory(&self) -> usize {
-        64 << 20
+        self.memory
     }
 
     fn share<S: Subject>(&self) {}

@@ -15,7 +15,7 @@ use pagepool::{Folio, Gfp, PAGE_SIZE, PagePool};
 use super::scratch::{Scratch, UNIT};
 use crate::Failure;
 use crate::contest::{Contestant, Placement, contest};
-use crate::harness::Plan;
+use crate::plan::Plan;
 use crate::report::Outcome;
 
 pub(crate) const ROWS: &[&str] = &["swap_out_64k"];

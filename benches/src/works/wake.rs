@@ -20,8 +20,8 @@ use tracing::{Event, Metadata, Subscriber, span};
 
 use crate::Failure;
 use crate::contest::{Contestant, Placement, contest};
-use crate::harness::Plan;
 use crate::pin::pin_to;
+use crate::plan::Plan;
 use crate::report::Outcome;
 use crate::spread::Spread;
 
