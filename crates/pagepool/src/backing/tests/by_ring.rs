@@ -227,10 +227,8 @@ fn an_abandoned_read_outlives_the_thread_that_submitted_it() {
     let store = by_ring(file, thread::spawn);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            assert_eq!(
-                store.read(0, 1, within(25)).err(),
-                Some(StoreError::Stalled)
-            )
+            let stalled = store.read(0, 1, within(25)).err();
+            assert_eq!(stalled, Some(StoreError::Stalled));
         });
     });
     device.write_all(&[1; PAGE_SIZE]).expect("it writes");
