@@ -191,22 +191,19 @@ impl Scene {
         });
     }
 
-    /// Whether a zone that serves every request has far more free pages than its marks ask for.
+    /// Whether a zone that serves every request has more free pages than its marks ask for; a boost is a wish.
     fn has_plenty(&self) -> bool {
         let stats = self.pool.stats();
         let mut zones = stats.nodes.iter().flat_map(|node| &node.zones);
         zones.any(|zone| {
-            let kept = zone.high + zone.boost + zone.reserved_highatomic;
+            let kept = zone.high - zone.boost + zone.reserved_highatomic;
             zone.zone == pagepool::ZoneType::Normal && zone.free > kept
         })
     }
 
-    /// A request that waits was refused: where nobody else is, there must be nothing to be had.
+    /// A request that waits was refused: where nobody frees anything meanwhile, there must be nothing to be had.
     pub(crate) fn judge_refusal(&self, order: Order, error: AllocError) {
-        let World {
-            actors, daemons, ..
-        } = self.world;
-        let is_alone = actors <= 1 && !daemons && self.swap.is_empty() && self.file.is_none();
+        let is_alone = self.world.actors <= 1 && self.swap.is_empty() && self.file.is_none();
         if is_alone && order == Order::ZERO && self.has_plenty() {
             panic!("refused though there is free memory: {error}");
         }

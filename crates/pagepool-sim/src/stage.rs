@@ -18,7 +18,7 @@ use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
 const TIMEKEEPER: usize = 1;
 
 /// Choices after which one operation counts as hung.
-const MAX_STEPS: usize = 3_000_000;
+const MAX_STEPS: usize = 30_000_000;
 
 /// Bytes of a task's stack.
 const STACK: usize = 4 << 20;

@@ -377,15 +377,16 @@ impl<'a> SlowPath<'a> {
     }
 
     /// A3: looks once more after everything that is kept aside was put back: the caches of all CPUs,
-    /// boosts that nobody answers, and, for those who need it badly, the urgent reserve.
+    /// boosts, which are wishes, and, for those who need it badly, the urgent reserve.
     fn gather_and_walk(&mut self) -> Option<Granted> {
         let nodes = self.allocator.nodes;
         self.tried.drains += 1;
         // After whoever drains already: at this point to be late is better than to miss a page.
         nodes.drain_all_and_synchronize();
-        nodes
-            .eligible(&self.request.walk)
-            .for_each(Zone::forgo_boost);
+        let zones = nodes.eligible(&self.request.walk);
+        if zones.filter(|zone| zone.forgo_boost()).count() > 0 {
+            nodes.freed().wake_all();
+        }
         if let Some(granted) = self.walk() {
             return Some(granted);
         }

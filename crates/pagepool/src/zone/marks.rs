@@ -56,13 +56,17 @@ impl Zone {
         self.boost_lapses.store(lapses, Ordering::Relaxed);
     }
 
-    /// Ends a boost that nobody will answer, for a request that would be refused because of it.
-    pub(crate) fn forgo_boost(&self) {
-        // Relaxed: hints; a boost that is added meanwhile stands.
-        if self.boost_lapses.load(Ordering::Relaxed) && self.boost() > 0 {
-            let _core = self.core.lock();
-            self.boost.store(0, Ordering::Relaxed);
+    /// Ends a boost, for a request that would be refused because of it; returns whether there was one. Whoever
+    /// was to answer it has not, and may never: a reclaimer that is hopeless, stopped or frozen does not.
+    /// The marks fall with it: the caller wakes those who wait for memory.
+    pub(crate) fn forgo_boost(&self) -> bool {
+        if self.boost() == 0 {
+            return false;
         }
+        let _core = self.core.lock();
+        // Relaxed: written under the lock.
+        self.boost.store(0, Ordering::Relaxed);
+        true
     }
 
     /// Lowers the boost by what a reclaimer has answered (INV-8).

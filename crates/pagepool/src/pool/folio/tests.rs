@@ -175,7 +175,9 @@ fn an_area_is_emptied_although_a_folio_of_it_is_in_reclaims_hands_for_a_while() 
     let area = pool.swap_areas()[0].area;
     thread::scope(|scope| {
         let off = scope.spawn(|| pool.swap_off(area, Duration::from_secs(5)));
-        thread::sleep(Duration::from_millis(30));
+        while pool.stats().swap_total_pages > 0 {
+            thread::sleep(Duration::from_millis(1));
+        }
         // A second attempt would put the area back in use when it gives up, in the middle of the first.
         let refused = pool.swap_off(area, Duration::ZERO);
         assert!(

@@ -187,6 +187,20 @@ fn bulk_stops_at_the_mark_under_one_hold_of_the_lock() {
     zone.verify().unwrap();
 }
 
+/// A reclaimer that was hopeless, stopped or frozen did not lower it either, and requests were refused beside
+/// free memory.
+#[test]
+fn a_boost_is_forgone_before_a_refusal_whoever_was_to_answer_it() {
+    let zone = mixed_zone(); // 2,016 pages free, in pieces
+    zone.set_marks(marks(1900, 25));
+    let stolen = take_with(&zone, UNMOVABLE, AllocFlags::NO_WATERMARKS).expect("it is stolen");
+    assert!(zone.boost() > 0);
+    assert!(zone.forgo_boost());
+    assert_eq!(zone.boost(), 0);
+    assert!(!zone.forgo_boost(), "there is none any more");
+    drop(zone.put(stolen.pfn, Order::ZERO));
+}
+
 /// Without a reclaimer nobody lowered a boost: once types were mixed in a zone its marks stayed raised
 /// for ever, however much was freed.
 #[test]
