@@ -102,10 +102,14 @@ impl<T> CoreMutex<T> {
 
 impl<T: fmt::Debug> fmt::Debug for CoreMutex<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_tuple("CoreMutex");
         match self.inner.try_lock() {
-            Ok(value) => f.debug_tuple("CoreMutex").field(&*value).finish(),
-            Err(_) => f.write_str("CoreMutex(<locked>)"),
-        }
+            Ok(value) => shown.field(&*value),
+            // Who panicked under it did no harm to it: see `lock`.
+            Err(TryLockError::Poisoned(value)) => shown.field(&*value.into_inner()),
+            Err(TryLockError::WouldBlock) => shown.field(&format_args!("<locked>")),
+        };
+        shown.finish()
     }
 }
 
@@ -355,7 +359,10 @@ mod tests {
         }));
         assert!(caught.is_err());
         assert_eq!(*lock.lock(), 2);
-        assert_eq!(format!("{lock:?}"), "CoreMutex(<locked>)"); // poisoned reads as locked
+        assert_eq!(format!("{lock:?}"), "CoreMutex(2)");
+        let held = lock.lock();
+        assert_eq!(format!("{lock:?}"), "CoreMutex(<locked>)");
+        drop(held);
     }
 
     #[cfg(not(debug_assertions))]

@@ -244,7 +244,7 @@ fn a_callback_that_has_the_last_handle_ends_the_pool() {
             let pool = PagePool::builder()
                 .managed(4 << 20)
                 .max_stores(1)
-                .deadline(Duration::from_millis(20))
+                .deadline(Duration::from_millis(100))
                 .build()
                 .unwrap();
             let kept = Arc::new(Mutex::new(Some(pool.clone())));

@@ -289,7 +289,7 @@ fn a_reader_of_a_stalled_device_is_told_so_at_its_deadline() {
     evict(&pool, &away);
     let here = filled_folios(&pool, 4, PAGE_SIZE);
     device.set_faults(always(Fault::StalledRead));
-    let patience = Duration::from_millis(60);
+    let patience = Duration::from_millis(300);
     thread::scope(|scope| {
         for folio in &away {
             scope.spawn(move || {
@@ -401,7 +401,7 @@ fn a_pool_ends_although_its_device_does_not_answer() {
     let away = filled_folios(&pool, 1, TRANSFER);
     evict(&pool, &away);
     device.set_faults(always(Fault::StalledRead));
-    let stalled = away[0].read_within(Duration::from_millis(20));
+    let stalled = away[0].read_within(Duration::from_millis(200));
     assert_eq!(stalled.unwrap_err(), AccessError::StoreStalled);
     let start = Instant::now();
     drop(away);

@@ -249,7 +249,7 @@ fn who_is_exempt_from_reclaim_waits_for_others() {
     let pool = PagePool::builder()
         .managed(16 << 20)
         .daemons(false)
-        .deadline(Duration::from_millis(200))
+        .deadline(Duration::from_secs(1))
         .swap(FaultyDevice::in_memory(64 << 20, Faults::none()))
         .build()
         .unwrap();
@@ -257,7 +257,7 @@ fn who_is_exempt_from_reclaim_waits_for_others() {
     let exempt = scope::enter(ScopeKind::NoReclaim);
     let began = Instant::now();
     let refused = pool.alloc_folio(PAGE_SIZE, Gfp::USER_MOVABLE).unwrap_err();
-    assert!(began.elapsed() >= Duration::from_millis(200), "{refused}");
+    assert!(began.elapsed() >= Duration::from_secs(1), "{refused}");
     assert_eq!(vmstat(&pool, "pgscan_direct"), 0);
     assert_eq!(vmstat(&pool, "pswpout"), 0);
 
