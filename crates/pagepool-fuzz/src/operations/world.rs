@@ -109,7 +109,7 @@ impl World {
                 assert_ne!(error, AllocError::InvalidFlags);
                 None
             }
-            Err(AccessError::StoreStalled) => None,
+            Err(AccessError::StoreStalled | AccessError::TimedOut) => None,
             Err(AccessError::StoreFailed | AccessError::Corrupt) if !self.device_is_honest => None,
             Err(error) => panic!("{error}"),
         }

@@ -133,7 +133,7 @@ fn who_takes_an_empty_area_away_is_told_that_its_device_does_not_return() {
     let folios = filled_folios(&pool, 1, PAGE_SIZE);
     evict(&pool, &folios);
     device.set_faults(always(Fault::StalledRead));
-    let late = folios[0].read_within(Duration::from_millis(50));
+    let late = folios[0].read_within(Duration::from_millis(300));
     assert_eq!(late.err(), Some(AccessError::StoreStalled));
     drop(folios);
     let area = pool.swap_areas()[0].area;

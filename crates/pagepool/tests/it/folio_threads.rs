@@ -379,7 +379,7 @@ impl Model {
 fn had(access: Result<(), AccessError>) -> bool {
     match access {
         Ok(()) => true,
-        Err(AccessError::Alloc(_) | AccessError::StoreStalled) => false,
+        Err(AccessError::Alloc(_) | AccessError::StoreStalled | AccessError::TimedOut) => false,
         Err(error) => panic!("{error}"),
     }
 }
