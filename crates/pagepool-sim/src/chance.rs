@@ -7,7 +7,7 @@ use crate::op::{Hold, Op, Trouble, Urgency};
 impl Op {
     /// An operation by chance.
     pub fn random(dice: &mut Rng) -> Op {
-        match dice.u8(..108) {
+        match dice.u8(..116) {
             0..=15 => Op::Alloc {
                 order: order(dice),
                 movable: dice.bool(),
@@ -81,13 +81,23 @@ impl Op {
                 which: dice.u16(..),
                 frees: dice.u8(..3) > 0,
             },
+            92..=97 => Op::Cache {
+                order: [0, 0, 0, 1, 3][dice.usize(..5)],
+                count: dice.u8(1..=16),
+                aware: dice.bool(),
+                group: group(dice),
+            },
+            98 => Op::Uncache {
+                which: dice.u16(..),
+                aware: dice.bool(),
+            },
             _ => Op::rare(dice),
         }
     }
 
     /// One of those that change more than one object.
     fn rare(dice: &mut Rng) -> Op {
-        match dice.u8(..25) {
+        match dice.u8(..27) {
             0 => Op::Discard {
                 which: dice.u16(..),
             },
@@ -146,6 +156,13 @@ impl Op {
             },
             22 | 23 => Op::Swap {
                 which: dice.u8(..2),
+                on: dice.u8(..3) > 0,
+            },
+            24 => Op::Register {
+                aware: dice.bool(),
+                on: dice.u8(..3) > 0,
+            },
+            25 => Op::Owner {
                 on: dice.u8(..3) > 0,
             },
             _ => Op::Sleep { ms: millis(dice) },

@@ -4,12 +4,14 @@ use std::fmt;
 use std::iter::Sum;
 use std::str::FromStr;
 
-/// Events of the pool's own counters that a run must have some of.
-const EVENTS: [&str; 12] = [
+/// What a run must have some of: calls of the owner, and events of the pool's own counters.
+const EVENTS: [&str; 14] = [
+    OWNER_CALLS,
     "pgscan_kswapd",
     "pgsteal_kswapd",
     "pgsteal_direct",
     "pgscan_direct_throttle",
+    "slabs_scanned",
     "pswpout",
     "pswpin",
     "pgmajfault",
@@ -20,6 +22,8 @@ const EVENTS: [&str; 12] = [
     "compact_daemon_migrate_scanned",
 ];
 
+const OWNER_CALLS: &str = "owner_calls";
+
 /// How often each of them happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Exercise([u64; EVENTS.len()]);
@@ -29,10 +33,11 @@ impl Exercise {
     #[cfg(shuttle)]
     pub(crate) fn of(pool: &pagepool::PagePool) -> Exercise {
         let vmstat = pool.stats().vmstat;
-        let count = |name| {
-            vmstat
+        let count = |name| match name {
+            OWNER_CALLS => pool.oom_stats().calls,
+            name => vmstat
                 .get(name)
-                .unwrap_or_else(|| panic!("{name} is counted"))
+                .unwrap_or_else(|| panic!("{name} is counted")),
         };
         Exercise(EVENTS.map(count))
     }

@@ -26,6 +26,8 @@ pub mod world;
 
 #[cfg(shuttle)]
 mod actor;
+#[cfg(shuttle)]
+mod cache;
 pub mod minimise;
 #[cfg(shuttle)]
 pub mod play;

@@ -175,6 +175,24 @@ pub enum Op {
         /// Which of the two.
         frees: bool,
     },
+    /// Allocates blocks that the pool may have freed when memory is short, and fills them.
+    Cache {
+        /// Of 2^order pages.
+        order: u8,
+        /// So many.
+        count: u8,
+        /// By a cache that knows nodes and groups apart, or by one that does not.
+        aware: bool,
+        /// The group that is charged, 0 for none.
+        group: u8,
+    },
+    /// Takes such a block out of its cache, compares it, and frees it.
+    Uncache {
+        /// Which.
+        which: u16,
+        /// Of which cache.
+        aware: bool,
+    },
     /// Drops a folio.
     Drop {
         /// Which of this actor's.
@@ -258,6 +276,18 @@ pub enum Op {
     Swap {
         /// Which.
         which: u8,
+        /// Which of the two.
+        on: bool,
+    },
+    /// Takes a cache away from the pool, or has it trim that again.
+    Register {
+        /// Which cache.
+        aware: bool,
+        /// Which of the two.
+        on: bool,
+    },
+    /// Has the pool ask its owner when nothing else helps, or nobody.
+    Owner {
         /// Which of the two.
         on: bool,
     },

@@ -79,7 +79,9 @@ fn perform(case: &Case) -> (u64, Exercise) {
                         actor.act(op);
                     }
                     barrier.wait();
+                    actor.compare();
                     if number == 0 {
+                        scene.compare();
                         scene.verify();
                     }
                     barrier.wait();

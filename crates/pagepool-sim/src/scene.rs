@@ -5,14 +5,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pagepool::{
-    AllocError, Fault, Faults, FaultyDevice, Gfp, Group, GroupLimits, Mapping, Order, PAGE_SIZE,
-    PagePool, SharedFolio, SwapArea, SwapError, sim,
+    AllocError, Fault, Faults, FaultyDevice, Gfp, Group, GroupLimits, Mapping, OomAnswer, Order,
+    OutOfMemory, PAGE_SIZE, PagePool, SharedFolio, SwapArea, SwapError, sim,
 };
 
 use crate::actor::Owner;
+use crate::cache::Cache;
 use crate::exercise::Exercise;
 use crate::op::Trouble;
-use crate::shadow::Shadow;
+use crate::shadow::{self, Shadow};
 use crate::stage;
 use crate::world::World;
 
@@ -37,6 +38,8 @@ pub(crate) struct Scene {
     /// Whose blocks are asked for before they move: one for each actor.
     pub(crate) owners: Vec<Arc<Owner>>,
     pub(crate) file: Option<File>,
+    /// One that knows nothing of nodes and groups, and one that does.
+    caches: Option<Arc<[Cache; 2]>>,
     pub(crate) world: World,
     swap: Vec<Swap>,
     /// What happened so far, as far as anybody outside can tell.
@@ -82,18 +85,46 @@ impl Scene {
             shared.map(|folio| (folio, Mutex::new(Shadow::Zeros)))
         });
         let actors = 0..world.actors.max(1);
-        Scene {
+        let caches = || Arc::new([false, true].map(Cache::new));
+        let scene = Scene {
             groups: groups.collect(),
             shared: shared.collect(),
             owners: actors.map(|_| Arc::default()).collect(),
             file: (world.file_parts > 0).then(|| File::new(&pool, world.file_parts)),
+            caches: world.shrinkers.then(caches),
             pool,
             world: world.clone(),
             swap,
             history: AtomicU64::new(0),
             troubled: AtomicBool::new(false),
             lied: AtomicBool::new(false),
+        };
+        for cache in scene.caches.as_deref().into_iter().flatten() {
+            cache.register(&scene.pool, true);
         }
+        scene.own(world.owner);
+        scene
+    }
+
+    pub(crate) fn cache(&self, is_aware: bool) -> Option<&Cache> {
+        let caches = self.caches.as_deref();
+        caches.map(|caches| &caches[usize::from(is_aware)])
+    }
+
+    /// Has the pool ask its owner for memory when nothing else helps, or nobody any more.
+    pub(crate) fn own(&self, on: bool) {
+        if !on || !self.world.owner {
+            return self.pool.clear_oom_handler();
+        }
+        let caches = self.caches.clone();
+        self.pool.set_oom_handler(move |_: &OutOfMemory| {
+            let caches = caches.as_deref().into_iter().flatten();
+            // Each of them, not only as far as the first that has something.
+            match caches.filter(|cache| cache.halve()).count() {
+                0 => OomAnswer::Declined,
+                _ => OomAnswer::Released,
+            }
+        });
     }
 
     /// Notes what somebody outside could see.
@@ -166,6 +197,22 @@ impl Scene {
         }
     }
 
+    /// Compares what all actors share.
+    pub(crate) fn compare(&self) {
+        for cache in self.caches.as_deref().into_iter().flatten() {
+            cache.compare();
+        }
+        sim::undisturbed(|| {
+            for (folio, expected) in &self.shared {
+                let mut copy = vec![0; folio.len()];
+                if folio.peek(&mut copy) {
+                    let expected = *expected.lock().expect("nobody panics");
+                    shadow::compare("a shared folio meanwhile", &copy, expected, 0);
+                }
+            }
+        });
+    }
+
     /// Checks every invariant, when nobody has anything to do.
     pub(crate) fn verify(&self) {
         stage::settle();
@@ -177,6 +224,22 @@ impl Scene {
             panic!("verify: {violation}");
         }
         self.expect_a_page();
+        self.expect_answers();
+    }
+
+    /// While all wait, nobody waits for the owner, who answers at once; and where time passes only when all
+    /// wait, nobody has left a cache that answered at once.
+    fn expect_answers(&self) {
+        sim::undisturbed(|| {
+            assert!(
+                !self.pool.oom_stats().is_calling,
+                "a call of the owner that nobody hears"
+            );
+            if self.world.early == 0 {
+                let caches = self.caches.as_deref().into_iter().flatten();
+                caches.for_each(Cache::expect_no_delay);
+            }
+        });
     }
 
     /// While nobody has anything to do, a page is to be had wherever a zone has more than its marks ask for.
@@ -203,7 +266,10 @@ impl Scene {
 
     /// A request that waits was refused: where nobody frees anything meanwhile, there must be nothing to be had.
     pub(crate) fn judge_refusal(&self, order: Order, error: AllocError) {
-        let is_alone = self.world.actors <= 1 && self.swap.is_empty() && self.file.is_none();
+        let is_alone = self.world.actors <= 1
+            && self.swap.is_empty()
+            && self.file.is_none()
+            && self.caches.is_none();
         if is_alone && order == Order::ZERO && self.has_plenty() {
             panic!("refused though there is free memory: {error}");
         }
@@ -222,9 +288,14 @@ impl Scene {
             shared,
             owners,
             file,
+            caches,
             ..
         } = self;
-        drop((shared, groups, file));
+        for cache in caches.as_deref().into_iter().flatten() {
+            cache.register(&pool, false);
+        }
+        pool.clear_oom_handler();
+        drop((shared, caches, groups, file));
         if let Err(held) = pool.close(CLOSING) {
             panic!("at the end: {held}");
         }

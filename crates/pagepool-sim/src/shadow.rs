@@ -28,6 +28,11 @@ pub(crate) fn fill(bytes: &mut [u8], fill: u64) {
     }
 }
 
+/// The first word of a [`fill`].
+pub(crate) fn first_word(fill: u64) -> [u8; 8] {
+    word(fill, 0).to_le_bytes()
+}
+
 /// The first byte of `bytes`, which begin with page `first`, that is not as it ought to be.
 fn first_wrong(bytes: &[u8], shadow: Shadow, first: usize) -> Option<usize> {
     for (page, bytes) in bytes.chunks(PAGE_SIZE).enumerate() {
@@ -36,12 +41,12 @@ fn first_wrong(bytes: &[u8], shadow: Shadow, first: usize) -> Option<usize> {
             Shadow::Filled(fill) => (word(fill, first + page), 1),
             Shadow::Anything => return None,
         };
+        let (words, _) = bytes.as_chunks();
         let expected = |index: usize| base.wrapping_add(index as u64 * step);
-        let is_wrong = |(index, bytes): (usize, &[u8])| {
-            u64::from_le_bytes(bytes.try_into().unwrap_or_default()) != expected(index)
-        };
+        let is_wrong =
+            |(index, word): (usize, &[u8; 8])| u64::from_le_bytes(*word) != expected(index);
         // All words first, without a branch a word.
-        let words = || bytes.chunks_exact(8).enumerate();
+        let words = || words.iter().enumerate();
         if words().fold(false, |wrong, word| wrong | is_wrong(word)) {
             let index = words().position(is_wrong).unwrap_or(0);
             return Some((page * PAGE_SIZE) + index * 8);

@@ -30,6 +30,12 @@ pub struct World {
     pub file_parts: u8,
     /// Groups beside the root.
     pub groups: u8,
+    /// Whether the program has caches, which the pool trims.
+    #[serde(default)]
+    pub shrinkers: bool,
+    /// Whether the pool asks its owner for memory when nothing else helps.
+    #[serde(default)]
+    pub owner: bool,
     /// Whether kswapd and kcompactd run.
     pub daemons: bool,
     /// Whether the pool checks and clears what is given back.
@@ -60,6 +66,8 @@ impl World {
             swap,
             file_parts: [0, 4, 24][dice.usize(..3)],
             groups: dice.u8(..3),
+            shrinkers: dice.bool(),
+            owner: dice.usize(..4) == 0,
             daemons: dice.usize(..6) > 0,
             hardened: dice.usize(..4) == 0,
             patience_ms: [20, 200, 1000][dice.usize(..3)],

@@ -69,6 +69,8 @@ fn small_world() -> World {
         swap: vec![128],
         file_parts: 0,
         groups: 1,
+        shrinkers: false,
+        owner: false,
         daemons: true,
         hardened: false,
         patience_ms: 50,

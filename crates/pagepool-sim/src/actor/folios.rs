@@ -15,6 +15,16 @@ pub(super) struct Held {
     part: Option<usize>,
 }
 
+impl Held {
+    /// Compares it, if it is in memory and nobody has it on hand.
+    pub(super) fn compare(&self) {
+        let mut copy = vec![0; self.folio.len()];
+        if self.folio.peek(&mut copy) {
+            shadow::compare("a folio meanwhile", &copy, self.shadow, 0);
+        }
+    }
+}
+
 impl Actor {
     pub(super) fn folio(&mut self, pages: u8, group: u8) {
         let len = usize::from(pages) * PAGE_SIZE;

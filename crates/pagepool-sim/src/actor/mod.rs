@@ -1,6 +1,7 @@
 //! A thread of the program: what it holds, and what each operation does to it.
 
 mod blocks;
+mod cached;
 mod folios;
 mod movable;
 mod shared;
@@ -60,6 +61,7 @@ impl Actor {
         while !self.movables.is_empty() {
             self.moved(0, true);
         }
+        self.empty_caches_of_own_group();
         self.leave_own_group();
     }
 
@@ -90,6 +92,13 @@ impl Actor {
             Op::Flush { which } => self.flush(which),
             Op::Movable { order, group } => self.movable(order, group),
             Op::Moved { which, frees } => self.moved(which, frees),
+            Op::Cache {
+                order,
+                count,
+                aware,
+                group,
+            } => self.cache(order, count, aware, group),
+            Op::Uncache { which, aware } => self.uncache(which, aware),
             Op::Drop { which } => self.end_folio(which),
             Op::ReadShared { which, optimistic } => self.read_shared(which, optimistic),
             Op::WriteShared { which, ms } => self.write_shared(which, ms),
@@ -97,6 +106,21 @@ impl Actor {
             other => self.act_on_all(other),
         }
         self.scene.note(sim::time().as_nanos() as u64);
+    }
+
+    /// Compares everything that it has and that is in memory, which leaves no trace.
+    pub(crate) fn compare(&self) {
+        for (pages, shadow) in &self.blocks {
+            shadow::compare("a block meanwhile", pages, *shadow, 0);
+        }
+        sim::undisturbed(|| {
+            for held in &self.folios {
+                held.compare();
+            }
+            for (block, shadow) in &self.movables {
+                movable::compare(block, *shadow);
+            }
+        });
     }
 
     fn next_fill(&mut self) -> u64 {

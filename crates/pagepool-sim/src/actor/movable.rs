@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
-use pagepool::{Gfp, Immovable, MovableOwner, MoveOutcome, Order, Relocation};
+use pagepool::{Gfp, Immovable, MovableBlock, MovableOwner, MoveOutcome, Order, Relocation};
 
 use super::Actor;
 use crate::shadow::{self, Shadow};
@@ -82,7 +82,7 @@ impl Actor {
         let index = usize::from(which) % self.movables.len();
         let (block, shadow) = &self.movables[index];
         match block.read() {
-            Ok(bytes) => compare(&bytes, *shadow),
+            Ok(bytes) => compare_bytes(&bytes, *shadow),
             Err(error) => self.note_access(error),
         }
         if frees {
@@ -107,13 +107,20 @@ impl Actor {
     }
 }
 
-/// Panics unless the block knows where it is, and all after that is as it ought to be.
-fn compare(bytes: &[u8], shadow: Shadow) {
-    let mut expected = vec![0; bytes.len()];
-    if let Shadow::Filled(fill) = shadow {
-        shadow::fill(&mut expected, fill);
-        expected[..8].copy_from_slice(&bytes.as_ptr().addr().to_le_bytes());
+/// Compares a block unless it is about to be moved.
+pub(super) fn compare(block: &MovableBlock, shadow: Shadow) {
+    if let Ok(bytes) = block.read() {
+        compare_bytes(&bytes, shadow);
     }
-    let first_wrong = (bytes.iter().zip(&expected)).position(|(is, ought)| is != ought);
-    assert_eq!(first_wrong, None, "a movable block is not as {shadow:?}");
+}
+
+/// Panics unless the block knows where it is, and all after that is as it ought to be.
+fn compare_bytes(bytes: &[u8], shadow: Shadow) {
+    let mut copy = bytes.to_vec();
+    if let Shadow::Filled(fill) = shadow {
+        let place = bytes.as_ptr().addr().to_le_bytes();
+        assert_eq!(copy[..8], place, "a movable block knows where it is");
+        copy[..8].copy_from_slice(&shadow::first_word(fill));
+    }
+    shadow::compare("a movable block", &copy, shadow, 0);
 }

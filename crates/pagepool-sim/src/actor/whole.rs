@@ -58,6 +58,12 @@ impl Actor {
             Op::Tune { which, value } => tune(pool.tunables(), which, value),
             Op::Limit { group, max, low } => self.limit(group, max, low),
             Op::OwnGroup { max } => self.own_group(max),
+            Op::Register { aware, on } => {
+                if let Some(cache) = self.scene.cache(aware) {
+                    cache.register(pool, on);
+                }
+            }
+            Op::Owner { on } => self.scene.own(on),
             Op::Swap { which, on } => self.scene.swap(which, on),
             Op::Fail { trouble } => {
                 self.fill += 1;

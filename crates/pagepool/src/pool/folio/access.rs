@@ -169,6 +169,20 @@ impl Folio {
     pub fn read_optimistic(&self, offset: usize, dst: &mut [u8]) -> bool {
         self.check_range(offset, dst.len());
         self.touch();
+        self.copy_if_settled(offset, dst)
+    }
+
+    /// Copies what is in the folio without noting that it was used, if it is in memory and nobody has it on
+    /// hand; returns whether it did. For a simulation that looks at everything.
+    #[cfg(shuttle)]
+    #[doc(hidden)]
+    pub fn peek(&self, dst: &mut [u8]) -> bool {
+        self.check_range(0, dst.len());
+        self.copy_if_settled(0, dst)
+    }
+
+    #[inline(always)]
+    fn copy_if_settled(&self, offset: usize, dst: &mut [u8]) -> bool {
         let copied = self.slot().read_optimistic(|frame| {
             let frame = Pfn::from_raw(self.guess(frame));
             self.pool().copy_racing(frame, offset, dst);

@@ -191,6 +191,13 @@ impl SharedFolio {
         Ok(())
     }
 
+    /// As [`Folio::peek`].
+    #[cfg(shuttle)]
+    #[doc(hidden)]
+    pub fn peek(&self, dst: &mut [u8]) -> bool {
+        self.folio.peek(dst)
+    }
+
     /// As [`Folio::flush`].
     ///
     /// # Errors
