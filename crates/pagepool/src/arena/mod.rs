@@ -281,11 +281,11 @@ impl Arena {
         unsafe { start.write_bytes(0, bytes) };
     }
 
-    /// Copies bytes out from `offset` bytes into page `index`, which somebody may be writing meanwhile:
-    /// see [`racing`]. Fills `dst`.
+    /// Copies bytes out from `offset` bytes into page `index`, which somebody may be writing meanwhile, but
+    /// nobody frees: see [`racing`]. Fills `dst`.
     ///
     /// # Panics
-    /// If the bytes are not all in the arena.
+    /// If the bytes are not all in the arena; where AddressSanitizer was told what is free, also if they are.
     #[inline]
     pub(crate) fn copy_racing(&self, index: usize, offset: usize, dst: &mut [MaybeUninit<u8>]) {
         let start = index * PAGE_SIZE + offset;
@@ -296,6 +296,7 @@ impl Arena {
             dst.len()
         );
         let src = self.base.map_addr(|base| base.saturating_add(start));
+        asan_expect_open(src, dst.len());
         // SAFETY: the bytes lie in the arena, which stays mapped and readable (A3), and anonymous memory
         // is initialised.
         unsafe { racing::copy(src, dst) }
@@ -323,6 +324,7 @@ impl Arena {
         let (start, _) = self.span(to, (offset + len).div_ceil(PAGE_SIZE));
         // SAFETY: `span` has checked the range.
         let start = unsafe { start.add(offset) };
+        asan_expect_open(start, len);
         // SAFETY: the caller owns these bytes, of which none is read before it was written.
         let dst = unsafe { slice::from_raw_parts_mut(start.as_ptr().cast(), len) };
         self.copy_racing(from, offset, dst);
@@ -468,6 +470,17 @@ fn unless_absent(error: io::Error) -> io::Result<()> {
     match error.raw_os_error() {
         Some(libc::EINVAL) => Ok(()),
         _ => Err(error),
+    }
+}
+
+/// Bytes that are copied where AddressSanitizer does not look: it is asked before.
+#[track_caller]
+fn asan_expect_open(start: NonNull<u8>, bytes: usize) {
+    if cfg!(pagepool_asan) {
+        assert!(
+            !asan::is_poisoned(start, bytes),
+            "a copy from or to free pages"
+        );
     }
 }
 

@@ -16,7 +16,8 @@ use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
 /// Whether the loads are made in assembler. AddressSanitizer does not look into that, and must not: who reads
-/// optimistically may find the folio gone and its frames free, which he is told afterwards.
+/// optimistically may find the folio gone and its frames free, which he is told afterwards. Who has made sure
+/// that it stays asks it [before](super::Arena::copy_racing).
 const IN_ASSEMBLER: bool = cfg!(target_arch = "x86_64") && !cfg!(any(loom, miri));
 
 /// From this length on, a string instruction is faster than words (4 KiB: 32 ns against 70).

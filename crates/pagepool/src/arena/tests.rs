@@ -469,6 +469,21 @@ fn free_pages_stay_poisoned_when_they_are_given_back() {
 }
 
 #[test]
+#[cfg(pagepool_asan)]
+fn a_copy_is_only_made_between_pages_that_are_in_use() {
+    let arena = arena(4);
+    let copy = |from, to| {
+        // SAFETY: nobody else has this arena.
+        let copy = || unsafe { arena.copy_racing_to(from, to, 8, PAGE_SIZE - 8) };
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(copy))
+    };
+    arena.asan_poison(2, 1);
+    assert!(copy(0, 1).is_ok());
+    assert!(copy(2, 1).is_err());
+    assert!(copy(0, 2).is_err());
+}
+
+#[test]
 fn arena_is_shared_between_threads() {
     fn assert_shared<T: Send + Sync>() {}
     assert_shared::<Arena>();

@@ -191,6 +191,8 @@ impl Tether {
 /// Every pool of the process, for reports.
 #[cfg(not(any(loom, shuttle)))]
 mod roll {
+    use std::mem;
+
     use super::{Inner, Tether};
     use crate::sync::{CoreMutex, thread};
 
@@ -203,7 +205,21 @@ mod roll {
         crate::sync::watchdog::report_by(crate::pool::state::print_all);
         #[cfg(feature = "__watched-tests")]
         crate::sync::watchdog::watch_this_test();
-        ALL.lock().push(pool);
+        // Memory for it is had and given back without the lock: the program's allocator may look at pools.
+        let mut spare = Vec::new();
+        loop {
+            let mut all = ALL.lock();
+            let len = all.len();
+            if len == all.capacity() && len < spare.capacity() {
+                spare.append(&mut all);
+                mem::swap(&mut *all, &mut spare);
+            }
+            if len < all.capacity() {
+                return all.push(pool);
+            }
+            drop(all);
+            spare = Vec::with_capacity(2 * (len + 1));
+        }
     }
 
     pub(super) fn leave(pool: Tether) {
@@ -211,7 +227,8 @@ mod roll {
     }
 
     /// Looks at every pool, the oldest first; false if one that comes or goes was in the way all the time.
-    /// `look` waits for nobody, since who ends a pool may be waiting for it.
+    /// `look` waits for no pool, since who ends one may be waiting for it; what it allocates is the program's
+    /// affair, whose allocator may use a pool, but must not end one in the middle of a request.
     pub(in crate::pool) fn call(mut look: impl FnMut(&Inner)) -> bool {
         const TRIES: usize = 1000;
         for _ in 0..TRIES {

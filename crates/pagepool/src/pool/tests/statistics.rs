@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::*;
+use crate::pool::state::PoolState;
 
 #[test]
 fn statistics_count_pages_by_their_kernel_names() {
@@ -92,4 +93,20 @@ fn mixed_pageblocks_are_those_with_movable_memory_and_other() {
     drop(halves);
     assert_eq!(mixed(), 0, "one kind is gone");
     drop(raw);
+}
+
+#[test]
+fn every_pool_is_found_from_outside_until_it_ends() {
+    let pages: Vec<usize> = (0..40).map(|n| 1031 + n).collect();
+    let pools: Vec<PagePool> = pages.iter().map(|&pages| small_pool(pages)).collect();
+    let sizes: Vec<usize> = pools.iter().map(|pool| pool.state().built_bytes).collect();
+    // Others test beside this.
+    let found = || {
+        let all = PoolState::of_all().into_iter();
+        let all = all.map(|state| state.built_bytes);
+        all.filter(|size| sizes.contains(size)).collect::<Vec<_>>()
+    };
+    assert_eq!(found(), sizes, "the oldest first");
+    drop(pools);
+    assert_eq!(found(), []);
 }
