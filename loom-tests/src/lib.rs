@@ -12,11 +12,10 @@
 //! - At most five threads, the main one included, and few atomics.
 //! - Expect a deadlock report for a lost wake-up: the sleeper waits for ever, and loom says so.
 //!
-//! Each model states a floor of executions, since a model that stops exploring passes too, and the set of
+//! Each check states a floor of executions, since a model that stops exploring passes too, and the set of
 //! the outcomes that it must have had: where it is about a wake-up, that somebody slept, and that somebody
-//! did not have to. And each
-//! can fail: by a mutant listed in `mutants.txt`, a step left out of the real code by name, or by a
-//! negative twin beside it, the same model on a wrong implementation.
+//! did not have to. And each model can fail: by a mutant listed in `mutants.txt`, a step left out of the
+//! real code by name, or by a negative twin beside it, the same model on a wrong implementation.
 
 #![cfg(loom)]
 #![expect(

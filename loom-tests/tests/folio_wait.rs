@@ -71,7 +71,9 @@ impl World {
 
 #[test]
 fn a_writer_waits_for_a_reader() {
-    check("folio_wait_reader", 75, || {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("folio_wait_reader", 75, move || {
         let world = world();
         world.begin_reads(1);
         let (r, w) = (Shared::clone(&world), Shared::clone(&world));
@@ -79,12 +81,17 @@ fn a_writer_waits_for_a_reader() {
         let writer = actor(move || w.write());
         join_all([reader, writer]);
         world.assert_free(1);
+        seen.record(world.folio.nr_sleeps());
     });
+    // The reader had left; the writer was woken by it.
+    outcomes.assert_exactly([0, 1]);
 }
 
 #[test]
 fn a_writer_waits_for_the_last_of_two_readers() {
-    check("folio_wait_two_readers", 2_400, || {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("folio_wait_two_readers", 2_400, move || {
         let world = world();
         world.begin_reads(2);
         let (r1, r2, w) = (
@@ -97,12 +104,17 @@ fn a_writer_waits_for_the_last_of_two_readers() {
         let writer = actor(move || w.write());
         join_all([first, second, writer]);
         world.assert_free(1);
+        seen.record(world.folio.nr_sleeps());
     });
+    // Both had left; the writer was woken by the last, and by nobody else.
+    outcomes.assert_exactly([0, 1]);
 }
 
 #[test]
 fn a_reader_waits_for_a_writer_and_sees_what_it_wrote() {
-    check("folio_wait_writer", 90, || {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("folio_wait_writer", 90, move || {
         let world = world();
         world.folio.write_begin(false).expect("it is in memory");
         let (w, r) = (Shared::clone(&world), Shared::clone(&world));
@@ -110,7 +122,10 @@ fn a_reader_waits_for_a_writer_and_sees_what_it_wrote() {
         let reader = actor(move || assert_eq!(r.read(), 1));
         join_all([writer, reader]);
         world.assert_free(1);
+        seen.record(world.folio.nr_sleeps());
     });
+    // The writer had left; the reader was woken by it.
+    outcomes.assert_exactly([0, 1]);
 }
 
 #[test]
@@ -129,10 +144,14 @@ fn a_reader_and_a_writer_that_wait_both_come_to_their_turn() {
         let writer = actor(move || w.write());
         let second = actor(move || r2.read());
         join_all([first, writer]);
-        seen.record(join(second));
+        let read = join(second);
         world.assert_free(1);
+        seen.record((read, world.folio.nr_sleeps()));
     });
-    outcomes.assert_exactly([0, 1]);
+    // The second reader comes before the writer or after it. Nobody slept; one did; both did, or one twice; both did,
+    // and one was woken to find the other there.
+    let sleeps = 0..=3;
+    outcomes.assert_exactly(sleeps.flat_map(|nr_sleeps| [(0, nr_sleeps), (1, nr_sleeps)]));
 }
 
 #[test]
@@ -159,17 +178,20 @@ fn a_writer_gives_up_at_its_deadline_and_leaves_nothing_behind() {
         join_all([reader, clock]);
         let begun = join(writer);
         world.assert_free(u64::from(begun.is_ok()));
-        seen.record(begun.is_ok());
         assert!(matches!(begun, Ok(FRAME) | Err(Obstacle::Taken)));
+        seen.record((begun.is_ok(), world.folio.nr_sleeps()));
     });
-    outcomes.assert_exactly([false, true]);
+    // Too late or in time, and each without a sleep or after one.
+    outcomes.assert_exactly([(false, 0), (false, 1), (true, 0), (true, 1)]);
 }
 
 /// Story: a writer whose deadline had passed left WAITERS behind, and until the last reader left, which
 /// may be never, readers gave way to a thread that was long gone.
 #[test]
 fn readers_do_not_give_way_to_a_writer_that_gave_up() {
-    check("folio_wait_gave_up", 4_000, || {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("folio_wait_gave_up", 4_000, move || {
         let world = world();
         world.begin_reads(1);
         let (w, c, r) = (
@@ -185,5 +207,9 @@ fn readers_do_not_give_way_to_a_writer_that_gave_up() {
         join_all([writer, clock, reader]);
         assert_eq!(world.end_read(), 0);
         world.assert_free(0);
+        seen.record(world.folio.nr_sleeps());
     });
+    // Nobody slept; the writer did, or the reader, which gave way to it; both did; both did, and the reader heard the
+    // clock's bell.
+    outcomes.assert_exactly([0, 1, 2, 3]);
 }

@@ -21,45 +21,62 @@ fn full() -> Shared<Room> {
 
 #[test]
 fn who_waits_gets_the_page_that_is_given_back() {
-    check("group_room", 25, || {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("group_room", 25, move || {
         let room = full();
         let r = Shared::clone(&room);
         let waiter = actor(move || r.charge());
         room.uncharge();
         join(waiter);
         assert_eq!(room.counter.pages(), 1);
+        seen.record(room.nr_sleeps());
     });
+    // The page was there; the waiter was woken for it.
+    outcomes.assert_exactly([0, 1]);
 }
 
 #[test]
 fn who_waits_gets_what_a_higher_limit_allows() {
-    check("group_room_limit", 25, || {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("group_room_limit", 185, move || {
         let room = full();
         let r = Shared::clone(&room);
         let waiter = actor(move || r.charge());
         room.set_max(2);
         join(waiter);
         assert_eq!(room.counter.pages(), 2);
+        seen.record(room.nr_sleeps());
     });
+    // The limit was raised already; the waiter was woken for it.
+    outcomes.assert_exactly([0, 1]);
 }
 
 /// What is freed may stay charged for the next page of the group, but not while somebody waits for it.
 #[test]
 fn who_waits_gets_what_is_kept_aside() {
-    check("group_room_kept", 15, || {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("group_room_kept", 15, move || {
         let room = full();
         let r = Shared::clone(&room);
         let waiter = actor(move || r.charge());
         room.uncharge_or_keep();
         join(waiter);
         assert_eq!(room.counter.pages(), 1);
+        seen.record(room.nr_sleeps());
     });
+    // The page was there, or was gathered; the waiter was woken for it.
+    outcomes.assert_exactly([0, 1]);
 }
 
 /// The one who gets the page passes it on; neither sleeps for ever, and there is never more than one.
 #[test]
 fn of_two_who_wait_each_has_its_turn() {
-    check("group_room_two", 1000, || {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("group_room_two", 12_000, move || {
         let room = full();
         let waiters = [(); 2].map(|()| {
             let r = Shared::clone(&room);
@@ -72,14 +89,17 @@ fn of_two_who_wait_each_has_its_turn() {
         room.uncharge();
         join_all(waiters);
         assert_eq!(room.counter.pages(), 0);
+        seen.record(room.nr_sleeps());
     });
+    // Nobody slept; one did; both did, or one twice; both did, and one was woken for a page that the other took.
+    outcomes.assert_exactly([0, 1, 2, 3]);
 }
 
 #[test]
 fn a_deadline_ends_the_wait() {
     let outcomes = Outcomes::new();
     let seen = outcomes.clone();
-    check("group_room_deadline", 40, move || {
+    check("group_room_deadline", 70, move || {
         let room = full();
         let r = Shared::clone(&room);
         let waiter = actor(move || r.charge_in_time());
@@ -87,7 +107,8 @@ fn a_deadline_ends_the_wait() {
         room.uncharge();
         let is_charged = join(waiter);
         assert_eq!(room.counter.pages(), usize::from(is_charged));
-        seen.record(is_charged);
+        seen.record((is_charged, room.nr_sleeps()));
     });
-    outcomes.assert_exactly([false, true]);
+    // Too late or in time, and each without a sleep or after one.
+    outcomes.assert_exactly([(false, 0), (false, 1), (true, 0), (true, 1)]);
 }

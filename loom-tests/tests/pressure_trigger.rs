@@ -15,7 +15,9 @@ use pagepool::model::Psi;
 
 #[test]
 fn a_stall_that_begins_is_told_to_who_waits_for_it() {
-    check("pressure_trigger_some", 30, || {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("pressure_trigger_some", 30, move || {
         let psi = Shared::new(Psi::default());
         let (w, s) = (Shared::clone(&psi), Shared::clone(&psi));
         let waiter = actor(move || w.wait(PressureKind::Some));
@@ -23,12 +25,17 @@ fn a_stall_that_begins_is_told_to_who_waits_for_it() {
         join_all([waiter, staller]);
         psi.resume();
         psi.assert_calm();
+        seen.record(psi.nr_sleeps(PressureKind::Some));
     });
+    // The stall had begun; the waiter was woken for it.
+    outcomes.assert_exactly([0, 1]);
 }
 
 #[test]
 fn full_is_told_by_whichever_change_makes_it_so() {
-    check("pressure_trigger_full", 200, || {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("pressure_trigger_full", 360, move || {
         let psi = Shared::new(Psi::default());
         psi.join();
         let (w, s, l) = (
@@ -42,14 +49,17 @@ fn full_is_told_by_whichever_change_makes_it_so() {
         join_all([waiter, staller, worker]);
         psi.resume();
         psi.assert_calm();
+        seen.record(psi.nr_sleeps(PressureKind::Full));
     });
+    // Both changes had been made; the waiter was woken by the second.
+    outcomes.assert_exactly([0, 1]);
 }
 
 #[test]
 fn a_wait_that_runs_out_beside_a_short_stall_ends_once() {
     let outcomes = Outcomes::new();
     let seen = outcomes.clone();
-    check("pressure_trigger_timed", 200, move || {
+    check("pressure_trigger_timed", 1_400, move || {
         let psi = Shared::new(Psi::default());
         let (w, s, c) = (
             Shared::clone(&psi),
@@ -64,7 +74,7 @@ fn a_wait_that_runs_out_beside_a_short_stall_ends_once() {
         let clock = actor(move || c.fire_timeout(PressureKind::Some));
         join(staller);
         join(clock);
-        seen.record(join(waiter));
+        seen.record((join(waiter), psi.nr_sleeps(PressureKind::Some)));
         psi.assert_calm();
         // Whoever comes next finds a queue as good as new.
         let s = Shared::clone(&psi);
@@ -72,5 +82,6 @@ fn a_wait_that_runs_out_beside_a_short_stall_ends_once() {
         psi.wait(PressureKind::Some);
         join(staller);
     });
-    outcomes.assert_exactly([false, true]);
+    // Too late or told, and each without a sleep or after one.
+    outcomes.assert_exactly([(false, 0), (false, 1), (true, 0), (true, 1)]);
 }

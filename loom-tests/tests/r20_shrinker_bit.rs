@@ -72,7 +72,7 @@ impl Cache {
 fn an_object_is_noted_whenever_it_comes() {
     let outcomes = Outcomes::new();
     let seen = outcomes.clone();
-    check_deeper("r20_shrinker_bit", 3, 300, move || {
+    check_deeper("r20_shrinker_bit", 3, 440, move || {
         let cache = Cache::emptied();
         let (adder, reclaimer) = (Shared::clone(&cache), Shared::clone(&cache));
         let adder = actor(move || adder.add());
@@ -88,32 +88,45 @@ fn an_object_is_noted_whenever_it_comes() {
 
 #[test]
 fn two_that_add_and_a_reclaimer_that_looks_twice() {
-    check("r20_shrinker_bit_two", 5_000, || {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("r20_shrinker_bit_two", 6_500, move || {
         let cache = Cache::emptied();
         let adders = [(); 2].map(|()| {
             let cache = Shared::clone(&cache);
             actor(move || cache.add())
         });
         let reclaimer = Shared::clone(&cache);
-        let reclaimer = actor(move || reclaimer.look().max(reclaimer.look()));
+        let reclaimer = actor(move || [reclaimer.look(), reclaimer.look()]);
 
         join_all(adders);
-        join(reclaimer);
+        let told = join(reclaimer);
         cache.assert_noted();
+        seen.record(told);
     });
+    // What it is told of never becomes less.
+    outcomes.assert_exactly([[0, 0], [0, 1], [0, 2], [1, 1], [1, 2], [2, 2]]);
 }
 
 #[test]
 fn of_two_shrinkers_in_one_word_neither_loses_its_bit() {
-    check("r20_two_places", 45, || {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("r20_two_places", 65, move || {
         let cache = Cache::emptied();
         let (adder, reclaimer) = (Shared::clone(&cache), Shared::clone(&cache));
         let adder = actor(move || adder.map.note_object(PLACE + 1));
-        let reclaimer = actor(move || reclaimer.look());
+        let reclaimer = actor(move || {
+            assert_eq!(reclaimer.look(), 0);
+            reclaimer.map.is_set(PLACE + 1)
+        });
         join(adder);
-        assert_eq!(join(reclaimer), 0);
+        let came_first = join(reclaimer);
         assert!(cache.map.is_set(PLACE + 1) && !cache.map.is_set(PLACE));
+        seen.record(came_first);
     });
+    // The other's bit came after the look, or before.
+    outcomes.assert_exactly([false, true]);
 }
 
 #[test]

@@ -58,14 +58,15 @@ impl Placement {
         self.frames[frame as usize].store(custody.bits(), Relaxed);
     }
 
-    /// Puts it where it belongs, under the lock.
-    fn link(&self, frame: u32) {
+    /// Puts it where it belongs, under the lock; returns which list that is.
+    fn link(&self, frame: u32) -> u8 {
         let list = if self.folio.slot.is(FolioMark::Locked) {
             UNEVICTABLE
         } else {
             INACTIVE
         };
         self.set_custody(frame, self.custody(frame).listed(list));
+        list
     }
 
     /// The end of a fault: the folio waits in a batch.
@@ -78,47 +79,50 @@ impl Placement {
         assert!(!released.wake, "nobody waits");
     }
 
-    /// Empties the batch.
-    fn list(&self) {
-        self.list_in(0);
+    /// Empties the batch; returns on which list the folio came.
+    fn list(&self) -> Option<u8> {
+        self.list_in(0)
     }
 
-    fn list_in(&self, frame: u32) {
+    fn list_in(&self, frame: u32) -> Option<u8> {
         let _lists = self.lists.lock();
         let word = self.folio.slot.word();
         let is_there = word.is_resident() && word.location() == frame;
-        if is_there && self.custody(frame).place() == Place::Batched {
-            self.link(frame);
-        }
+        let is_ours = is_there && self.custody(frame).place() == Place::Batched;
+        is_ours.then(|| self.link(frame))
     }
 
-    /// Locks the folio in memory, for an owner who keeps it there meanwhile.
-    fn lock(&self) {
+    /// Locks the folio in memory, for an owner who keeps it there meanwhile; returns whether he found it on a
+    /// list.
+    fn lock(&self) -> bool {
         self.folio.slot.begin_pin().expect("it is in memory");
-        if self.folio.slot.lock() {
-            self.relist();
-        }
+        assert!(self.folio.slot.lock(), "it was not locked");
+        let found = self.relist();
         let _ = self.folio.slot.end_pin();
+        found
     }
 
-    fn unlock(&self) {
-        if self.folio.slot.unlock() {
-            self.relist();
-        }
+    /// Returns whether the owner found it on a list.
+    fn unlock(&self) -> bool {
+        assert!(self.folio.slot.unlock(), "it was locked");
+        self.relist()
     }
 
     /// As `Nodes::relist`.
-    fn relist(&self) {
+    fn relist(&self) -> bool {
         let word = self.folio.slot.word_after_mark();
         if !word.is_resident() {
-            return;
+            return false;
         }
         let _lists = self.lists.lock();
         let now = self.folio.slot.word();
         let is_there = now.is_resident() && now.location() == word.location();
-        if is_there && matches!(self.custody(word.location()).place(), Place::Listed(_)) {
+        let is_found =
+            is_there && matches!(self.custody(word.location()).place(), Place::Listed(_));
+        if is_found {
             self.link(word.location());
         }
+        is_found
     }
 
     fn isolate(&self) -> bool {
@@ -130,14 +134,13 @@ impl Placement {
         isolated.is_some()
     }
 
-    /// Takes the folio off its list and puts it back; returns whether it was on one.
-    fn look(&self) -> bool {
+    /// Takes the folio off its list and puts it back, if it was on one; returns on which it is then.
+    fn look(&self) -> Option<u8> {
         let is_ours = self.isolate();
-        if is_ours {
+        is_ours.then(|| {
             let _lists = self.lists.lock();
-            self.link(0);
-        }
-        is_ours
+            self.link(0)
+        })
     }
 
     /// A twin: puts it back where it looked as if it belonged.
@@ -188,87 +191,125 @@ impl Placement {
     }
 }
 
-/// Runs the owner against one other; returns what that came to.
+/// Runs the owner against one other; returns whether the owner found the folio on a list, and what the other came to.
 fn against<T: 'static>(
     placement: Placement,
-    owner: fn(&Placement),
+    owner: fn(&Placement) -> bool,
     other: fn(&Placement) -> T,
-) -> (Shared<Placement>, T) {
+) -> (Shared<Placement>, (bool, T)) {
     let placement = Shared::new(placement);
     let (o, p) = (Shared::clone(&placement), Shared::clone(&placement));
     let owner = actor(move || owner(&o));
     let other = actor(move || other(&p));
-    join(owner);
+    let has_found = join(owner);
     let came_to = join(other);
-    (placement, came_to)
+    (placement, (has_found, came_to))
 }
 
 #[test]
 fn unlocked_while_it_comes_back() {
-    check("r21_unlock_fault", 450, || {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("r21_unlock_fault", 550, move || {
         let fault = |placement: &Placement| {
             placement.bring_in();
-            placement.list();
+            placement.list()
         };
-        let (placement, ()) = against(Placement::away(true), Placement::unlock, fault);
+        let (placement, ends) = against(Placement::away(true), Placement::unlock, fault);
         assert!(!placement.is_set_aside(), "it is stranded");
+        seen.record(ends);
     });
+    // The owner came before the batch; after it, which listed by the new mark; by the old one, and he put that right.
+    outcomes.assert_exactly([
+        (false, Some(INACTIVE)),
+        (true, Some(INACTIVE)),
+        (true, Some(UNEVICTABLE)),
+    ]);
 }
 
 #[test]
 fn unlocked_while_it_is_moved() {
     let outcomes = Outcomes::new();
     let seen = outcomes.clone();
-    check("r21_unlock_move", 800, move || {
+    check("r21_unlock_move", 950, move || {
         let listed = Placement::listed(true);
-        let (placement, moved) = against(listed, Placement::unlock, Placement::relocate);
+        let (placement, ends) = against(listed, Placement::unlock, Placement::relocate);
         assert!(!placement.is_set_aside(), "it is stranded");
-        seen.record(moved);
+        seen.record(ends);
     });
-    outcomes.assert_exactly([true]);
+    // On its way, or on a list before or after. An unlock is in no way of a move.
+    outcomes.assert_exactly([(false, true), (true, true)]);
 }
 
 #[test]
 fn unlocked_while_reclaim_has_it() {
-    check("r21_unlock_look", 75, || {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("r21_unlock_look", 88, move || {
         let listed = Placement::listed(true);
-        let (placement, found) = against(listed, Placement::unlock, Placement::look);
-        assert!(found);
+        let (placement, ends) = against(listed, Placement::unlock, Placement::look);
         assert!(!placement.is_set_aside(), "it is stranded");
+        seen.record(ends);
     });
+    // Reclaim had it; the owner found it, before reclaim did or put back by the new mark; by the old one, and he put
+    // that right.
+    outcomes.assert_exactly([
+        (false, Some(INACTIVE)),
+        (true, Some(INACTIVE)),
+        (true, Some(UNEVICTABLE)),
+    ]);
 }
 
 #[test]
 fn locked_while_reclaim_has_it() {
-    check("r21_lock_look", 75, || {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("r21_lock_look", 88, move || {
         let listed = Placement::listed(false);
-        let (placement, found) = against(listed, Placement::lock, Placement::look);
-        assert!(found);
+        let (placement, ends) = against(listed, Placement::lock, Placement::look);
         assert!(placement.is_set_aside(), "reclaim will look at it again");
+        seen.record(ends);
     });
+    // Reclaim had it; the owner found it, before reclaim did or put back by the new mark; by the old one, and he put
+    // that right.
+    outcomes.assert_exactly([
+        (false, Some(UNEVICTABLE)),
+        (true, Some(UNEVICTABLE)),
+        (true, Some(INACTIVE)),
+    ]);
 }
 
 #[test]
 fn locked_while_a_batch_lists_it() {
-    check("r21_lock_list", 400, || {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("r21_lock_list", 475, move || {
         let batched = Placement::away(false);
         batched.bring_in();
-        let (placement, ()) = against(batched, Placement::lock, Placement::list);
+        let (placement, ends) = against(batched, Placement::lock, Placement::list);
         assert!(placement.is_set_aside(), "reclaim will look at it again");
+        seen.record(ends);
     });
+    // The owner came before the batch; after it, which listed by the new mark; by the old one, and he put that right.
+    outcomes.assert_exactly([
+        (false, Some(UNEVICTABLE)),
+        (true, Some(UNEVICTABLE)),
+        (true, Some(INACTIVE)),
+    ]);
 }
 
 #[test]
 fn locked_while_it_is_moved() {
     let outcomes = Outcomes::new();
     let seen = outcomes.clone();
-    check("r21_lock_move", 1_600, move || {
+    check("r21_lock_move", 1_950, move || {
         let listed = Placement::listed(false);
-        let (placement, moved) = against(listed, Placement::lock, Placement::relocate);
+        let (placement, ends) = against(listed, Placement::lock, Placement::relocate);
         assert!(placement.is_set_aside(), "reclaim will look at it again");
-        seen.record(moved);
+        seen.record(ends);
     });
-    outcomes.assert_exactly([false, true]);
+    // On its way, or on a list; called off by the pin, or moved before or after it.
+    outcomes.assert_exactly([(false, false), (false, true), (true, false), (true, true)]);
 }
 
 #[test]

@@ -72,7 +72,9 @@ fn what_is_freed_after_the_look_may_stay() {
 
 #[test]
 fn two_who_wait_both_find_everything() {
-    check("r23_drain_two_wait", 125, || {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("r23_drain_two_wait", 125, move || {
         let nodes = with_full_caches();
         let waiters = [(); 2].map(|()| {
             let nodes = nodes.clone();
@@ -82,7 +84,11 @@ fn two_who_wait_both_find_everything() {
                 drained
             })
         });
-        assert_eq!(join_all(waiters).iter().sum::<usize>(), PAGES);
+        let drained = join_all(waiters);
+        assert_eq!(drained.iter().sum::<usize>(), PAGES);
         nodes.verify();
+        seen.record(drained);
     });
+    // Either finds everything itself, and the other nothing more.
+    outcomes.assert_exactly([[0, PAGES], [PAGES, 0]]);
 }

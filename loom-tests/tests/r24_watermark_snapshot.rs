@@ -45,7 +45,9 @@ fn marks_are_read_as_they_were_set() {
 #[test]
 fn marks_that_are_raised_while_kswapd_decides_are_met() {
     const PAGES: u32 = 4;
-    check_shallower("r24_marks_raised", 1, 2_000, || {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check_shallower("r24_marks_raised", 1, 2_000, move || {
         // A pass of reclaim meets the marks, whatever they are, and is the last.
         let pass = |nodes: &Nodes| {
             nodes.set_marks(0, 0);
@@ -63,7 +65,10 @@ fn marks_that_are_raised_while_kswapd_decides_are_met() {
         join(setter);
         join(kswapd);
         assert!(nodes.is_balanced());
+        seen.record(nodes.nr_sleeps());
     });
+    // It saw the new marks or the request before it slept; it was woken.
+    outcomes.assert_exactly([0, 1]);
 }
 
 #[test]

@@ -36,15 +36,24 @@ fn who_comes_by_a_folios_number_finds_its_marks() {
 
 #[test]
 fn of_two_marks_of_a_folio_neither_is_lost() {
-    check("folio_two_marks", 10, || {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("folio_two_marks", 200, move || {
         let folio = Shared::new(Folio::resident(1));
         let (w, r) = (Shared::clone(&folio), Shared::clone(&folio));
-        let writer = actor(move || w.slot.set(FolioMark::Dirty));
-        let reader = actor(move || r.slot.note_use());
-        assert!(join(writer), "it was clean");
-        assert!(!join(reader), "nobody read it ahead");
+        let writer = actor(move || {
+            assert!(w.slot.set(FolioMark::Dirty), "it was clean");
+            w.slot.is(FolioMark::Accessed)
+        });
+        let reader = actor(move || {
+            assert!(!r.slot.note_use(), "nobody read it ahead");
+            r.slot.is(FolioMark::Dirty)
+        });
+        seen.record(join_all([writer, reader]));
         assert!(folio.slot.is(FolioMark::Dirty) && folio.slot.is(FolioMark::Accessed));
     });
+    // Of two steps on one word, the second sees the first: never does neither see the other.
+    outcomes.assert_exactly([[false, true], [true, false], [true, true]]);
 }
 
 #[test]
@@ -64,16 +73,25 @@ fn of_two_who_free_a_frame_one_is_refused() {
 
 #[test]
 fn who_finds_a_group_finds_its_place() {
-    check("group_open", 73, || {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("group_open", 195, move || {
         let groups = Shared::new(Family::default());
         let parent = groups.create(0, "a");
         let (c, w) = (Shared::clone(&groups), Shared::clone(&groups));
         let creator = actor(move || c.create(parent, "b"));
-        let walker = actor(move || w.children(0));
+        let walker = actor(move || {
+            assert_eq!(w.children(0), [parent], "not the one below it");
+            w.children(parent)
+        });
         let child = join(creator);
-        assert_eq!(join(walker), [parent], "not the one below it");
+        let found = join(walker);
         assert_eq!(groups.children(parent), [child]);
+        assert!(found.iter().all(|group| *group == child), "{found:?}");
+        seen.record(found.len());
     });
+    // The walker came before the group was open, or after.
+    outcomes.assert_exactly([0, 1]);
 }
 
 /// Returns what had been counted of a group when it was deleted, if it was.

@@ -101,4 +101,10 @@ impl Waiters {
     pub(crate) fn fire_timeout(&self, id: FolioId) {
         self.of(id).fire_timeout();
     }
+
+    /// How often threads have slept until somebody left, or gave up.
+    #[cfg(loom)]
+    pub(crate) fn nr_sleeps(&self) -> u32 {
+        self.queues.iter().map(WaitQueue::nr_sleeps).sum()
+    }
 }

@@ -53,6 +53,11 @@ impl Folio {
         self.waiters.fire_timeout(Folio::ID);
     }
 
+    /// How often threads have slept until the word changed, or somebody gave up.
+    pub fn nr_sleeps(&self) -> u32 {
+        self.waiters.nr_sleeps()
+    }
+
     /// Begins to read, and waits until that is possible.
     pub fn read_begin(&self) -> Result<FolioWord, Obstacle> {
         self.until_free(

@@ -81,6 +81,11 @@ impl Room {
         self.queue.fire_timeout();
     }
 
+    /// How often threads have slept until there was room.
+    pub fn nr_sleeps(&self) -> u32 {
+        self.queue.nr_sleeps()
+    }
+
     fn wake_if(&self, wakes: bool) {
         if wakes {
             self.queue.wake_published();

@@ -163,6 +163,11 @@ impl Nodes {
         self.node().kswapd.queue().has_sleeper()
     }
 
+    /// How often kswapd has slept, or napped, until it was woken or the nap ran out.
+    pub fn nr_sleeps(&self) -> u32 {
+        self.node().kswapd.queue().nr_sleeps()
+    }
+
     /// Fruitless runs in a row.
     pub fn failures(&self) -> u32 {
         self.node().kswapd.failures()

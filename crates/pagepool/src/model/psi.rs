@@ -47,6 +47,11 @@ impl Psi {
         self.0.fire_timeout(kind);
     }
 
+    /// How often threads have slept until a stall began.
+    pub fn nr_sleeps(&self, kind: PressureKind) -> u32 {
+        self.0.nr_sleeps(kind)
+    }
+
     /// Checks the state while nothing runs.
     ///
     /// # Panics

@@ -122,4 +122,10 @@ impl PsiState {
     pub(crate) fn fire_timeout(&self, kind: PressureKind) {
         self.begun(kind).fire_timeout();
     }
+
+    /// How often threads have slept until a stall of this kind began.
+    #[cfg(loom)]
+    pub(crate) fn nr_sleeps(&self, kind: PressureKind) -> u32 {
+        self.begun(kind).nr_sleeps()
+    }
 }

@@ -1,9 +1,11 @@
 //! The rules of the house that no compiler checks: who may import whom, who may be unsafe, who may
-//! name std's threads and locks; and in `protocols`, that every step of a protocol has a model that misses it.
+//! name std's threads and locks; in `protocols`, that every step of a protocol has a model that misses it; and in
+//! `models`, that every check of a model says what it saw.
 //!
 //! Each rule is a function from a source file to complaints; the tests at the end show that it
 //! complains about a bad file, those before them that no file of the crate gives it reason to.
 
+mod models;
 mod protocols;
 
 use std::fs;

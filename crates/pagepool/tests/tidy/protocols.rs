@@ -2,7 +2,6 @@
 //! book.
 
 use std::collections::BTreeSet;
-use std::fs;
 
 use super::{Source, assert_none, assert_one, is_word, of_repository, repository, source, sources};
 
@@ -127,22 +126,6 @@ fn unexplained_orderings(source: &Source) -> Vec<String> {
     vec![source.complain(1, orderings)]
 }
 
-/// A model says what it shows, and asserts what it saw.
-fn what_a_model_does_not_say(name: &str, model: &str) -> Vec<String> {
-    let head: String = model
-        .lines()
-        .take_while(|line| line.starts_with("//!"))
-        .map(|line| line.trim_start_matches("//!"))
-        .collect();
-    let in_head = ["*Threads:*", "*Property:*", " would catch:*"];
-    let missing = in_head.iter().filter(|part| !head.contains(*part));
-    let is_without = !model.contains("assert_exactly(");
-    let complaints = missing.map(|part| format!("{name}: its head has no {part}"));
-    complaints
-        .chain(is_without.then(|| format!("{name}: no set of outcomes")))
-        .collect()
-}
-
 /// The mutants of `mutants.txt`, or the rows of a table of `mutants.md` that name them.
 fn listed_mutants(mutants: &str) -> BTreeSet<String> {
     let lines = mutants.lines().filter(|line| !line.starts_with('#'));
@@ -196,22 +179,6 @@ fn every_ordering_has_a_name_or_needs_none() {
     assert_none(unexplained_orderings);
     let paths: BTreeSet<_> = sources().into_iter().map(|source| source.path).collect();
     assert!(EQUIVALENT.iter().all(|(path, _)| paths.contains(*path)));
-}
-
-#[test]
-fn every_model_says_what_it_shows_and_what_it_saw() {
-    let models = fs::read_dir(repository().join("loom-tests/tests")).unwrap();
-    let paths = models.map(|entry| entry.unwrap().path());
-    let models: Vec<_> = paths.filter(|path| !path.ends_with("main.rs")).collect();
-    assert!(models.len() > 40, "there are more models than that");
-    let complaints: Vec<_> = models
-        .iter()
-        .flat_map(|path| {
-            let name = path.file_name().unwrap().to_string_lossy();
-            what_a_model_does_not_say(&name, &fs::read_to_string(path).unwrap())
-        })
-        .collect();
-    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }
 
 #[test]
@@ -300,16 +267,6 @@ fn an_ordering_without_a_name_is_found() {
     assert_one(&check("node/wake.rs", beside), "[2]");
     let other = "struct Release;\nfn f() -> Release {}";
     assert!(check("zone/evacuate.rs", other).is_empty());
-}
-
-#[test]
-fn a_model_that_does_not_say_what_it_shows_is_found() {
-    let head = "//! *Threads:* two. *Property:* one. *The bug it would\n//! catch:* none.\n";
-    let without = what_a_model_does_not_say("r1.rs", head);
-    assert_one(&without, "no set of outcomes");
-    let asserts = "outcomes.assert_exactly([1]);";
-    assert!(what_a_model_does_not_say("r1.rs", &format!("{head}{asserts}")).is_empty());
-    assert_eq!(what_a_model_does_not_say("r1.rs", asserts).len(), 3);
 }
 
 #[test]
