@@ -3,8 +3,8 @@
 //! *Threads:* two updaters that the scheduler put on one CPU, or on two; a reader. *Property:* at
 //! rest, the snapshot is the sum (INV-9); meanwhile, a read lies between the least and the greatest
 //! sum that could have been, give or take the thresholds. *The bug it would catch:* a delta that is
-//! loaded, changed and stored, so that two threads on one slot lose an update: the negative twin
-//! below.
+//! loaded, changed and stored, so that two threads on one slot lose an update. *The edits that make it
+//! fail:* mutants `counter.one_step`, `counter.fold_in_one`, and the negative twin below.
 
 #![cfg(loom)]
 

@@ -4,8 +4,9 @@
 //! back, or raises the limit. *Property:* nobody sleeps while there is room, and there are never more pages
 //! than the limit allows. *The bug it would catch:* a page given back, or a limit raised, between the look that
 //! found no room and the sleep; or one that is kept aside for others meanwhile. *The edits that make it fail:*
-//! mutants `group.uncharge_wakes`, `group.max_wakes`, `group.room_recheck`, `group.gather` and
-//! `group.look_at_waiters`; each leaves a thread asleep.
+//! mutants `group.uncharge_wakes`, `group.max_wakes`, `group.room_recheck`, `group.gather`,
+//! `group.look_at_waiters`, `group.call_limit` and `group.wait_limit`, each of which leaves a thread asleep; and
+//! `group.charge_in_one`.
 
 #![cfg(loom)]
 

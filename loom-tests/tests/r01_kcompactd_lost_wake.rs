@@ -6,7 +6,7 @@
 //! (INV-2, INV-4), which loom reports as a deadlock. *The bug it would catch:* a waker that looks
 //! for a sleeper before its request is visible, a sleeper that looks for requests before its entry
 //! is, a ring that finds another there and is forgotten with it. *The edits that make it fail:* mutants
-//! `kcompactd.waker`, `kcompactd.sleeper`, `kcompactd.recheck`, `waitqueue.epoch`.
+//! `kcompactd.waker`, `kcompactd.sleeper`, `kcompactd.recheck`, `waitqueue.epoch`, `waitqueue.remove`.
 
 #![cfg(loom)]
 

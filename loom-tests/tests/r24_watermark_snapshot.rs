@@ -4,7 +4,7 @@
 //! raises the marks, and who asks when it finds the node short. *Property:* every reader sees one of the triples
 //! that were set, min ≤ low ≤ high; kswapd may sleep by the old marks, but the next who asks wakes it. *The bug it
 //! would catch:* marks in separate words; a kswapd that has decided by old marks, and sleeps on. *The edits that make
-//! it fail:* the negative twin, put into `Zone`; mutants `kswapd.waker`, `nap.recheck`.
+//! it fail:* the negative twin, put into `Zone`; mutant `kswapd.waker`.
 
 #![cfg(loom)]
 

@@ -4,8 +4,8 @@
 //! waker's count and the sleeper's ending agree: woken exactly if the waker removed an entry; the
 //! count of sleepers is 0 afterwards. *The bug it would catch:* an entry removed twice, once by the
 //! waker and once by the time-out, which would make the count wrap and every later free take the
-//! lock; a time-out reported for a thread that was woken. *The edits that make it fail:* mutants
-//! `waitqueue.epoch`, `waitqueue.remove`.
+//! lock; a time-out reported for a thread that was woken. *The edit that makes it fail:* mutant
+//! `waitqueue.epoch`.
 
 #![cfg(loom)]
 
