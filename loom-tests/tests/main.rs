@@ -45,6 +45,7 @@ mod r22_swap_slots;
 mod r23_drain_all;
 mod r24_watermark_snapshot;
 mod r25_unmanaged;
+mod r26_magazine;
 mod shrinker_call;
 mod store_io;
 mod tables;

@@ -344,6 +344,10 @@ fn build(world: &World) -> (PagePool, Vec<Swap>) {
         builder = builder.swap_at(Arc::clone(device), priority(number));
     }
     let pool = builder.build().expect("the world can be built");
+    if world.caches {
+        let set = pool.tunables().set("percpu_pagelist_fraction", "8");
+        set.expect("that is the largest share");
+    }
     let areas = pool.swap_areas();
     let on = |(number, device)| {
         let area = areas.iter().find(|area| area.priority == priority(number));

@@ -38,6 +38,9 @@ pub struct World {
     pub owner: bool,
     /// Whether kswapd and kcompactd run.
     pub daemons: bool,
+    /// Whether threads and CPUs keep pages for themselves: a pool as small as this does not, by itself.
+    #[serde(default)]
+    pub caches: bool,
     /// Whether the pool checks and clears what is given back.
     pub hardened: bool,
     /// Milliseconds after which a request gives up.
@@ -69,6 +72,7 @@ impl World {
             shrinkers: dice.bool(),
             owner: dice.usize(..4) == 0,
             daemons: dice.usize(..6) > 0,
+            caches: dice.bool(),
             hardened: dice.usize(..4) == 0,
             patience_ms: [20, 200, 1000][dice.usize(..3)],
         }

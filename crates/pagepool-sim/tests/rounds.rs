@@ -72,6 +72,7 @@ fn small_world() -> World {
         shrinkers: false,
         owner: false,
         daemons: true,
+        caches: true,
         hardened: false,
         patience_ms: 50,
     }

@@ -66,7 +66,7 @@ pub use pool::pressure::{PressureTrigger, Worker};
 pub use pool::reclaiming::ReclaimNodeError;
 pub use pool::request::AllocRequest;
 pub use pool::state::{NodeState, PoolState, TurnState};
-pub use pool::stats::{LruStats, NodeStats, PagesetStats, Stats, Vmstat, ZoneStats};
+pub use pool::stats::{LruStats, MagazineStats, NodeStats, PagesetStats, Stats, Vmstat, ZoneStats};
 pub use pool::swapping::{SwapArea, SwapAreaStats};
 pub use pool::tunables::{Tunable, Tunables};
 pub use pool::{PagePool, StillHeld};

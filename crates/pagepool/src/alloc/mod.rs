@@ -24,6 +24,7 @@
 
 #![forbid(unsafe_code)]
 
+pub(crate) mod at_hand;
 mod charge;
 mod context;
 mod overseer;

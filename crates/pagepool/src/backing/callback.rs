@@ -63,6 +63,12 @@ pub(crate) fn current() -> Callers {
     CALLERS.with(Cell::get)
 }
 
+/// Whether this thread is inside a callback of any pool.
+#[inline]
+pub(crate) fn is_inside_any() -> bool {
+    CALLERS.with(|callers| callers.get().depth > 0)
+}
+
 /// Whether this thread is inside a callback of `pool`, itself or on behalf of one who is.
 #[inline]
 pub(crate) fn is_inside(pool: PoolTag) -> bool {

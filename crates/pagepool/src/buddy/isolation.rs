@@ -5,6 +5,7 @@
 
 use super::Buddy;
 use super::block::State;
+use crate::sync::atomic::Ordering;
 use crate::types::Pfn;
 
 impl Buddy {
@@ -16,8 +17,8 @@ impl Buddy {
             return false;
         }
         self.stand_alone(block);
+        self.count_isolated(1);
         self.set_isolated(block, true);
-        self.nr_isolated_blocks += 1;
         true
     }
 
@@ -28,7 +29,7 @@ impl Buddy {
             return false;
         }
         self.set_isolated(block, false);
-        self.nr_isolated_blocks -= 1;
+        self.count_isolated(-1);
         if self.word(block).state() == State::Head {
             self.remerge(block);
         }
@@ -36,9 +37,17 @@ impl Buddy {
     }
 
     /// Pageblocks that are isolated.
-    #[cfg_attr(not(test), expect(dead_code, reason = "compaction asks"))]
     pub(crate) fn nr_isolated_blocks(&self) -> usize {
-        self.nr_isolated_blocks
+        // Relaxed: written under the zone's lock, which the caller holds.
+        self.blocks.shared.nr_isolated.load(Ordering::Relaxed)
+    }
+
+    fn count_isolated(&self, change: isize) {
+        let nr = self.nr_isolated_blocks();
+        let changed = nr.wrapping_add_signed(change);
+        // Relaxed: what is ordered by it, whoever isolates orders by emptying caches.
+        let nr_isolated = &self.blocks.shared.nr_isolated;
+        nr_isolated.store(changed, Ordering::Relaxed);
     }
 
     /// Splits a larger free block so that `block` is at most a free block of its own.

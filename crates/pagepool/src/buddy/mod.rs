@@ -52,7 +52,7 @@ use std::sync::Arc;
 
 use crate::arena::ZeroedTable;
 use crate::error::BuildError;
-use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use crate::types::{Migratetype, NR_MIGRATETYPES, Order, PAGEBLOCK_ORDER, Pfn};
 
 use block::{BlockWord, State};
@@ -124,9 +124,15 @@ pub(crate) struct Grant {
 /// The words of a zone's pageblocks: written under the zone's lock, readable without.
 #[derive(Clone)]
 pub(crate) struct BlockTable {
-    words: Arc<ZeroedTable<AtomicU32>>,
+    shared: Arc<BlockWords>,
     start: Pfn,
     block_order: Order,
+}
+
+struct BlockWords {
+    words: ZeroedTable<AtomicU32>,
+    /// Of these, how many say that their pageblock is isolated.
+    nr_isolated: AtomicUsize,
 }
 
 impl BlockTable {
@@ -142,7 +148,7 @@ impl BlockTable {
 
     /// Free pages of each pageblock, lowest first, counted without the lock: it would be held too long.
     pub(crate) fn free_pages_by_block(&self) -> impl ExactSizeIterator<Item = usize> {
-        (0..self.words.len()).map(|block| self.free_pages_of(self.word(block)))
+        (0..self.shared.words.len()).map(|block| self.free_pages_of(self.word(block)))
     }
 
     fn free_pages_of(&self, word: BlockWord) -> usize {
@@ -158,14 +164,16 @@ impl BlockTable {
     }
 
     /// Whether the pageblock that `pfn` lies in is isolated; a hint unless the lock is held.
+    #[inline]
     pub(crate) fn is_isolated(&self, pfn: Pfn) -> bool {
-        self.word_at(pfn).is_isolated()
+        // Relaxed: whoever isolates counts it first, and then empties the caches of who has not seen either.
+        self.shared.nr_isolated.load(Ordering::Relaxed) != 0 && self.word_at(pfn).is_isolated()
     }
 
     /// Pageblocks of each type, counted without the lock: it would be held too long.
     pub(crate) fn count_by_type(&self) -> [usize; NR_MIGRATETYPES] {
         let mut counts = [0; NR_MIGRATETYPES];
-        for block in 0..self.words.len() {
+        for block in 0..self.shared.words.len() {
             counts[self.word(block).migratetype().idx()] += 1;
         }
         counts
@@ -178,19 +186,19 @@ impl BlockTable {
     fn word(&self, block: usize) -> BlockWord {
         // Relaxed: under the zone's lock the lock orders it; without, the word is a hint that
         // whoever acts on it checks again under the lock.
-        BlockWord::from_raw(self.words[block].load(Ordering::Relaxed))
+        BlockWord::from_raw(self.shared.words[block].load(Ordering::Relaxed))
     }
 
     fn set(&self, block: usize, word: BlockWord) {
         // Relaxed: as above; nothing else is published by it.
-        self.words[block].store(word.raw(), Ordering::Relaxed);
+        self.shared.words[block].store(word.raw(), Ordering::Relaxed);
     }
 }
 
 impl fmt::Debug for BlockTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list()
-            .entries((0..self.words.len()).map(|block| self.word(block)))
+            .entries((0..self.shared.words.len()).map(|block| self.word(block)))
             .finish()
     }
 }
@@ -213,7 +221,6 @@ pub(crate) struct Buddy {
     resident_free: usize,
     /// Pages in HighAtomic pageblocks (B8).
     nr_reserved_highatomic: usize,
-    nr_isolated_blocks: usize,
 }
 
 impl Buddy {
@@ -226,7 +233,10 @@ impl Buddy {
             "buddies are found by exclusive or"
         );
         let nr_blocks = pages.div_ceil(block_order.pages());
-        let words = Arc::new(ZeroedTable::new(nr_blocks, "pageblock words")?);
+        let shared = Arc::new(BlockWords {
+            words: ZeroedTable::new(nr_blocks, "pageblock words")?,
+            nr_isolated: AtomicUsize::new(0),
+        });
         // Only whole blocks of the largest order stay fresh; what is left over at the end enters now.
         let nr_fresh = (pages >> max_order.get()) << (max_order.get() - block_order.get());
 
@@ -237,7 +247,7 @@ impl Buddy {
             max_order,
             grouping: true,
             blocks: BlockTable {
-                words,
+                shared,
                 start,
                 block_order,
             },
@@ -247,7 +257,6 @@ impl Buddy {
             tally: Tally::new(block_order),
             resident_free: 0,
             nr_reserved_highatomic: 0,
-            nr_isolated_blocks: 0,
         };
         let nr_largest = pages >> max_order.get();
         buddy
@@ -449,7 +458,7 @@ impl Buddy {
 
     /// Bytes of the tables: pageblock words, trees and links.
     pub(crate) fn bytes(&self) -> usize {
-        self.blocks.words.bytes() + self.trees.bytes() + self.shelves.bytes()
+        self.blocks.shared.words.bytes() + self.trees.bytes() + self.shelves.bytes()
     }
 }
 

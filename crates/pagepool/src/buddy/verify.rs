@@ -12,10 +12,12 @@ impl Buddy {
         let mut tally = Tally::new(self.block_order);
         let mut resident = 0;
         let mut expected_on_shelves = 0;
+        let mut nr_isolated = 0;
         for block in 0..self.nr_blocks() {
             let word = self.word(block);
             self.verify_block(block, word)?;
             self.recount(block, word, &mut tally);
+            nr_isolated += usize::from(word.is_isolated());
             if word.shelf(self.block_order) != Shelf::None {
                 expected_on_shelves += 1;
             }
@@ -24,6 +26,12 @@ impl Buddy {
             }
         }
         self.verify_shelves(expected_on_shelves)?;
+        ensure!(
+            nr_isolated == self.nr_isolated_blocks(),
+            "B6",
+            "{nr_isolated} isolated pageblocks, recorded {}",
+            self.nr_isolated_blocks()
+        );
         ensure!(
             tally == self.tally,
             "B6",

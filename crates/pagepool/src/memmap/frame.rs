@@ -158,6 +158,22 @@ impl FrameState {
         self.0 >> KIND_SHIFT == CACHED
     }
 
+    /// The mobility of an allocated single page, if it is one of those that threads keep for themselves: neither
+    /// reclaimable nor urgent.
+    #[inline]
+    #[must_use]
+    pub(crate) const fn plain_page(self) -> Option<Migratetype> {
+        const UNMOVABLE: FrameState = FrameState::allocated(Order::ZERO, Migratetype::Unmovable);
+        const MOVABLE: FrameState = FrameState::allocated(Order::ZERO, Migratetype::Movable);
+        if self.0 == UNMOVABLE.0 {
+            Some(Migratetype::Unmovable)
+        } else if self.0 == MOVABLE.0 {
+            Some(Migratetype::Movable)
+        } else {
+            None
+        }
+    }
+
     /// The order and mobility of the block that this frame heads, if it is allocated or cached.
     #[must_use]
     pub(crate) const fn block(self) -> Option<(Order, Migratetype)> {

@@ -151,16 +151,20 @@ impl Memmap {
     /// The state of a frame. Of a frame that the caller does not own, what it was a moment ago.
     #[inline]
     pub(crate) fn state(&self, pfn: Pfn) -> FrameState {
-        // Relaxed: a frame's owner wrote its state, or took the frame over under a lock since.
-        FrameState::from_bits(self.cell(pfn).load(Relaxed))
+        self.entry(pfn).state()
     }
 
     /// Sets the state of a frame that the caller owns.
     #[inline]
     pub(crate) fn set_state(&self, pfn: Pfn, state: FrameState) {
         debug_assert!(self.has_room(pfn, state), "M2: {pfn} cannot be {state}");
-        // Relaxed: what hands the frame over orders its state as well; nothing rides on this store.
-        self.cell(pfn).store(state.bits(), Relaxed);
+        self.entry(pfn).set_state(state);
+    }
+
+    /// Where the state of a frame is, for who looks at it and then sets it.
+    #[inline]
+    pub(crate) fn entry(&self, pfn: Pfn) -> Entry<'_> {
+        Entry(self.cell(pfn))
     }
 
     /// Changes the state of a frame from `from` to `to` in one step, for entries that cannot trust
@@ -333,6 +337,26 @@ impl Memmap {
     #[inline]
     fn link(&self, index: u32) -> &Link {
         &self.links[scattered::<LINKS>(index as usize)]
+    }
+}
+
+/// Where the state of one frame is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry<'a>(&'a AtomicU8);
+
+impl Entry<'_> {
+    /// As [`Memmap::state`].
+    #[inline]
+    pub(crate) fn state(self) -> FrameState {
+        // Relaxed: a frame's owner wrote its state, or took the frame over under a lock since.
+        FrameState::from_bits(self.0.load(Relaxed))
+    }
+
+    /// As [`Memmap::set_state`].
+    #[inline]
+    pub(crate) fn set_state(self, state: FrameState) {
+        // Relaxed: what hands the frame over orders its state as well; nothing rides on this store.
+        self.0.store(state.bits(), Relaxed);
     }
 }
 

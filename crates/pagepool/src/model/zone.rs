@@ -6,6 +6,7 @@ use crate::buddy::Geometry;
 use crate::memmap::Memmap;
 use crate::sync::{FenceNames, WaitQueue};
 use crate::types::{Migratetype, NR_ZONES, NodeId, Order, Pfn, ZoneType};
+use crate::zone::at_hand::Kept;
 use crate::zone::sizing::PcpSizes;
 use crate::zone::watermark::{AllocFlags, Mark, Marks};
 use crate::zone::zonelist::NodeShape;
@@ -53,6 +54,60 @@ impl Zone {
             blocks: 0,
         });
         Zone { zone, freed }
+    }
+
+    /// The same with room for single pages before each of `nr_threads` threads, up to two of a type.
+    pub fn with_magazines(pages: usize, nr_threads: usize) -> Zone {
+        let mut zone = Zone::new(pages, 1, 1, 0);
+        zone.zone.give_magazines(nr_threads);
+        zone
+    }
+
+    /// Gives the calling thread a magazine.
+    pub fn claim_magazine(&self) -> usize {
+        let magazines = self.zone.magazines();
+        magazines.claim().expect("there is one for each")
+    }
+
+    /// Takes a page from the calling thread's magazine, as a pool does.
+    pub fn take_at_hand(&self, slot: usize) -> Option<Page> {
+        let used = self.zone.take_at_hand(slot, Migratetype::Movable);
+        if used.is_revoked {
+            self.empty_own(slot);
+        }
+        used.outcome.map(|taken| Page(taken.pfn()))
+    }
+
+    /// Puts a page into the calling thread's magazine, or if that cannot be, back into the zone, as a pool does.
+    /// Returns the pages that came back to a closing zone.
+    pub fn put_at_hand(&self, slot: usize, page: Page) -> usize {
+        let used = self.zone.put_at_hand(slot, page.0);
+        let mut closing = 0;
+        if used.is_revoked {
+            closing += self.empty_own(slot);
+        }
+        if used.outcome != Kept::Yes {
+            closing += self.put(page, || ());
+        }
+        closing
+    }
+
+    fn empty_own(&self, slot: usize) -> usize {
+        let pages = self.zone.magazines().take_own(slot);
+        if pages.is_empty() {
+            return 0;
+        }
+        self.settle(self.zone.give_to_buddy(&pages), || ())
+    }
+
+    /// Pages in threads' magazines.
+    pub fn pages_at_hand(&self) -> usize {
+        self.zone.magazines().pages()
+    }
+
+    /// Withholds the pageblock that a page lies in, and takes what caches hold of it.
+    pub fn isolate(&self, index: usize) {
+        assert!(self.zone.isolate(Pfn::new(NodeId::at(0), index)));
     }
 
     /// Takes a page of type Movable.

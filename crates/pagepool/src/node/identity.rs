@@ -107,6 +107,12 @@ pub(crate) fn is_measured(pool: impl FnOnce() -> PoolTag) -> bool {
     measured.is_some_and(|measured| measured == pool())
 }
 
+/// Whether what this thread frees of any pool is noted.
+#[inline]
+pub(crate) fn is_any_measured() -> bool {
+    MEASURED.with(Cell::get).is_some()
+}
+
 /// Notes that the folio whose pages `end` frees was one of a mapping, if it frees any.
 pub(crate) fn note_file_freed(end: impl FnOnce()) {
     let freed = || FREED.with(Cell::get);

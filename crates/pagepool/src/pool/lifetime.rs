@@ -302,7 +302,7 @@ pub(super) unsafe fn release_charged(
 /// `freed` came from `zone`, a zone of this pool, and nobody else sees to it. If there is nothing in it
 /// that keeps the pool alive (see [`Freed`]), `tether` and `zone` are not used.
 #[cold]
-unsafe fn settle(tether: Tether, zone: &Zone, freed: Freed) {
+pub(super) unsafe fn settle(tether: Tether, zone: &Zone, freed: Freed) {
     let Freed {
         mut waiters,
         idle,

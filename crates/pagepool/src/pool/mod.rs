@@ -11,6 +11,7 @@
 pub(crate) mod budget;
 pub(crate) mod builder;
 pub(crate) mod census;
+mod at_hand;
 mod compaction;
 mod daemons;
 mod explain;
@@ -39,6 +40,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::alloc::at_hand::PoolId;
 use crate::alloc::{Allocator, Placement};
 use crate::arena::{Arena, Bases};
 use crate::backing::{PoolTag, Stores};
@@ -77,6 +79,8 @@ use tunables::Tunables;
 /// What a pool consists of.
 #[derive(Debug)]
 pub(crate) struct Inner {
+    /// What threads know it by that have a magazine of it.
+    id: PoolId,
     nodes: Nodes,
     /// Where the nodes' frames are.
     bases: Bases,
@@ -261,8 +265,18 @@ impl PagePool {
     /// # Errors
     /// As [`alloc_pages`](Self::alloc_pages).
     pub fn alloc_pages_uninit(&self, order: Order, gfp: Gfp) -> Result<PagesUninit, AllocError> {
+        self.alloc_at_hand(order, gfp)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn alloc_the_long_way(&self, order: Order, gfp: Gfp) -> Result<PagesUninit, AllocError> {
         let granted = self.inner.allocator().alloc(order, gfp)?;
-        Ok(self.hand_out(self.adopt(granted, Paid::ByNobody), gfp))
+        let pages = self.adopt(granted, Paid::ByNobody);
+        if at_hand::is_kept(order, gfp) {
+            self.inner.stock_at_hand(order, gfp);
+        }
+        Ok(self.hand_out(pages, gfp))
     }
 
     fn alloc_placed(

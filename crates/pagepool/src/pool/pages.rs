@@ -11,7 +11,7 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
 use super::lifetime::{self, PoolRef, Tether};
-use super::{Inner, PagePool};
+use super::{Inner, PagePool, at_hand};
 use crate::alloc::Charge;
 use crate::arena::Arena;
 use crate::buddy::IdleBlock;
@@ -21,8 +21,8 @@ use crate::gfp::Gfp;
 use crate::memmap::{FrameState, Memmap};
 use crate::node::{Granted, identity};
 use crate::types::{GroupId, Migratetype, NodeId, Order, Pfn, ZoneType};
-use crate::zone::Zone;
 use crate::zone::hotplug::OfflineBlock;
+use crate::zone::{Taken, Zone};
 
 /// Who is charged for a block.
 #[derive(Debug)]
@@ -136,6 +136,21 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
+        // One test for the three.
+        let particular = self.order.get() | u8::from(self.was_raw) | u8::from(self.is_charged);
+        // SAFETY: 1. (O1) the block is ours, and this is its end; 2. its state is looked at there.
+        if particular == 0 && unsafe { at_hand::release(self.tether, self.pfn) } {
+            return;
+        }
+        self.end();
+    }
+}
+
+impl Block {
+    /// Gives the block back in any case.
+    #[cold]
+    #[inline(never)]
+    fn end(&self) {
         let mobility = match self.take_state() {
             Ok(mobility) => mobility,
             Err(state) => panic!(
@@ -369,6 +384,29 @@ impl PagesUninit {
         PagesUninit {
             block,
             vacant: taken.is_vacant(),
+        }
+    }
+
+    /// Makes the handle of a single page from a magazine, as [`new`](Self::new) does: nothing is particular
+    /// about it.
+    #[inline]
+    pub(super) fn of_plain_page(tether: Tether, arena: &Arena, taken: &Taken) -> PagesUninit {
+        let (pfn, order) = (taken.pfn(), Order::ZERO);
+        arena.asan_unpoison(pfn.index(), 1);
+        // As in `new`.
+        follow_last_owner();
+        let block = Block {
+            tether,
+            ptr: arena.ptr(pfn.index()),
+            pfn,
+            order,
+            from_reserve: false,
+            was_raw: false,
+            is_charged: false,
+        };
+        PagesUninit {
+            block,
+            vacant: false,
         }
     }
 

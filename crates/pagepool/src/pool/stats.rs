@@ -11,6 +11,7 @@ use crate::reclaim::shrinkers::ShrinkerStats;
 use crate::types::{NR_MIGRATETYPES, NR_ORDERS, NR_ZONES, NodeId, Order, ZoneType};
 use crate::zone::Zone;
 use crate::zone::fragmentation;
+use crate::zone::magazine::Magazines;
 use crate::zone::score::node_score;
 use crate::zone::watermark::Mark;
 
@@ -122,7 +123,7 @@ pub struct ZoneStats {
     pub managed: usize,
     /// Pages free in the zone.
     pub free: usize,
-    /// Free pages in the caches of the CPUs.
+    /// Free pages in the caches of the CPUs and in threads' magazines.
     pub cached: usize,
     /// Pages in pageblocks reserved for urgent requests, free or not.
     pub reserved_highatomic: usize,
@@ -158,6 +159,28 @@ pub struct ZoneStats {
     pub resident_free_pages: usize,
     /// The cache of each CPU.
     pub pagesets: Vec<PagesetStats>,
+    /// What threads have at hand.
+    pub magazines: MagazineStats,
+}
+
+/// The magazines in front of a zone: a few single pages for each thread, which it takes and gives back without a
+/// lock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct MagazineStats {
+    /// How many there are. 0 where requests go to the caches of the CPUs at once: in front of zones other than
+    /// Normal's, in tiny zones, and where the system has no `membarrier`.
+    pub slots: usize,
+    /// Threads that have one.
+    pub threads: usize,
+    /// Pages of a migratetype that each may hold; 0 if they are switched off.
+    pub depth: usize,
+    /// Pages in all of them.
+    pub pages: usize,
+    /// Pages handed out from them so far.
+    pub allocated: u64,
+    /// Pages taken back into them so far.
+    pub freed: u64,
 }
 
 /// The cache of one CPU in front of a zone.
@@ -196,12 +219,27 @@ impl Vmstat {
     }
 }
 
+impl MagazineStats {
+    fn of(magazines: &Magazines) -> MagazineStats {
+        let events = magazines.events();
+        MagazineStats {
+            slots: magazines.nr_slots(),
+            threads: magazines.nr_taken(),
+            depth: magazines.depth(),
+            pages: magazines.pages(),
+            allocated: events.allocated,
+            freed: events.freed,
+        }
+    }
+}
+
 impl ZoneStats {
     fn of(zone: &Zone) -> ZoneStats {
         let areas = zone.free_areas();
         let shape = zone.free_shape();
         let sizes = zone.pcp_sizes();
         let cached = zone.cached_by_cpu();
+        let magazines = MagazineStats::of(zone.magazines());
         let pageset = |(cpu, count): (usize, &usize)| PagesetStats {
             cpu,
             count: *count,
@@ -215,7 +253,7 @@ impl ZoneStats {
             present: zone.present(),
             managed: zone.managed(),
             free: zone.free_pages(),
-            cached: cached.iter().sum(),
+            cached: cached.iter().sum::<usize>() + magazines.pages,
             reserved_highatomic: areas.reserved_highatomic,
             min: zone.mark(Mark::Min),
             low: zone.mark(Mark::Low),
@@ -234,6 +272,7 @@ impl ZoneStats {
             pageblocks: zone.in_use_by_pageblock(),
             resident_free_pages: zone.resident_free_pages(),
             pagesets: cached.iter().enumerate().map(pageset).collect(),
+            magazines,
         }
     }
 

@@ -11,6 +11,8 @@
 pub enum Rank {
     /// The lock of a node's LRU lists.
     Lru,
+    /// The lock of those who empty threads' magazines.
+    Magazines,
     /// The lock of one CPU's list of free frames.
     PcpSlot,
     /// The lock around a zone's buddy.

@@ -25,7 +25,7 @@
 //!
 //! ```text
 //! offline → settings ─┐
-//! offline → turns ────┼→  LRU lists  →  per-CPU slot  →  zone
+//! offline → turns ────┼→  LRU lists  →  magazines  →  per-CPU slot  →  zone
 //!           settings ─┘
 //!           wait queue: a leaf, taken with nothing else held
 //! ```
@@ -49,6 +49,7 @@
     reason = "`pub` items are what models in loom-tests can reach through `pagepool::model`"
 )]
 
+pub mod asym;
 pub mod atomic;
 pub mod clock;
 pub mod cpu;

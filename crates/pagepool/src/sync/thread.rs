@@ -32,6 +32,34 @@ macro_rules! per_thread {
 }
 pub(crate) use per_thread;
 
+/// The same for values that have something to do when their thread ends. The first use of one may allocate, and
+/// there is none any more while its thread ends.
+macro_rules! per_thread_until_its_end {
+    ($(static $name:ident: $type:ty = $init:expr;)+) => {
+        #[cfg(not(any(loom, shuttle)))]
+        std::thread_local! {
+            $(static $name: $type = const { $init };)+
+        }
+        #[cfg(shuttle)]
+        shuttle::thread_local! {
+            $(static $name: $type = $init;)+
+        }
+        #[cfg(loom)]
+        loom::thread_local! {
+            $(static $name: $type = $init;)+
+        }
+    };
+}
+pub(crate) use per_thread_until_its_end;
+
+/// Returns a number that it has not returned before, from 1 on.
+#[must_use]
+pub fn next_unique() -> u64 {
+    // std's also in models: it is nothing that threads agree on anything by, and lives longer than they do.
+    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+    NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+}
+
 /// Whether this thread unwinds because its model failed: then a destructor can touch nothing that the
 /// model shares. Never so in production.
 #[must_use]

@@ -33,11 +33,13 @@
 
 #![forbid(unsafe_code)]
 
+pub(crate) mod at_hand;
 pub(crate) mod charges;
 pub(crate) mod evacuate;
 pub(crate) mod fragmentation;
 pub(crate) mod hotplug;
 pub(crate) mod lowmem;
+pub(crate) mod magazine;
 mod marks;
 pub(crate) mod pcp;
 mod put;
@@ -62,6 +64,7 @@ use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsiz
 use crate::sync::{CoreMutex, Rank, WaitQueue};
 use crate::types::{Migratetype, NR_ZONES, NodeId, Order, PAGEBLOCK_ORDER, Pfn, ZoneType};
 
+use magazine::Magazines;
 use pcp::Pcp;
 use recovery::Recovery;
 use sizing::PcpSizes;
@@ -237,6 +240,7 @@ pub(crate) struct Zone {
     /// The fragmentation index up to which memory is short rather than in pieces.
     extfrag_threshold: AtomicU32,
     pcp: Pcp,
+    magazines: Arc<Magazines>,
     freed: Arc<WaitQueue>,
 }
 
@@ -250,6 +254,11 @@ impl Zone {
         freed: Arc<WaitQueue>,
     ) -> Result<Zone, BuildError> {
         let buddy = Buddy::new(geometry)?;
+        // Raw pages come from there; the others are asked for by folios, which are in no such hurry.
+        let at_hand = match zone {
+            ZoneType::Normal => geometry.pages,
+            ZoneType::Dma | ZoneType::Movable => 0,
+        };
         let zone = Zone {
             node,
             zone,
@@ -287,6 +296,7 @@ impl Zone {
             keep_resident: AtomicUsize::new(usize::MAX),
             extfrag_threshold: AtomicU32::new(fragmentation::DEFAULT_EXTFRAG_THRESHOLD),
             pcp: Pcp::new(nr_cpus),
+            magazines: Arc::new(Magazines::new(at_hand)),
             freed,
         };
         Ok(zone)
@@ -338,6 +348,7 @@ impl Zone {
     /// Puts other cache sizes in force.
     pub(crate) fn set_pcp_sizes(&self, sizes: PcpSizes) {
         self.pcp.set_sizes(sizes);
+        self.magazines.set_depth(sizes.high as usize);
     }
 
     /// The cache sizes in force.

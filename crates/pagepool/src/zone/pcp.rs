@@ -47,10 +47,10 @@ const NR_PCP_ORDERS: usize = COSTLY_ORDER.get() as usize + 2;
 const NR_LISTS: usize = NR_PCP_ORDERS * NR_PCP_TYPES;
 
 /// Blocks that are returned to the zone under one hold of its lock.
-pub(super) const RETURN_BATCH: usize = 64;
+pub(crate) const RETURN_BATCH: usize = 64;
 
 /// Blocks on their way from a cache to the zone.
-pub(super) type Returned = ArrayVec<(Pfn, Order), RETURN_BATCH>;
+pub(crate) type Returned = ArrayVec<(Pfn, Order), RETURN_BATCH>;
 
 /// Whether blocks of `order` are cached.
 pub(crate) const fn is_cached(order: Order) -> bool {
@@ -117,8 +117,15 @@ impl PcpLists {
         self.stopped && !mutated("pcp.stopped")
     }
 
-    /// Takes the most recently cached block of the given order and type.
+    /// Takes the most recently cached block of the given order and type, to be handed out.
     pub(crate) fn pop(&mut self, map: &Memmap, order: Order, mt: Migratetype) -> Option<Pfn> {
+        let pfn = self.withdraw(map, order, mt)?;
+        self.events.pages_allocated += order.pages() as u64;
+        Some(pfn)
+    }
+
+    /// Takes the most recently cached block, for another cache.
+    pub(crate) fn withdraw(&mut self, map: &Memmap, order: Order, mt: Migratetype) -> Option<Pfn> {
         let pfn = self.lists[list_idx(order, mt)].pop_front(map)?;
         debug_assert!(
             map.state(pfn).is_cached(),
@@ -126,16 +133,20 @@ impl PcpLists {
             map.state(pfn)
         );
         self.count_out(order);
-        self.events.pages_allocated += order.pages() as u64;
         Some(pfn)
     }
 
-    /// Caches a block that its owner gave back. If its pageblock is full enough it is the first to
-    /// be handed out again, being hot; else it is on its way out.
+    /// Caches a block that its owner gave back.
     pub(crate) fn push(&mut self, map: &Memmap, pfn: Pfn, order: Order, home: Home) {
+        self.events.pages_freed += order.pages() as u64;
+        self.keep(map, pfn, order, home);
+    }
+
+    /// Caches a block. If its pageblock is full enough it is the first to be handed out again, being hot;
+    /// else it is on its way out.
+    pub(crate) fn keep(&mut self, map: &Memmap, pfn: Pfn, order: Order, home: Home) {
         debug_assert!(!self.stopped, "P4");
         map.set_state(pfn, FrameState::cached(order, home.mt));
-        self.events.pages_freed += order.pages() as u64;
         let idx = list_idx(order, home.mt);
         if order != PAGEBLOCK_ORDER && home.fullness < self.fill_levels[idx] {
             self.outgoing.push((pfn, order));
@@ -292,7 +303,8 @@ impl PcpLists {
     }
 }
 
-fn verify_cached(map: &Memmap, pfn: Pfn, order: Order) -> Result<(), Violation> {
+/// Checks P1 of a frame.
+pub(super) fn verify_cached(map: &Memmap, pfn: Pfn, order: Order) -> Result<(), Violation> {
     let state = map.state(pfn);
     let cached = state.is_cached() && state.block().is_some_and(|(o, _)| o == order);
     ensure!(

@@ -78,7 +78,7 @@ impl Zone {
     /// Whether a freed block may go into a cache. Asked under the cache's lock: whoever isolates a
     /// pageblock, or goes to sleep for want of memory, first says so and then empties each cache, so
     /// either it finds the block there, or this look finds what it said.
-    fn may_cache(&self, lists: &PcpLists, pfn: Pfn) -> bool {
+    pub(super) fn may_cache(&self, lists: &PcpLists, pfn: Pfn) -> bool {
         !lists.is_stopped()
             && !self.blocks.is_isolated(pfn)
             && !self.somebody_waits("freed.look_at_cache")
@@ -90,6 +90,11 @@ impl Zone {
             fullness: self.blocks.fullness(pfn),
         };
         lists.push(&self.map, pfn, order, home);
+        self.return_surplus(lists, sizes)
+    }
+
+    /// Returns what a cache has too much of.
+    pub(super) fn return_surplus(&self, lists: &mut PcpLists, sizes: PcpSizes) -> Freed {
         let returned = match lists.surplus(sizes) {
             Surplus::None => return Freed::default(),
             Surplus::Outgoing => lists.take_outgoing(&self.map),
@@ -163,10 +168,12 @@ impl Zone {
     ///
     /// Who drains is about to look for memory itself, or does so on behalf of somebody who waits.
     pub(crate) fn drain(&self) -> usize {
-        self.pcp
-            .each()
-            .map(|mut lists| self.drain_lists(&mut lists))
-            .sum()
+        let at_hand = self.drain_magazines(false);
+        let slots = self.pcp.each();
+        at_hand
+            + slots
+                .map(|mut lists| self.drain_lists(&mut lists))
+                .sum::<usize>()
     }
 
     fn drain_lists(&self, lists: &mut PcpLists) -> usize {
@@ -212,7 +219,7 @@ impl Zone {
     /// Withholds the pageblock of `pfn` from requests, and empties the caches of what they hold of
     /// it. Returns whether it was not isolated before.
     #[cfg_attr(
-        not(test),
+        not(any(test, loom)),
         expect(dead_code, reason = "compaction empties pageblocks with it")
     )]
     pub(crate) fn isolate(&self, pfn: Pfn) -> bool {
@@ -293,6 +300,7 @@ impl Zone {
     /// Stops the caches and starts counting pages as they come back; returns how many are out,
     /// withdrawn ones included.
     pub(crate) fn begin_close(&self) -> usize {
+        self.drain_magazines(true);
         for mut lists in self.pcp.each() {
             self.drain_lists(&mut lists);
             Pcp::stop(&mut lists);
@@ -312,7 +320,7 @@ impl Zone {
 
     /// Pages that are out, withdrawn ones included; exact once the caches are empty.
     pub(crate) fn outstanding(&self) -> usize {
-        let cached: usize = self.cached_by_cpu().iter().sum();
+        let cached = self.cached_pages();
         let core = self.core.lock();
         let kept = core.buddy.free_pages() + core.buddy.isolated_free_pages() + cached;
         self.pages.saturating_sub(kept)

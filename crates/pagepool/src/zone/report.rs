@@ -3,7 +3,8 @@
 //! *Kernel counterpart:* `zoneinfo_show_print`, `pagetypeinfo_showfree` (`mm/vmstat.c`, v5.0).
 
 use super::fragmentation::FreeCounts;
-use super::pcp::{Pcp, PcpEvents};
+use super::magazine::Magazines;
+use super::pcp::{Pcp, PcpEvents, verify_cached};
 use super::watermark::Mark;
 use super::{Zone, ZoneEvents};
 use crate::buddy::{Availability, Buddy};
@@ -25,6 +26,10 @@ impl Zone {
             sum.pages_freed += pages_freed;
             sum.local_hits += local_hits;
         }
+        let at_hand = self.magazines.events();
+        sum.pages_allocated += at_hand.allocated;
+        sum.local_hits += at_hand.allocated;
+        sum.pages_freed += at_hand.freed;
         let direct = self.core.lock().events;
         ZoneEvents {
             pages_allocated: sum.pages_allocated + direct.pages_allocated,
@@ -34,9 +39,10 @@ impl Zone {
         }
     }
 
-    /// Pages in the caches of all CPUs.
+    /// Pages in the caches of all CPUs and in threads' magazines.
     pub(crate) fn cached_pages(&self) -> usize {
-        self.pcp.each().map(|lists| lists.cached_pages()).sum()
+        let by_cpus: usize = self.pcp.each().map(|lists| lists.cached_pages()).sum();
+        by_cpus + self.magazines.pages()
     }
 
     /// Pages in each CPU's cache.
@@ -88,12 +94,13 @@ impl Zone {
 
     /// Bytes of the zone's tables and caches, the zone itself not counted.
     pub(crate) fn metadata_bytes(&self) -> usize {
-        self.core.lock().buddy.bytes() + Pcp::bytes(self.pcp.nr_cpus())
+        let caches = Pcp::bytes(self.pcp.nr_cpus()) + self.magazines.bytes();
+        self.core.lock().buddy.bytes() + caches
     }
 
     /// An upper bound of [`metadata_bytes`](Self::metadata_bytes) for a zone of `pages`.
     pub(crate) fn estimate(pages: usize, nr_cpus: usize) -> usize {
-        Buddy::estimate(pages) + Pcp::bytes(nr_cpus)
+        Buddy::estimate(pages) + Pcp::bytes(nr_cpus) + Magazines::estimate(pages)
     }
 
     /// Checks every invariant of the zone and what it is made of. Exact when nothing else runs; the
@@ -106,6 +113,14 @@ impl Zone {
             cached += lists.cached_pages();
         }
         drop(slots);
+        let mut outcome = Ok(());
+        self.magazines.each_frame(|pfn| {
+            cached += 1;
+            if outcome.is_ok() {
+                outcome = verify_cached(&self.map, pfn, Order::ZERO);
+            }
+        });
+        outcome?;
 
         let core = self.core.lock();
         core.buddy.verify()?;

@@ -12,6 +12,8 @@ const NAMED: &[&str] = &[
     "ordering_at(",
     "acq_rel_at(",
     "acquire(",
+    "light(",
+    "heavy(",
     "somebody_waits(",
     "waiters(",
     "waker: ",
@@ -36,9 +38,17 @@ fn step_names(source: &Source) -> Vec<(usize, String)> {
 }
 
 /// What takes the name of a step at last, and where it gets one that is not written there.
-const NAMING: &[&str] = &["fence_at(", "mutated(", "ordering_at(", "acq_rel_at("];
+const NAMING: &[&str] = &[
+    "fence_at(",
+    "mutated(",
+    "ordering_at(",
+    "acq_rel_at(",
+    "asym::light(",
+    "asym::heavy(",
+];
 const PASSED_ON: &[(&str, &str)] = &[
     ("folio/slot.rs", "name"),
+    ("sync/asym.rs", "name"),
     ("sync/waitqueue.rs", "fences.sleeper"),
     ("sync/waitqueue.rs", "fences.waker"),
     ("zone/put.rs", "look"),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::plan::LOCAL_DISTANCE;
 use super::{Builder, Size};
+use crate::alloc::at_hand::PoolId;
 use crate::arena::Topology;
 use crate::backing::{PoolTag, StoreId, StoreSpec, Stores};
 use crate::compact::state::CompactState;
@@ -90,6 +91,7 @@ impl Builder {
             swap.swap_on(Arc::clone(&area.device), area.priority)?;
         }
         let pool = PagePool::new(Inner {
+            id: PoolId::unique(),
             folios: FolioTable::new(self.folio_limit(pages))?,
             pins: PinRecords::new(self.folio_limit(pages), self.hardened)?,
             groups: Groups::new(self.group_limit()),

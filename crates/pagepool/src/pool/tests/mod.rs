@@ -1,5 +1,6 @@
 //! Whole pools, small ones, by their public face.
 
+mod at_hand;
 mod blocks;
 mod container;
 mod hotplug;

@@ -1,0 +1,229 @@
+//! Single pages by way of threads' magazines: nothing in them is out of reach, whatever their owners do.
+
+#![forbid(unsafe_code)]
+#![expect(clippy::disallowed_types, reason = "these threads are not modelled")]
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Barrier};
+use std::thread;
+
+use super::*;
+use crate::types::NodeId;
+
+/// Large enough that its caches are on.
+fn pool() -> PagePool {
+    let pool = PagePool::builder().managed(64 << 20).daemons(false);
+    let pool = pool.movable_share(0).min_free_kbytes(0);
+    pool.deadline(Duration::ZERO).build().unwrap()
+}
+
+fn page(pool: &PagePool) -> PagesUninit {
+    pool.alloc_pages_uninit(Order::ZERO, Gfp::NOWAIT).unwrap()
+}
+
+fn at_hand(pool: &PagePool) -> usize {
+    let node = pool.inner.nodes.node(NodeId::at(0));
+    node.zone(ZoneType::Normal).magazines().pages()
+}
+
+/// Uses the calling thread's magazine until there is something in it.
+fn fill(pool: &PagePool) {
+    for _ in 0..3 {
+        drop([page(pool), page(pool), page(pool)]);
+    }
+}
+
+#[test]
+fn a_page_that_is_freed_is_the_next_to_be_handed_out() {
+    let pool = pool();
+    fill(&pool);
+    let first = page(&pool);
+    let pfn = first.pfn();
+    drop(first);
+    let before = at_hand(&pool);
+    assert!(before > 0);
+    assert_eq!(page(&pool).pfn(), pfn);
+    assert_eq!(at_hand(&pool), before);
+    pool.verify().unwrap();
+}
+
+#[test]
+fn what_passed_through_is_counted_once() {
+    let pool = pool();
+    let counted = || {
+        let vmstat = pool.stats().vmstat;
+        (
+            vmstat.get("pgalloc_normal").unwrap(),
+            vmstat.get("pgfree").unwrap(),
+        )
+    };
+    let before = counted();
+    for _ in 0..1_000 {
+        drop(page(&pool));
+    }
+    let held: Vec<_> = (0..100).map(|_| page(&pool)).collect();
+    let after = counted();
+    assert_eq!((after.0 - before.0, after.1 - before.1), (1_100, 1_000));
+    drop(held);
+    assert_eq!(counted().1 - before.1, 1_100);
+    pool.verify().unwrap();
+}
+
+#[test]
+fn statistics_say_whether_magazines_are_in_use_and_what_is_in_them() {
+    let pool = pool();
+    let stats = || {
+        let stats = pool.stats();
+        let zones = stats.nodes[0].zones.iter();
+        let normal = zones.clone().find(|zone| zone.zone == ZoneType::Normal);
+        let magazines = normal.unwrap().magazines;
+        assert!(normal.unwrap().cached >= magazines.pages);
+        let counted = zones.map(|zone| zone.free + zone.cached).sum::<usize>();
+        assert_eq!(counted, stats.managed_pages, "nothing is out");
+        magazines
+    };
+    let fresh = stats();
+    assert!(fresh.slots > 0 && fresh.depth > 0);
+    assert_eq!((fresh.threads, fresh.pages, fresh.allocated), (0, 0, 0));
+    fill(&pool);
+    let used = stats();
+    assert_eq!((used.threads, used.pages), (1, at_hand(&pool)));
+    assert!(used.pages > 0 && used.freed >= used.allocated);
+    pool.tunables().set_percpu_pagelist_fraction(0).unwrap();
+    pool.drain();
+    assert_eq!(stats().pages, 0);
+}
+
+#[test]
+fn a_drain_reaches_threads_that_sleep_and_threads_that_have_ended() {
+    let pool = pool();
+    let barrier = Arc::new(Barrier::new(2));
+    let sleeper = {
+        let (pool, barrier) = (pool.clone(), Arc::clone(&barrier));
+        thread::spawn(move || {
+            fill(&pool);
+            barrier.wait();
+            barrier.wait();
+            fill(&pool);
+        })
+    };
+    barrier.wait();
+    thread::scope(|scope| scope.spawn(|| fill(&pool)).join().unwrap());
+    assert!(at_hand(&pool) >= 2, "{}", at_hand(&pool));
+    pool.drain();
+    assert_eq!(at_hand(&pool), 0);
+    assert_eq!(pool.stats().free_pages, pool.stats().managed_pages);
+    barrier.wait();
+    sleeper.join().unwrap();
+    pool.drain();
+    assert_eq!(pool.stats().free_pages, pool.stats().managed_pages);
+    pool.verify().unwrap();
+}
+
+#[test]
+fn nothing_is_refused_beside_pages_at_hand() {
+    let pool = pool();
+    thread::scope(|scope| scope.spawn(|| fill(&pool)).join().unwrap());
+    assert!(at_hand(&pool) > 0);
+    let all = take_all(&pool, Order::ZERO);
+    let stats = pool.stats();
+    assert_eq!((stats.free_pages, stats.cached_pages), (0, 0));
+    assert_eq!(all.len(), stats.managed_pages);
+    drop(all);
+    pool.verify().unwrap();
+}
+
+#[test]
+fn threads_that_come_and_go_use_the_same_slots() {
+    let pool = pool();
+    for _ in 0..2_000 {
+        thread::scope(|scope| scope.spawn(|| fill(&pool)).join().unwrap());
+    }
+    // Had each taken a slot of its own, there would be none left, and this thread would have no magazine.
+    fill(&pool);
+    let first = page(&pool).pfn();
+    assert_eq!(page(&pool).pfn(), first);
+    pool.drain();
+    assert_eq!(pool.stats().free_pages, pool.stats().managed_pages);
+    pool.verify().unwrap();
+}
+
+#[test]
+fn a_thread_uses_many_pools_and_outlives_them() {
+    let kept = pool();
+    for _ in 0..3 {
+        let pools: Vec<_> = (0..6).map(|_| pool()).collect();
+        for _ in 0..50 {
+            pools.iter().for_each(|pool| drop(page(pool)));
+            fill(&kept);
+        }
+        pools.iter().for_each(|pool| pool.verify().unwrap());
+        let last: Vec<_> = pools.iter().map(page).collect();
+        drop(pools);
+        // Each ends with its last page, which finds a magazine that was emptied for good.
+        drop(last);
+    }
+    kept.verify().unwrap();
+}
+
+#[test]
+fn reclaimable_pages_take_the_long_way() {
+    let pool = pool();
+    fill(&pool);
+    let before = at_hand(&pool);
+    let page = pool.alloc_pages(Order::ZERO, Gfp::NOWAIT | Gfp::RECLAIMABLE);
+    drop(page.unwrap());
+    assert_eq!(at_hand(&pool), before);
+    pool.verify().unwrap();
+}
+
+#[test]
+fn hardened_pools_have_none() {
+    let builder = PagePool::builder().managed(64 << 20).hardened(true);
+    let pool = builder.build().unwrap();
+    fill(&pool);
+    assert_eq!(at_hand(&pool), 0);
+}
+
+/// Owners that allocate and free as fast as they can, beside somebody who drains all the time and takes
+/// everything now and then.
+#[test]
+fn owners_and_drains_at_once_lose_nothing() {
+    let pool = pool();
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let owners: Vec<_> = (0..3)
+            .map(|n| {
+                let (pool, is_over) = (&pool, &is_over);
+                scope.spawn(move || {
+                    let mut held = Vec::new();
+                    let mut turn: usize = n;
+                    while !is_over.load(Relaxed) {
+                        turn = turn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                        if turn >> 60 < 8 && held.len() < 64 {
+                            let page = pool.alloc_pages_uninit(Order::ZERO, Gfp::NOWAIT);
+                            held.extend(page.ok().map(|page| {
+                                let mut page = page.zeroed();
+                                page[..8].copy_from_slice(&turn.to_le_bytes());
+                                (page, turn)
+                            }));
+                        } else if let Some((page, mark)) = held.pop() {
+                            assert_eq!(page[..8], mark.to_le_bytes());
+                        }
+                    }
+                })
+            })
+            .collect();
+        for round in 0..300 {
+            pool.drain();
+            if round % 50 == 0 {
+                drop(take_all(&pool, order(3)));
+            }
+        }
+        is_over.store(true, Relaxed);
+        owners.into_iter().for_each(|owner| owner.join().unwrap());
+    });
+    pool.drain();
+    assert_eq!(pool.stats().free_pages, pool.stats().managed_pages);
+    pool.verify().unwrap();
+}

@@ -1,0 +1,272 @@
+//! Single pages by way of a thread's [magazine](super::magazine).
+//!
+//! Somebody who waits for memory, or isolates a pageblock, says so and then drains. A page goes into a magazine
+//! only while that is open, and after a look whether anybody has said so: so either whoever drains finds the page
+//! there or its owner emptying it, or the look finds what he said.
+
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+
+use super::magazine::{Half, MAX_DEPTH, Magazines, Open};
+use super::pcp::{Home, RETURN_BATCH, Returned};
+use super::{Freed, Taken, Zone};
+use crate::memmap::{Entry, FrameState};
+use crate::sync::cpu;
+use crate::sync::fence::mutated;
+use crate::types::{Migratetype, Order, Pfn};
+
+/// What came of using a magazine, once it is closed.
+#[derive(Debug)]
+#[must_use = "it may have to be emptied"]
+pub(crate) struct Used<T> {
+    /// What came of it.
+    pub(crate) outcome: T,
+    /// It was revoked meanwhile: its owner has to empty it.
+    pub(crate) is_revoked: bool,
+}
+
+impl<T> Used<T> {
+    /// It could not be opened.
+    #[inline(always)]
+    fn unopened(outcome: T) -> Used<T> {
+        Used {
+            outcome,
+            // Whoever drains may have taken the look for a use, and passed over what is in it.
+            is_revoked: !mutated("magazine.empty_unopened"),
+        }
+    }
+}
+
+/// Whether a page was put into a magazine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kept {
+    /// It was.
+    Yes,
+    /// There is no room for one of this type.
+    Full(Migratetype),
+    /// It is wanted elsewhere, or is not what it is said to be.
+    No,
+}
+
+/// What is to be seen to after pages were put back, page by page.
+pub(crate) type FreedOfHalf = ArrayVec<Freed, { MAX_DEPTH / 2 }>;
+
+impl Zone {
+    /// Has so many magazines from now on, instead of those that it was built with.
+    #[cfg(loom)]
+    pub(crate) fn give_magazines(&mut self, slots: usize) {
+        self.magazines = Arc::new(Magazines::of(slots));
+        self.magazines.set_depth(MAX_DEPTH);
+    }
+
+    /// The magazines in front of this zone.
+    pub(crate) fn magazines(&self) -> &Arc<Magazines> {
+        &self.magazines
+    }
+
+    /// Takes a page from the calling thread's magazine.
+    #[inline(always)]
+    pub(crate) fn take_at_hand(&self, slot: usize, want: Migratetype) -> Used<Option<Taken>> {
+        let Some(open) = self.magazines.open(slot) else {
+            return Used::unopened(None);
+        };
+        let taken = self.take_from(&open, want);
+        Used {
+            outcome: taken,
+            is_revoked: open.close(),
+        }
+    }
+
+    #[inline(always)]
+    fn take_from(&self, open: &Open<'_>, want: Migratetype) -> Option<Taken> {
+        let pfn = open.pop(want.idx())?;
+        open.count_allocated();
+        let entry = self.map.entry(pfn);
+        debug_assert!(entry.state().is_cached(), "G4: {pfn}");
+        entry.set_state(FrameState::allocated(Order::ZERO, want));
+        Some(Taken {
+            pfn,
+            order: Order::ZERO,
+            vacant: false,
+        })
+    }
+
+    /// Puts a page of this zone into the calling thread's magazine, which its owner gave back. Once it was put
+    /// there, the zone is not touched any more: see [`Freed`].
+    #[inline(always)]
+    pub(crate) fn put_at_hand(&self, slot: usize, pfn: Pfn) -> Used<Kept> {
+        let entry = self.map.entry(pfn);
+        let Some(mobility) = entry.state().plain_page() else {
+            return Used {
+                outcome: Kept::No,
+                is_revoked: false,
+            };
+        };
+        let Some(open) = self.magazines.open(slot) else {
+            return Used::unopened(Kept::No);
+        };
+        let kept = self.keep_at_hand(&open, pfn, entry, mobility);
+        if kept == Kept::Yes {
+            open.count_freed();
+        }
+        Used {
+            outcome: kept,
+            is_revoked: open.close(),
+        }
+    }
+
+    /// Has `work` done with the calling thread's magazine, if it is not revoked; returns `otherwise` if it is.
+    fn use_at_hand<T>(
+        &self,
+        slot: usize,
+        otherwise: T,
+        work: impl FnOnce(&Open<'_>) -> T,
+    ) -> Used<T> {
+        let Some(open) = self.magazines.open(slot) else {
+            return Used::unopened(otherwise);
+        };
+        Used {
+            outcome: work(&open),
+            is_revoked: open.close(),
+        }
+    }
+
+    #[inline(always)]
+    fn keep_at_hand(
+        &self,
+        open: &Open<'_>,
+        pfn: Pfn,
+        entry: Entry<'_>,
+        mobility: Migratetype,
+    ) -> Kept {
+        let is_wanted = self.somebody_waits("magazine.look_at_waiters")
+            || (self.blocks.is_isolated(pfn) && !mutated("magazine.look_at_block"));
+        if is_wanted {
+            return Kept::No;
+        }
+        let depth = self.magazines.depth();
+        if !open.push(mobility.idx(), pfn, depth) {
+            return if depth == 0 {
+                Kept::No
+            } else {
+                Kept::Full(mobility)
+            };
+        }
+        entry.set_state(FrameState::cached(Order::ZERO, mobility));
+        Kept::Yes
+    }
+
+    /// Fills half of the calling thread's magazine from the cache of this CPU, with pages for requests of type
+    /// `want`.
+    pub(crate) fn restock(&self, slot: usize, want: Migratetype) -> Used<FreedOfHalf> {
+        let most = self.magazines.depth().div_ceil(2);
+        let mut left = match self.pcp.try_of(cpu::current()) {
+            Some(mut lists) => {
+                let pop = || lists.withdraw(&self.map, Order::ZERO, want);
+                std::iter::from_fn(pop).take(most).collect()
+            }
+            None => Half::new(),
+        };
+        let Used { is_revoked, .. } = self.use_at_hand(slot, (), |open| {
+            // The last first: those are the hottest, and come out last of what is left.
+            while let Some(pfn) = left.pop() {
+                let entry = self.map.entry(pfn);
+                if self.keep_at_hand(open, pfn, entry, want) != Kept::Yes {
+                    left.push(pfn);
+                    break;
+                }
+            }
+        });
+        Used {
+            outcome: self.put_half(&left),
+            is_revoked,
+        }
+    }
+
+    /// Takes half of what the calling thread's magazine has of a type out of it.
+    pub(crate) fn make_room(&self, slot: usize, mobility: Migratetype) -> Used<Half> {
+        self.use_at_hand(slot, Half::new(), |open| open.take_half(mobility.idx()))
+    }
+
+    /// Puts pages that were in a magazine into the cache of this CPU, or into the buddy.
+    pub(crate) fn put_half(&self, half: &Half) -> FreedOfHalf {
+        let mut all = FreedOfHalf::new();
+        if half.is_empty() {
+            return all;
+        }
+        let sizes = self.pcp.sizes();
+        let mut lists = self.pcp.try_of(cpu::current());
+        let mut rest = Returned::new();
+        for &pfn in half {
+            let lists = lists
+                .as_mut()
+                .filter(|lists| sizes.is_on() && self.may_cache(lists, pfn));
+            let Some(lists) = lists else {
+                rest.push((pfn, Order::ZERO));
+                continue;
+            };
+            let home = Home {
+                mt: self.blocks.migratetype(pfn),
+                fullness: self.blocks.fullness(pfn),
+            };
+            lists.keep(&self.map, pfn, Order::ZERO, home);
+            let freed = self.return_surplus(lists, sizes);
+            if freed.is_something() {
+                all.push(freed);
+            }
+        }
+        drop(lists);
+        if !rest.is_empty() {
+            all.push(self.give_to_buddy(&rest));
+        }
+        all
+    }
+
+    /// Gives cached pages that are in nobody's lists any more to the buddy.
+    pub(crate) fn give_to_buddy(&self, pages: &Returned) -> Freed {
+        for (pfn, _) in pages {
+            self.map.set_state(*pfn, FrameState::FREE);
+        }
+        let mut core = self.core.lock();
+        for (pfn, order) in pages {
+            core.buddy.free(*pfn, *order);
+        }
+        self.settle(&mut core, pages.len())
+    }
+
+    /// Empties all magazines into the buddy; returns how many pages that were. `ends` says whether anything
+    /// goes into them afterwards.
+    pub(super) fn drain_magazines(&self, ends: bool) -> usize {
+        let mut nr = 0;
+        let mut batch = Returned::new();
+        let flush = |batch: &mut Returned| {
+            for (pfn, _) in batch.iter() {
+                self.map.set_state(*pfn, FrameState::FREE);
+            }
+            let mut core = self.core.lock();
+            for (pfn, order) in batch.drain(..) {
+                core.buddy.free(pfn, order);
+            }
+            self.publish(&core);
+        };
+        let mut sink = |pfn: Pfn| {
+            nr += 1;
+            batch.push((pfn, Order::ZERO));
+            if batch.len() == RETURN_BATCH {
+                flush(&mut batch);
+            }
+        };
+        if ends {
+            self.magazines.end(&mut sink);
+        } else {
+            self.magazines.collect(&mut sink);
+        }
+        if !batch.is_empty() {
+            flush(&mut batch);
+        }
+        nr
+    }
+}

@@ -1,0 +1,385 @@
+//! A handful of free pages for each thread, in front of the per-CPU caches.
+//!
+//! *Kernel counterpart:* none. In v5.0 a CPU takes pages from its `per_cpu_pages` with interrupts off, which
+//! costs next to nothing; a thread of a process cannot do that, and the lock of a per-CPU slot costs it more than
+//! all the rest. So each thread has a *magazine* (Bonwick and Adams, 2001) of a few single pages, which it uses
+//! without a lock and without a locked instruction, and which it exchanges with the cache of its CPU by halves.
+//!
+//! **The hand-over.** A magazine belongs to a thread, but whoever drains the zone must get at it, whatever that
+//! thread does or does not do. So its owner says before each use that it is *busy*, and looks whether the
+//! magazine is *revoked*; whoever drains says that it is revoked, and looks whether its owner is busy. Of the
+//! two, at least one sees the other; the barrier that this takes is [`asym`]'s, all of it paid by who drains:
+//!
+//! ```text
+//!   owner                           who drains
+//!   busy = 1                        revoked = 1
+//!   light barrier ◄───── G2 ──────► heavy barrier
+//!   revoked? ─► the slow way        busy? ─► left revoked: its owner sees to it
+//!   pop or push                     takes everything
+//!   busy = 0                        revoked = 0
+//!   light barrier ◄───── G3 ──────► (the same heavy one)
+//!   revoked? ─► empties it itself
+//! ```
+//!
+//! **Invariants**
+//! - G1: a slot has one owner at a time, and only its owner opens it.
+//! - G2: nobody takes a magazine's frames while its owner is busy with it.
+//! - G3: what an owner has pushed, either the next drain finds, or its owner finds out that it is revoked.
+//! - G4: the state of a frame in a magazine says that it is cached, at order 0.
+//! - G5: all who take frames from magazines of a zone hold its `keeper`, and so does who revokes; only owners of
+//!   opened ones do not.
+//!
+//! **Locking:** the keeper's lock is taken before a zone's. It is held across a heavy barrier, which takes
+//! microseconds, and never while somebody sleeps.
+//!
+//! Not here: which thread has which magazine (`alloc::at_hand`), and what a page in it must not be there for: a
+//! waiter, an isolated pageblock ([`put`](super::put)).
+
+#![forbid(unsafe_code)]
+
+use arrayvec::ArrayVec;
+use crossbeam::utils::CachePadded;
+
+use super::pcp::{RETURN_BATCH, Returned};
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use crate::sync::fence::{mutated, ordering_at};
+use crate::sync::{CoreMutex, Rank, asym};
+use crate::types::{NR_PCP_TYPES, Order, Pfn};
+
+/// Frames of a type that a magazine can hold.
+pub(crate) const MAX_DEPTH: usize = if cfg!(loom) { 2 } else { 16 };
+
+const _: () = assert!(MAX_DEPTH * NR_PCP_TYPES <= RETURN_BATCH);
+
+/// Half of them: what is exchanged at once.
+pub(crate) type Half = ArrayVec<Pfn, { MAX_DEPTH / 2 }>;
+
+/// A zone has a magazine for so many of its pages, and at most this many.
+const PAGES_PER_SLOT: usize = 256;
+const MAX_SLOTS: usize = 256;
+
+/// A thread's own pages, by type.
+#[derive(Debug, Default)]
+pub(crate) struct Magazine {
+    busy: AtomicBool,
+    revoked: AtomicBool,
+    counts: [AtomicU32; NR_PCP_TYPES],
+    allocated: AtomicU64,
+    freed: AtomicU64,
+    frames: [[AtomicU32; MAX_DEPTH]; NR_PCP_TYPES],
+}
+
+/// A magazine in the hands of its owner.
+#[derive(Debug)]
+#[must_use = "the magazine stays busy until it is closed"]
+pub(crate) struct Open<'a> {
+    magazine: &'a Magazine,
+}
+
+impl Magazine {
+    /// Opens the magazine for its owner, unless it is revoked.
+    #[inline]
+    fn open(&self) -> Option<Open<'_>> {
+        // Relaxed: the barrier orders it before the look; pairs with the heavy one in `collect` (G2).
+        self.busy.store(true, Ordering::Relaxed);
+        asym::light("magazine.open");
+        // Acquire: pairs with the Release in `Magazines::take_all`, so that the counts are those of after.
+        if self
+            .revoked
+            .load(ordering_at("magazine.see_open", Ordering::Acquire))
+        {
+            self.busy.store(false, Ordering::Relaxed);
+            return None;
+        }
+        Some(Open { magazine: self })
+    }
+
+    /// Takes every frame out. The caller holds the keeper, and nobody is busy with it.
+    fn take_all(&self, sink: &mut dyn FnMut(Pfn)) {
+        for (count, frames) in self.counts.iter().zip(&self.frames) {
+            // Relaxed: the owner is not busy, which was seen with Acquire.
+            let nr = count.load(Ordering::Relaxed) as usize;
+            count.store(0, Ordering::Relaxed);
+            for frame in &frames[..nr] {
+                sink(Pfn::from_raw(frame.load(Ordering::Relaxed)));
+            }
+        }
+    }
+
+    fn pages(&self) -> usize {
+        // Relaxed: exact when nobody uses it.
+        let counts = self.counts.iter();
+        counts
+            .map(|count| count.load(Ordering::Relaxed) as usize)
+            .sum()
+    }
+}
+
+// Relaxed throughout: while the magazine is open, it is its owner's alone (G1, G2).
+impl Open<'_> {
+    /// Takes the page that was put in last.
+    #[inline]
+    pub(crate) fn pop(&self, column: usize) -> Option<Pfn> {
+        let count = &self.magazine.counts[column];
+        let left = count.load(Ordering::Relaxed).checked_sub(1)?;
+        let frame = self.magazine.frames[column].get(left as usize)?;
+        count.store(left, Ordering::Relaxed);
+        Some(Pfn::from_raw(frame.load(Ordering::Relaxed)))
+    }
+
+    /// Puts a page in; false if there is no room below `depth`.
+    #[inline]
+    pub(crate) fn push(&self, column: usize, pfn: Pfn, depth: usize) -> bool {
+        let count = &self.magazine.counts[column];
+        let nr = count.load(Ordering::Relaxed) as usize;
+        let frame = self.magazine.frames[column].get(nr).filter(|_| nr < depth);
+        let Some(frame) = frame else { return false };
+        frame.store(pfn.get(), Ordering::Relaxed);
+        count.store(nr as u32 + 1, Ordering::Relaxed);
+        true
+    }
+
+    /// Takes the half out that was put in first.
+    pub(crate) fn take_half(&self, column: usize) -> Half {
+        let (count, frames) = (&self.magazine.counts[column], &self.magazine.frames[column]);
+        let nr = count.load(Ordering::Relaxed) as usize;
+        let frame = |at: usize| frames[at].load(Ordering::Relaxed);
+        let half = nr.div_ceil(2);
+        let taken = (0..half).map(|at| Pfn::from_raw(frame(at))).collect();
+        for at in half..nr {
+            frames[at - half].store(frame(at), Ordering::Relaxed);
+        }
+        count.store((nr - half) as u32, Ordering::Relaxed);
+        taken
+    }
+
+    /// Counts a page handed out.
+    #[inline]
+    pub(crate) fn count_allocated(&self) {
+        let count = &self.magazine.allocated;
+        count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// Counts a page taken back.
+    #[inline]
+    pub(crate) fn count_freed(&self) {
+        let count = &self.magazine.freed;
+        count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// Lets it go. Returns whether it was revoked meanwhile: then its owner has to
+    /// [empty](Magazines::take_own) it.
+    #[inline]
+    pub(crate) fn close(self) -> bool {
+        let Magazine { busy, revoked, .. } = self.magazine;
+        // Release: who drains and sees it, with Acquire, sees what was done.
+        busy.store(false, ordering_at("magazine.close", Ordering::Release));
+        asym::light("magazine.look_again");
+        // Relaxed: `take_own` takes the keeper's lock.
+        revoked.load(Ordering::Relaxed) && !mutated("magazine.empty_own")
+    }
+}
+
+/// Under the keeper's lock.
+#[derive(Debug, Default)]
+struct Keeper {
+    /// A bit for each slot that has an owner.
+    taken: [u64; MAX_SLOTS / 64],
+    /// Slots that ever had one.
+    used: usize,
+    /// All stay revoked from now on.
+    ended: bool,
+}
+
+/// The magazines in front of one zone. Shared with the threads that have one, which may end after the zone.
+#[derive(Debug)]
+pub(crate) struct Magazines {
+    slots: Box<[CachePadded<Magazine>]>,
+    keeper: CoreMutex<Keeper>,
+    depth: AtomicU32,
+}
+
+/// What passed through the magazines, in pages.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct MagazineEvents {
+    /// Handed out.
+    pub(crate) allocated: u64,
+    /// Taken back.
+    pub(crate) freed: u64,
+}
+
+impl Magazines {
+    /// How many there are in front of a zone of `pages`.
+    const fn planned(pages: usize) -> usize {
+        let slots = pages / PAGES_PER_SLOT;
+        if slots < MAX_SLOTS { slots } else { MAX_SLOTS }
+    }
+
+    /// Bytes that those of a zone of `pages` take at most.
+    pub(crate) const fn estimate(pages: usize) -> usize {
+        Magazines::planned(pages) * size_of::<CachePadded<Magazine>>()
+    }
+
+    /// Bytes that these take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.slots.len() * size_of::<CachePadded<Magazine>>()
+    }
+
+    /// Makes those of a zone of `pages`, empty and switched off; none, where they cannot be drained. A model has
+    /// none unless it [asks](Self::of) for them.
+    pub(crate) fn new(pages: usize) -> Magazines {
+        let is_supported = asym::is_supported() && !cfg!(loom);
+        Magazines::of(if is_supported {
+            Magazines::planned(pages)
+        } else {
+            0
+        })
+    }
+
+    /// Makes so many.
+    pub(crate) fn of(slots: usize) -> Magazines {
+        Magazines {
+            slots: (0..slots).map(|_| CachePadded::default()).collect(),
+            keeper: CoreMutex::ranked(Rank::Magazines, Keeper::default()),
+            depth: AtomicU32::new(0),
+        }
+    }
+
+    /// Sets how many pages of a type each may hold from now on; 0 switches them off. Those that hold more keep it
+    /// until they are used or drained.
+    pub(crate) fn set_depth(&self, depth: usize) {
+        // Relaxed: a number by itself.
+        self.depth
+            .store(depth.min(MAX_DEPTH) as u32, Ordering::Relaxed);
+    }
+
+    /// How many pages of a type each may hold.
+    #[inline]
+    pub(crate) fn depth(&self) -> usize {
+        // Relaxed: as in `set_depth`.
+        self.depth.load(Ordering::Relaxed) as usize
+    }
+
+    /// Opens the calling thread's own (G1).
+    #[inline]
+    pub(crate) fn open(&self, slot: usize) -> Option<Open<'_>> {
+        self.slots.get(slot)?.open()
+    }
+
+    /// How many there are.
+    pub(crate) fn nr_slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// How many have an owner.
+    pub(crate) fn nr_taken(&self) -> usize {
+        let keeper = self.keeper.lock();
+        let taken = keeper.taken.iter();
+        taken.map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// Gives a slot to a thread that has none, if one is left. What is in it comes with it.
+    pub(crate) fn claim(&self) -> Option<usize> {
+        let mut keeper = self.keeper.lock();
+        let free = |slot: &usize| keeper.taken[slot / 64] >> (slot % 64) & 1 == 0;
+        let slot = (0..self.slots.len()).find(free).filter(|_| !keeper.ended)?;
+        keeper.taken[slot / 64] |= 1 << (slot % 64);
+        keeper.used = keeper.used.max(slot + 1);
+        Some(slot)
+    }
+
+    /// Takes a slot back from a thread that does not use it any more. What is in it stays.
+    pub(crate) fn release(&self, slot: usize) {
+        let mut keeper = self.keeper.lock();
+        keeper.taken[slot / 64] &= !(1 << (slot % 64));
+    }
+
+    /// Takes every frame out of all of them. What is pushed into one by somebody who is busy with it right now,
+    /// that one gives back himself.
+    pub(crate) fn collect(&self, sink: &mut dyn FnMut(Pfn)) {
+        if self.slots.is_empty() {
+            return;
+        }
+        let mut keeper = self.keeper.lock();
+        self.collect_locked(&mut keeper, sink);
+    }
+
+    /// The same, and nothing goes into them any more.
+    pub(crate) fn end(&self, sink: &mut dyn FnMut(Pfn)) {
+        let mut keeper = self.keeper.lock();
+        keeper.ended = true;
+        self.collect_locked(&mut keeper, sink);
+    }
+
+    fn collect_locked(&self, keeper: &mut Keeper, sink: &mut dyn FnMut(Pfn)) {
+        let used = &self.slots[..keeper.used];
+        if used.is_empty() {
+            return;
+        }
+        for magazine in used {
+            // Relaxed: the barrier orders it before the looks below.
+            magazine.revoked.store(true, Ordering::Relaxed);
+        }
+        // Pairs with the light ones of the owners (G2, G3).
+        if !asym::heavy("magazine.revoke") {
+            return; // They stay revoked, and their owners empty them.
+        }
+        for magazine in used {
+            // Acquire: pairs with the Release in `close`.
+            let busy = magazine
+                .busy
+                .load(ordering_at("magazine.see_close", Ordering::Acquire));
+            if !busy || mutated("magazine.busy") {
+                self.empty(keeper, magazine, sink);
+            }
+        }
+    }
+
+    /// Takes every frame out of the calling thread's own, which was revoked while it was busy with it.
+    pub(crate) fn take_own(&self, slot: usize) -> Returned {
+        let mut pages = Returned::new();
+        let keeper = self.keeper.lock();
+        let mut sink = |pfn| pages.push((pfn, Order::ZERO));
+        self.empty(&keeper, &self.slots[slot], &mut sink);
+        pages
+    }
+
+    fn empty(&self, keeper: &Keeper, magazine: &Magazine, sink: &mut dyn FnMut(Pfn)) {
+        magazine.take_all(sink);
+        if !keeper.ended {
+            // Release: pairs with the Acquire in `open`.
+            let order = ordering_at("magazine.reopen", Ordering::Release);
+            magazine.revoked.store(false, order);
+        }
+    }
+
+    /// Pages in all of them; exact when nobody uses any.
+    pub(crate) fn pages(&self) -> usize {
+        self.slots.iter().map(|magazine| magazine.pages()).sum()
+    }
+
+    /// What passed through them; exact when nobody uses any.
+    pub(crate) fn events(&self) -> MagazineEvents {
+        let mut sum = MagazineEvents::default();
+        for magazine in &self.slots {
+            // Relaxed: counts by themselves.
+            sum.allocated += magazine.allocated.load(Ordering::Relaxed);
+            sum.freed += magazine.freed.load(Ordering::Relaxed);
+        }
+        sum
+    }
+
+    /// Calls `look` with every frame in them. Nobody uses any meanwhile.
+    pub(crate) fn each_frame(&self, mut look: impl FnMut(Pfn)) {
+        for magazine in &self.slots {
+            for (count, frames) in magazine.counts.iter().zip(&magazine.frames) {
+                // Relaxed: as said.
+                let nr = count.load(Ordering::Relaxed) as usize;
+                let frames = &frames[..nr.min(MAX_DEPTH)];
+                frames
+                    .iter()
+                    .for_each(|frame| look(Pfn::from_raw(frame.load(Ordering::Relaxed))));
+            }
+        }
+    }
+}
