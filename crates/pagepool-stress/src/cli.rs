@@ -3,6 +3,7 @@
 
 mod fragment; // the options of one command
 mod overcommit; // those of another
+mod replay; // those of a third
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -12,13 +13,13 @@ use crate::{
     pattern::Pattern,
     player::paging::Plant,
     swapping::SwapChoice,
-    trace::Format,
-    units::{CacheSize, parse_bytes, parse_count, parse_duration, parse_seed},
+    units::{parse_bytes, parse_count, parse_duration, parse_seed},
 };
 
 pub(crate) use fragment::{Fragment, FragmentPattern};
 pub(crate) use overcommit::Overcommit;
 use overcommit::parse_factor;
+pub(crate) use replay::{Contestant, Replay};
 
 /// Replays real page traces and generated load against a pagepool, and verifies every byte.
 ///
@@ -48,7 +49,25 @@ pub(crate) enum Command {
     /// (15s), which verifies the first and last word of each page. Exit status: 0 all verified, 1 a violation, 2 bad
     /// usage.
     Run,
-    /// Replay traces from files
+    /// Replay traces from files, and compare what is missed with what well-known policies would miss
+    ///
+    /// A trace of blocks (pga, mtr, malloc) is played as it is, each in a pool of its own, every byte filled and
+    /// verified. Objects of malloc: one of a page or more has a block of its own, of the smallest order that holds it
+    /// and its alignment, beyond 4 MiB several; smaller ones share pages of their size class, a power of two from 16 to
+    /// 2048 bytes, and a page goes with its last object.
+    ///
+    /// A trace of references (pages, key, vscsi, lis, obj, u32le, u32be, u64be) is played once for each of --sizes: by
+    /// each of --policies without a pool, and through a pool that hands out just so much memory, with swap. There each
+    /// key is a folio, allocated at its first reference; the pool alone decides what stays in memory. A request of
+    /// blocks references every 4 KiB page that it overlaps. An object of obj is one folio of the smallest order that
+    /// holds its size, 0 (4 KiB) to 10 (4 MiB); with another order it is another object, and larger ones are left out.
+    /// Contents are verified: the first and last word of each page at each hit, all bytes of what came back.
+    ///
+    /// Reported for each size: the miss ratio, which is references that found nothing in memory / references, first
+    /// ones included. Of the pool also how many pages were in use at the end (it keeps some free, which the policies do
+    /// not) and refaults (references that found their folio away). Read-ahead is off.
+    ///
+    /// Exit status: 0 all verified, 1 a violation, 2 bad usage or bad input.
     Replay(Replay),
     /// Free and allocate at random, and see how many large blocks remain
     Churn(Churn),
@@ -166,20 +185,6 @@ pub(crate) struct Common {
     /// Write the report as one JSON object to this file; `-` is standard output, and the readable report goes to standard error
     #[arg(long, global = true, value_name = "FILE|-")]
     pub(crate) json: Option<PathBuf>,
-}
-
-/// Options of `replay`.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct Replay {
-    /// Traces, compressed by zstd, xz or gzip or not at all; required unless --traces is given
-    #[arg(value_name = "FILE", required_unless_present = "traces")]
-    pub(crate) files: Vec<PathBuf>,
-    /// Format of the files [default: told by name, else by the first line]
-    #[arg(long, value_name = "NAME", value_enum)]
-    pub(crate) format: Option<Format>,
-    /// What a trace of references may keep in memory: a share of its distinct pages, such as 10%, or bytes, such as 64M
-    #[arg(long, value_name = "SHARE|BYTES", default_value = "10%", value_parser = CacheSize::parse)]
-    pub(crate) cache: CacheSize,
 }
 
 /// Options of `churn`.

@@ -2,18 +2,13 @@
 #![forbid(unsafe_code)]
 
 use std::{
-    io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
 use crossbeam::utils::CachePadded;
-use signal_hook::consts::SIGINT;
 
-use crate::posts::Posts;
+use crate::{interrupt::Interrupt, posts::Posts};
 
 /// Events between two looks at the clock and the stop flag.
 pub(crate) const EVENTS_PER_LOOK: u64 = 1024;
@@ -21,7 +16,7 @@ pub(crate) const EVENTS_PER_LOOK: u64 = 1024;
 /// Shared by all threads of a run. Nothing is ordered by its words: each stands for itself.
 #[derive(Debug)]
 pub(crate) struct Control {
-    interrupted: Arc<AtomicBool>,
+    interrupt: Interrupt,
     start: Instant,
     /// When to stop, in nanoseconds from `start`.
     stop_ns: AtomicU64,
@@ -31,24 +26,15 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// For `nr_workers` threads and the conductor.
-    pub(crate) fn new(nr_workers: usize) -> Control {
+    /// For `nr_workers` threads and the conductor, who end when `interrupt` says so.
+    pub(crate) fn new(nr_workers: usize, interrupt: Interrupt) -> Control {
         Control {
-            interrupted: Arc::new(AtomicBool::new(false)),
+            interrupt,
             start: Instant::now(),
             stop_ns: AtomicU64::new(u64::MAX),
             played: CachePadded::new(AtomicU64::new(0)),
             posts: Posts::new(nr_workers),
         }
-    }
-
-    /// Makes Ctrl-C end the run with the report so far; a second one ends the process.
-    pub(crate) fn heed_ctrl_c(&self) -> io::Result<()> {
-        const STATUS: i32 = 130;
-        let flag = &self.interrupted;
-        signal_hook::flag::register_conditional_shutdown(SIGINT, STATUS, Arc::clone(flag))?;
-        signal_hook::flag::register(SIGINT, Arc::clone(flag))?;
-        Ok(())
     }
 
     /// Begins a phase, to stop after `limit` of playing if there is one.
@@ -78,7 +64,7 @@ impl Control {
 
     /// Whether somebody pressed Ctrl-C.
     pub(crate) fn is_interrupted(&self) -> bool {
-        self.interrupted.load(Relaxed)
+        self.interrupt.is_set()
     }
 
     /// Events played in this phase.
@@ -93,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_phase_ends_with_its_time() {
-        let control = Control::new(1);
+        let control = Control::new(1, Interrupt::default());
         assert!(!control.look(5));
         control.begin(Some(Duration::ZERO));
         assert!(control.look(7));

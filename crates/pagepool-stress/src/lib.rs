@@ -17,16 +17,18 @@
 )]
 
 mod cli; // the command line
-mod commands;
-mod container; // run, replay, churn, fragment, overcommit, faults, idle
+mod commands; // what can be done
+mod container; // a container that is played
 mod content; // what is written into blocks
 mod control; // when to stop
 mod crew; // the threads
 pub mod input; // what is read from outside, for tests
+mod interrupt; // Ctrl-C
 mod levels; // how much groups have, sampled
 mod phase; // one pool and its load
 mod pattern; // which folio is touched next
 mod player; // loads
+mod policy; // what well-known policies would miss
 mod posts; // where threads stand, and the watchdog
 mod progress; // the line on the terminal
 mod rehearsal;

@@ -241,9 +241,10 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
+    use crate::interrupt::Interrupt;
 
     fn alarm_of(work: impl Fn(&Posts)) -> Option<Vec<String>> {
-        let control = Arc::new(Control::new(2));
+        let control = Arc::new(Control::new(2, Interrupt::default()));
         let (said, heard) = mpsc::channel();
         let limit = Duration::from_millis(300);
         let dog = Watchdog::start(Arc::clone(&control), limit, move |lines| {

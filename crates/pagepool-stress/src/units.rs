@@ -70,13 +70,23 @@ impl CacheSize {
     /// Parses `25%` or a size.
     pub(crate) fn parse(text: &str) -> Result<CacheSize, String> {
         let Some(percent) = text.strip_suffix('%') else {
-            return parse_bytes(text)
-                .map(CacheSize::Bytes)
-                .map_err(|_| "write a share such as 10% or a size such as 64M".to_owned());
+            return match parse_bytes(text) {
+                Ok(0..pagepool::PAGE_SIZE) => Err("a size is a page, 4K, or more".to_owned()),
+                Ok(bytes) => Ok(CacheSize::Bytes(bytes)),
+                Err(_) => Err("write a share such as 10% or a size such as 64M".to_owned()),
+            };
         };
         match percent.trim().parse::<f64>() {
             Ok(share) if share > 0.0 && share <= 100.0 => Ok(CacheSize::Percent(share)),
             _ => Err("a share lies above 0% and at most at 100%".to_owned()),
+        }
+    }
+
+    /// As people write it: `10%`, `64.0 MiB`.
+    pub(crate) fn describe(self) -> String {
+        match self {
+            CacheSize::Percent(share) => format!("{share}%"),
+            CacheSize::Bytes(bytes) => human_bytes(bytes as u64),
         }
     }
 
@@ -166,6 +176,8 @@ mod tests {
         assert!(parse_seed("0xg").is_err());
         assert!(CacheSize::parse("0%").is_err());
         assert!(CacheSize::parse("101%").is_err());
+        assert!(CacheSize::parse("NaN%").is_err());
+        assert!(CacheSize::parse("4095").is_err());
     }
 
     #[test]

@@ -80,7 +80,7 @@ fn perform_generations(
         ],
         ..Facts::default()
     };
-    let mut report = report(errand, &house, &[(facts, outcome)]);
+    let mut report = report(errand, &[(facts, outcome)]);
     report.churn = Some(watch.into_report());
     Ok(report)
 }
@@ -225,5 +225,5 @@ fn perform_mixed(common: &Common, options: &Churn, errand: &Errand) -> Result<Re
     };
     let house = set_up(threads, errand)?;
     let played = play_all(vec![act], &house)?;
-    Ok(report(errand, &house, &played))
+    Ok(report(errand, &played))
 }

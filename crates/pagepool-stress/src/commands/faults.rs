@@ -86,7 +86,7 @@ pub(crate) fn perform(
     let outcome = phase::perform(&plan, &house, paging.players, &mut trial)?;
     let mut paged = trial.measurement.report(paging.facts);
     paged.injected = trial.injected;
-    let mut report = report(errand, &house, &[(facts, outcome)]);
+    let mut report = report(errand, &[(facts, outcome)]);
     report.add_paging(paged);
     Ok(report)
 }

@@ -57,7 +57,7 @@ pub(crate) fn perform(
         let (run, outcome) = run(common, &load, daemons, errand.seed, &house)?;
         Ok((run, describe(&load, daemons), outcome))
     })?;
-    let mut report = report(errand, &house, &played);
+    let mut report = report(errand, &played);
     report.fragment = Some(Fragmentation::InPieces(FragmentReport {
         pattern: options.pattern.name(),
         keep: load.keep,

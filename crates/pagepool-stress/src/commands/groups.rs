@@ -62,7 +62,7 @@ pub(super) fn perform(
         phases.extend(found.phase);
         played.push((facts, outcome));
     }
-    let mut report = report(errand, &house, &played);
+    let mut report = report(errand, &played);
     report.groups = Some(GroupsReport {
         protected: !options.groups.unprotected,
         factor: options.factor,

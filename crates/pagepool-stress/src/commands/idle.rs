@@ -125,7 +125,7 @@ pub(crate) fn perform(
     };
     let outcome = phase::perform(&plan, &house, paging.players, &mut vigil)?;
     let seen = vigil.seen;
-    let mut report = report(errand, &house, &[(facts, outcome)]);
+    let mut report = report(errand, &[(facts, outcome)]);
     report.idle = seen;
     Ok(report)
 }

@@ -6,6 +6,7 @@ mod faults; // a device that fails
 mod fragment; // large blocks out of free memory in pieces
 mod groups; // overcommit, by groups that share the pool
 mod idle; // what a pool does while nothing happens
+mod misses; // what is missed of a trace of references
 mod overcommit; // more folios than memory
 mod paging; // what overcommit, faults and idle share
 mod replay; // traces from files
@@ -21,7 +22,8 @@ use crate::{
     content::Depth,
     control::Control,
     crew::{Crew, Seat},
-    phase::{self, Daemons, House, Length, Movable, NoWatch, Outcome, Plan, Size},
+    interrupt::Interrupt,
+    phase::{self, Daemons, House, Length, Movable, NoWatch, Outcome, Plan, Size, Watch},
     player::blocks::BlockPlayer,
     posts::Watchdog,
     report::{Facts, Report, Sink},
@@ -57,6 +59,7 @@ pub(crate) enum Ending {
 
 /// Carries out a command.
 pub(crate) fn perform(cli: Cli) -> Result<Ending, BadInput> {
+    let interrupt = Interrupt::heed()?;
     let sink = Sink::open(cli.common.json.as_deref()).map_err(BadInput::Usage)?;
     let seed = cli.common.seed.unwrap_or_else(any_seed);
     sink.say(&format!("seed {seed}\n"));
@@ -66,6 +69,7 @@ pub(crate) fn perform(cli: Cli) -> Result<Ending, BadInput> {
         command: command.name(),
         seed,
         sink: Arc::new(sink),
+        interrupt,
         hang_after: common.hang_after,
     };
     let report = match command {
@@ -90,6 +94,7 @@ pub(crate) struct Errand {
     command: &'static str,
     seed: u64,
     sink: Arc<Sink>,
+    interrupt: Interrupt,
     /// How long a thread may go without finishing anything.
     hang_after: Duration,
 }
@@ -151,9 +156,7 @@ struct Act {
 /// The rehearsal makes resident what any run needs once: code, stacks, buffers of the system's
 /// allocator. Otherwise they would count as the first pool's.
 fn set_up(threads: usize, errand: &Errand) -> Result<House, BadInput> {
-    let control = Control::new(threads);
-    control.heed_ctrl_c()?;
-    let control = Arc::new(control);
+    let control = Arc::new(Control::new(threads, errand.interrupt.clone()));
     let house = House {
         crew: Crew::start(threads)?,
         watchdog: Watchdog::start(Arc::clone(&control), errand.hang_after, errand.alarm())?,
@@ -188,20 +191,29 @@ fn set_up(threads: usize, errand: &Errand) -> Result<House, BadInput> {
 
 /// Plays acts one after the other, until the last or until Ctrl-C.
 fn play_all(acts: Vec<Act>, house: &House) -> Result<Vec<(Facts, Outcome)>, BadInput> {
+    play_each(acts, house, &mut NoWatch)
+}
+
+/// The same, while `watch` watches.
+fn play_each(
+    acts: Vec<Act>,
+    house: &House,
+    watch: &mut dyn Watch,
+) -> Result<Vec<(Facts, Outcome)>, BadInput> {
     let mut played = Vec::with_capacity(acts.len());
     for act in acts {
         if house.control.is_interrupted() && !played.is_empty() {
             break;
         }
-        let outcome = phase::perform(&act.plan, house, act.players, &mut NoWatch)?;
+        let outcome = phase::perform(&act.plan, house, act.players, watch)?;
         played.push((act.facts, outcome));
     }
     Ok(played)
 }
 
 /// Gathers the report.
-fn report(errand: &Errand, house: &House, played: &[(Facts, Outcome)]) -> Report {
-    let mut report = Report::new(errand.command, errand.seed, house.control.is_interrupted());
+fn report(errand: &Errand, played: &[(Facts, Outcome)]) -> Report {
+    let mut report = Report::new(errand.command, errand.seed, errand.interrupt.is_set());
     report.add_phases(played);
     report
 }

@@ -80,7 +80,7 @@ pub(crate) fn perform(
     };
     let outcome = phase::perform(&plan, &house, paging.players, &mut watch)?;
     let paged = watch.measurement.report(paging.facts);
-    let mut report = report(errand, &house, &[(facts, outcome)]);
+    let mut report = report(errand, &[(facts, outcome)]);
     report.add_paging(paged);
     report.container_cut = watch.followed.map(Into::into);
     Ok(report)

@@ -7,7 +7,11 @@ use std::{
     sync::Arc,
 };
 
-use super::{Act, BadInput, Errand, play_all, report, set_up};
+use super::{
+    Act, BadInput, Errand,
+    misses::{self, NoReadAhead},
+    play_each, report, set_up,
+};
 use crate::{
     cli::{Common, Replay},
     content::Depth,
@@ -18,7 +22,7 @@ use crate::{
         cache::CachePlayer,
         machine::{MachinePlayer, Script},
     },
-    report::{Facts, Report},
+    report::{Facts, MissReport, Report},
     rng::nth,
     trace::{
         self, Format, Trace,
@@ -31,7 +35,7 @@ use crate::{
 };
 
 /// Events that a player plays between two verifications of the pool.
-const EPOCH: u64 = 100_000;
+pub(super) const EPOCH: u64 = 100_000;
 
 /// Plays every trace.
 pub(crate) fn perform(
@@ -40,19 +44,79 @@ pub(crate) fn perform(
     errand: &Errand,
 ) -> Result<Report, BadInput> {
     let threads = common.threads_or(1);
-    let paths = paths(common, &options.files)?;
-    // All traces are read before anything is played: a bad one is known at once, and none of
-    // their memory counts as a pool's.
-    let mut acts = Vec::with_capacity(paths.len());
-    for (n, path) in (0..).zip(&paths) {
-        let trace = trace::open(path, options.format)?;
-        let mut act = act(common, trace, options.cache, threads, nth(errand.seed, n));
-        act.facts.kernel = kernel_beside(path)?.as_ref().map(Into::into);
-        acts.push(act);
+    let program = program(common, options, threads, errand)?;
+    let Program {
+        acts,
+        seats,
+        mut misses,
+    } = program;
+    let mut played = Vec::new();
+    if !acts.is_empty() {
+        let house = set_up(threads, errand)?;
+        played = play_each(acts, &house, &mut NoReadAhead)?;
     }
-    let house = set_up(threads, errand)?;
-    let played = play_all(acts, &house)?;
-    Ok(report(errand, &house, &played))
+    for (seat, (_, outcome)) in seats.iter().zip(&played) {
+        if let Some((trace, size)) = *seat {
+            misses[trace].sizes[size].pool = Some(misses::of_outcome(outcome));
+        }
+    }
+    let mut report = report(errand, &played);
+    report.miss_ratios = misses;
+    Ok(report)
+}
+
+/// What is to be played, and what is known without that.
+#[derive(Default)]
+struct Program {
+    acts: Vec<Act>,
+    /// For each act, of which trace and at which size it shows what the pool misses, if it does.
+    seats: Vec<Option<(usize, usize)>>,
+    misses: Vec<MissReport>,
+}
+
+/// Reads all traces, before anything is played: a bad one is known at once, and none of their memory counts as a
+/// pool's.
+fn program(
+    common: &Common,
+    options: &Replay,
+    threads: usize,
+    errand: &Errand,
+) -> Result<Program, BadInput> {
+    let mut program = Program::default();
+    for (n, path) in (0..).zip(paths(common, &options.files)?) {
+        if errand.interrupt.is_set() {
+            break;
+        }
+        let seed = nth(errand.seed, n);
+        match (trace::open(&path, options.format)?, options.cache) {
+            (Trace::Blocks(trace), _) => {
+                let mut act = block_act(common, &Arc::new(trace), Depth::Full, threads, seed);
+                act.facts.kernel = kernel_beside(&path)?.as_ref().map(Into::into);
+                program.add(act, None);
+            }
+            (Trace::References(trace), Some(cache)) => {
+                let act = cache_act(common, &Arc::new(trace), cache, threads, seed);
+                program.add(act, None);
+            }
+            (Trace::References(trace), None) => {
+                let at = program.misses.len();
+                let trace = Arc::new(trace);
+                let misses = misses::by_policies(common, options, &trace, errand);
+                program.misses.push(misses);
+                for (size, act) in misses::by_pool(common, options, &trace, threads, seed) {
+                    program.add(act, Some((at, size)));
+                }
+            }
+        }
+    }
+    Ok(program)
+}
+
+impl Program {
+    fn add(&mut self, act: Act, seat: Option<(usize, usize)>) {
+        self.acts.push(act);
+        self.seats.push(seat);
+    }
 }
 
 /// The files that the user names, looked for in `--traces`, too; or all files there.
@@ -180,12 +244,7 @@ fn cache_act(
     let events = trace.references.len() as u64 * copies as u64;
     let mut notes =
         vec!["least recently used is evicted; contents are verified at each hit".to_owned()];
-    if trace.nr_skipped > 0 {
-        notes.push(format!(
-            "{} requests without memory, or of more than 4 MiB for one object, are left out",
-            grouped(trace.nr_skipped)
-        ));
-    }
+    notes.extend(misses::left_out(trace));
     Act {
         plan: plan(common, &trace.name, limit * copies as u64, events),
         facts: Facts {

@@ -51,7 +51,7 @@ pub(crate) fn perform(common: &Common, errand: &Errand) -> Result<Report, BadInp
     }
     let house = set_up(threads, errand)?;
     let played = play_all(acts, &house)?;
-    Ok(report(errand, &house, &played))
+    Ok(report(errand, &played))
 }
 
 fn pass(common: &Common, script: &Arc<Script>, seed: u64) -> Result<Act, BadInput> {

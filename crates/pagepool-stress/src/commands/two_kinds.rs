@@ -50,7 +50,7 @@ pub(super) fn perform(
         let (run, outcome) = run(common, &load, daemons, errand.seed, &house)?;
         Ok((run, describe(&load, daemons), outcome))
     })?;
-    let mut report = report(errand, &house, &played);
+    let mut report = report(errand, &played);
     report.fragment = Some(Fragmentation::Mixed(MixedReport {
         pattern: options.pattern.name(),
         fill: load.fill,

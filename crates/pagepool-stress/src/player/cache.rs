@@ -13,6 +13,7 @@ use super::{Played, Player, Stage, Wish, bag::empty_slots};
 use crate::{
     content::{Depth, Held, Tag},
     control::EVENTS_PER_LOOK,
+    policy::Links,
     rng::nth,
     tally::Tally,
     trace::references::{Access, Reference, ReferenceTrace},
@@ -22,6 +23,9 @@ use crate::{
 const CACHE_GFP: Gfp = Gfp::HIGHUSER_MOVABLE
     .union(Gfp::NOWARN)
     .difference(Gfp::DIRECT_RECLAIM);
+
+/// The only list.
+const LRU: u32 = 0;
 
 /// A replay of one copy of a trace.
 pub(crate) struct CachePlayer {
@@ -35,7 +39,7 @@ pub(crate) struct CachePlayer {
     slots: Vec<Option<Held>>,
     /// How often each key was written.
     versions: Vec<u32>,
-    lru: Lru,
+    lru: Links,
     tally: Tally,
 }
 
@@ -50,7 +54,7 @@ impl CachePlayer {
             next: 0,
             slots: empty_slots(nr_keys),
             versions: touched(nr_keys),
-            lru: Lru::new(nr_keys),
+            lru: Links::new(nr_keys, 1),
             tally: Tally::new(),
             trace,
         }
@@ -73,7 +77,7 @@ impl CachePlayer {
         let key = reference.key();
         self.tally.nr_hits += 1;
         self.lru.remove(key);
-        self.lru.push(key);
+        self.lru.push(LRU, key);
         let held = self.slots[key as usize].as_mut().expect("a hit");
         self.tally.verified(held.check(Depth::Full));
         if reference.access() == Access::Write {
@@ -104,13 +108,13 @@ impl CachePlayer {
         // An allocation is part of the reference, which is counted already.
         self.tally.ops -= 1;
         self.slots[key as usize] = Some(Held::fill(pages, self.tag(key), Depth::Full));
-        self.lru.push(key);
+        self.lru.push(LRU, key);
         self.held_pages += nr_pages;
     }
 
     /// Frees the least recently used block; false if there is none.
     fn evict(&mut self) -> bool {
-        let Some(key) = self.lru.oldest() else {
+        let Some(key) = self.lru.oldest(LRU) else {
             return false;
         };
         self.tally.nr_evictions += 1;
@@ -155,7 +159,7 @@ impl Player for CachePlayer {
     }
 
     fn release(&mut self, _stage: &Stage) {
-        while let Some(key) = self.lru.oldest() {
+        while let Some(key) = self.lru.oldest(LRU) {
             self.drop_block(key);
         }
     }
@@ -170,77 +174,9 @@ impl Player for CachePlayer {
     }
 }
 
-/// Keys from the least to the most recently used: a ring of indices through one more entry.
-struct Lru {
-    links: Vec<Link>,
-}
-
-#[derive(Clone, Copy)]
-struct Link {
-    older: u32,
-    newer: u32,
-}
-
-impl Lru {
-    fn new(nr_keys: usize) -> Lru {
-        let alone = |at: usize| Link {
-            older: at as u32,
-            newer: at as u32,
-        };
-        Lru {
-            links: (0..=nr_keys).map(alone).collect(),
-        }
-    }
-
-    fn end(&self) -> u32 {
-        self.links.len() as u32 - 1
-    }
-
-    fn oldest(&self) -> Option<u32> {
-        let oldest = self.links[self.end() as usize].newer;
-        (oldest != self.end()).then_some(oldest)
-    }
-
-    /// Makes a key that is not in the list the most recently used.
-    fn push(&mut self, key: u32) {
-        let end = self.end();
-        let older = self.links[end as usize].older;
-        self.links[key as usize] = Link { older, newer: end };
-        self.links[older as usize].newer = key;
-        self.links[end as usize].older = key;
-    }
-
-    fn remove(&mut self, key: u32) {
-        let Link { older, newer } = self.links[key as usize];
-        self.links[older as usize].newer = newer;
-        self.links[newer as usize].older = older;
-    }
-}
-
 /// Zeros that are resident.
-fn touched(len: usize) -> Vec<u32> {
+pub(super) fn touched(len: usize) -> Vec<u32> {
     let mut zeros = vec![1; len];
     zeros.fill(0);
     zeros
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_oldest_key_goes_first() {
-        let mut lru = Lru::new(3);
-        assert_eq!(lru.oldest(), None);
-        (0..3).for_each(|key| lru.push(key));
-        lru.remove(0);
-        lru.push(0);
-        let order: Vec<u32> = std::iter::from_fn(|| {
-            let key = lru.oldest()?;
-            lru.remove(key);
-            Some(key)
-        })
-        .collect();
-        assert_eq!(order, [1, 2, 0]);
-    }
 }

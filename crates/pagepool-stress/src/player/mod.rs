@@ -12,6 +12,7 @@ mod live; // all of a kind of memory that is held
 pub(crate) mod machine; // replays a kernel's blocks, the movable ones as folios
 pub(crate) mod member; // touches the folios of a group
 pub(crate) mod mixed; // every kind of request at random
+pub(crate) mod residence; // replays a trace of references with folios
 pub(crate) mod paging; // touches more folios than there is memory
 mod turnover; // what comes and goes next, of two kinds
 pub(crate) mod two_kinds; // movable and unmovable memory side by side

@@ -17,6 +17,7 @@ use super::{
     cut::CutReport,
     fragment::{Compaction, FragmentReport},
     groups::GroupsReport,
+    misses::MissReport,
     pressure::Pressure,
     two_kinds::MixedReport,
 };
@@ -74,6 +75,9 @@ pub(crate) struct Report {
     pub(crate) idle: Option<IdleReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) fragment: Option<Fragmentation>,
+    /// What was missed of each trace of references.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) miss_ratios: Vec<MissReport>,
 }
 
 /// What `fragment` found, by its pattern.
@@ -429,6 +433,7 @@ impl Report {
             container_cut: None,
             idle: None,
             fragment: None,
+            miss_ratios: Vec::new(),
         }
     }
 

@@ -4,7 +4,7 @@
 use super::{
     cut,
     fragment::{self, Compaction},
-    groups,
+    groups, misses,
     model::{
         ChurnReport, Failure, Fragmentation, IdleReport, Latency, PagingReport, Phase, Report,
         Verdict,
@@ -70,6 +70,7 @@ pub(super) fn write(report: &Report) -> String {
         Some(Fragmentation::Mixed(mixed)) => two_kinds::write(mixed, &mut text),
         None => {}
     }
+    misses::write(&report.miss_ratios, &mut text);
     write_summary(report, &mut text);
     text
 }

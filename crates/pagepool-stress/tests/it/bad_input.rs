@@ -78,6 +78,32 @@ fn empty_and_unknown_files_are_refused() {
 }
 
 #[test]
+fn a_file_that_may_not_be_read_is_refused() {
+    let path = write("secret.pga", b"A 0 0 1 140cca 0 0\n");
+    let nobody = std::os::unix::fs::PermissionsExt::from_mode(0);
+    std::fs::set_permissions(&path, nobody).expect("our own file");
+    // Root may read everything.
+    if std::fs::File::open(&path).is_err() {
+        let path = path.to_str().unwrap();
+        assert_refused(["replay", path], &["secret.pga", "denied"]);
+    }
+    std::fs::remove_file(path).expect("our own folder");
+}
+
+/// A real trace that was cut anywhere is one line, whatever it is compressed by.
+#[test]
+fn traces_that_were_cut_short_are_refused() {
+    let whole = include_bytes!("../../traces/sqlite.pages.zst");
+    for part in [whole.len() / 2, whole.len() - 1] {
+        assert_trace_refused(
+            "cut.pages.zst",
+            &whole[..part],
+            "the compressed data is cut short",
+        );
+    }
+}
+
+#[test]
 fn damaged_compression_is_refused() {
     let frame = [
         0x28, 0xb5, 0x2f, 0xfd, 0x20, 3, 0x19, 0, 0, b'1', b'\n', b'2',
@@ -112,6 +138,17 @@ fn bad_usage_names_the_nearest() {
     assert_refused(["--threads", "0"], &["--threads", "1..=1024"]);
     assert_refused(["churn", "--ops", "5"], &["--mixed"]);
     assert_refused(["replay", "x", "--format", "pgs"], &["pgs", "pga"]);
+    assert_refused(["replay", "x", "--sizes", "0"], &["--sizes", "4K, or more"]);
+    assert_refused(["replay", "x", "--sizes", "1%,101%"], &["101%", "100%"]);
+    assert_refused(
+        ["replay", "x", "--sizes", "99999999T"],
+        &["--sizes", "99999999T"],
+    );
+    assert_refused(["replay", "x", "--policies", "ltu"], &["ltu", "lru"]);
+    assert_refused(
+        ["replay", "x", "--cache", "1%", "--policies", "lru"],
+        &["--cache", "--policies"],
+    );
     assert_refused(["overcommit", "--factor", "0"], &["--factor", "0.1 to 64"]);
     assert_refused(["overcommit", "--pattern", "zip"], &["zip", "zipf"]);
     assert_refused(

@@ -179,7 +179,7 @@ fn a_folder_of_traces_is_replayed() {
     let report = verified_json(["replay", "--traces", &folder]);
     assert_eq!(report["phases"].as_array().unwrap().len(), 2);
     let report = verified_json(["replay", "b.key.txt", "--traces", &folder]);
-    assert_eq!(report["phases"][0]["name"], "b.key.txt");
+    assert_eq!(report["phases"][0]["name"], "b.key.txt, 256.0 KiB");
 }
 
 #[test]

@@ -1,0 +1,40 @@
+//! Ctrl-C, and a polite request to end: the run ends with the report so far, and the next one ends the process.
+#![forbid(unsafe_code)]
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    flag::{register, register_conditional_shutdown},
+};
+
+/// The exit status of a process that did not wait for its report: as a shell says of one that was interrupted.
+const STATUS: i32 = 130;
+
+/// Whether somebody wants the run to end. Nothing is ordered by the word: it stands for itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    /// From now on SIGINT and SIGTERM ask for the end; when one was asked for already, they end the process.
+    pub(crate) fn heed() -> io::Result<Interrupt> {
+        let interrupt = Interrupt::default();
+        for signal in [SIGINT, SIGTERM] {
+            // In this order: the first signal finds the flag clear, and sets it.
+            register_conditional_shutdown(signal, STATUS, Arc::clone(&interrupt.0))?;
+            register(signal, Arc::clone(&interrupt.0))?;
+        }
+        Ok(interrupt)
+    }
+
+    /// Whether the run is to end.
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+}
