@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod fragment; // the options of one command
+mod latency; // those of a second
 mod overcommit; // those of another
 mod replay; // those of a third
 
@@ -17,6 +18,7 @@ use crate::{
 };
 
 pub(crate) use fragment::{Fragment, FragmentPattern};
+pub(crate) use latency::Latency;
 pub(crate) use overcommit::Overcommit;
 use overcommit::parse_factor;
 pub(crate) use replay::{Contestant, Replay};
@@ -97,6 +99,21 @@ pub(crate) enum Command {
     /// Exit status: 0 all verified, whatever was refused, 1 a violation (wrong bytes, an invariant, more blocks than
     /// free memory, a thread that hangs), 2 bad usage.
     Fragment(Fragment),
+    /// Make requests at a given rate, and measure each from when it was due
+    ///
+    /// Holds --fill times the pool's memory in raw blocks and folios, so that kswapd has work to do all the time. Then
+    /// for --duration --rate requests a second are due by a schedule that does not wait for anybody (open loop). Each
+    /// allocates a block of an order drawn from --orders, and what is held beyond --fill is freed, the oldest first.
+    ///
+    /// Reported, as HdrHistogram percentiles (ns in JSON, a readable unit in text): latency, from when a request was
+    /// due until it was served or refused, so that a stall counts for all who would have come meanwhile (no coordinated
+    /// omission); service time, from when it was begun; service time by order; how far the threads were behind the
+    /// schedule; and whether the rate was kept: it was not if more than 1 % of the requests that were due were not
+    /// begun when the time was up. Those count with the time that they had waited by then. A folio's time includes that
+    /// it is zeroed.
+    ///
+    /// Exit status: 0 all verified, whether or not the rate was kept, 1 a violation, 2 bad usage.
+    Latency(Latency),
     /// Touch more folios than there is memory, verify each, and measure faults and reclaim
     ///
     /// Fills a working set of --factor times the pool with folios, then touches them in the order of --pattern for
@@ -147,6 +164,7 @@ impl Command {
             Command::Replay(_) => "replay",
             Command::Churn(_) => "churn",
             Command::Fragment(_) => "fragment",
+            Command::Latency(_) => "latency",
             Command::Overcommit(_) => "overcommit",
             Command::Faults(_) => "faults",
             Command::Idle(_) => "idle",
@@ -158,7 +176,7 @@ impl Command {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Common options")]
 pub(crate) struct Common {
-    /// How long to play at full speed, such as 500ms, 30s or 5m [default: run and overcommit 15s, faults and idle 60s, fragment 10s of churn or mixed, replay one pass, churn until done]
+    /// How long to play at full speed, such as 500ms, 30s or 5m [default: run, latency and overcommit 15s, faults and idle 60s, fragment 10s of churn or mixed, replay one pass, churn until done]
     #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) duration: Option<Duration>,
     /// Seed of contents and of random choices, decimal or 0x… [default: a new one each time; it is printed first]
@@ -388,6 +406,11 @@ mod tests {
     #[test]
     fn ranges_are_checked() {
         for args in [
+            "latency --rate 0",
+            "latency --orders 0:1,11:1",
+            "latency --raw-share 101",
+            "latency --fill 9",
+            "latency --log-interval 1s",
             "--threads 0",
             "--memory x",
             "churn --occupancy 100",

@@ -22,9 +22,12 @@ mod container; // a container that is played
 mod content; // what is written into blocks
 mod control; // when to stop
 mod crew; // the threads
+mod hdr_log; // latencies, interval by interval, in a file
 pub mod input; // what is read from outside, for tests
 mod interrupt; // Ctrl-C
+mod ledger; // latencies of requests that were due
 mod levels; // how much groups have, sampled
+mod order_mix; // which orders are asked for
 mod phase; // one pool and its load
 mod pattern; // which folio is touched next
 mod player; // loads
@@ -35,6 +38,7 @@ mod rehearsal;
 mod report; // text and JSON
 mod rng; // random numbers
 mod rss; // resident memory
+mod schedule; // when requests are due
 mod swapping; // what pools swap to
 mod tally; // counts
 mod threads; // what the pool's own threads do

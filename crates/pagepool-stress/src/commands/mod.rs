@@ -6,6 +6,7 @@ mod faults; // a device that fails
 mod fragment; // large blocks out of free memory in pieces
 mod groups; // overcommit, by groups that share the pool
 mod idle; // what a pool does while nothing happens
+mod latency; // requests that are due by a schedule
 mod misses; // what is missed of a trace of references
 mod overcommit; // more folios than memory
 mod paging; // what overcommit, faults and idle share
@@ -76,6 +77,7 @@ pub(crate) fn perform(cli: Cli) -> Result<Ending, BadInput> {
         Command::Run => run::perform(&common, &errand)?,
         Command::Replay(options) => replay::perform(&common, &options, &errand)?,
         Command::Churn(options) => churn::perform(&common, &options, &errand)?,
+        Command::Latency(options) => latency::perform(&common, &options, &errand)?,
         Command::Overcommit(options) => overcommit::perform(&common, &options, &errand)?,
         Command::Faults(options) => faults::perform(&common, &options, &errand)?,
         Command::Fragment(options) => fragment::perform(&common, &options, &errand)?,
@@ -86,7 +88,10 @@ pub(crate) fn perform(cli: Cli) -> Result<Ending, BadInput> {
         _ => Ending::Violated,
     };
     errand.sink.deliver(&report).map_err(BadInput::Usage)?;
-    Ok(ending)
+    match report.unwritten() {
+        Some(what) => Err(BadInput::Usage(what)),
+        None => Ok(ending),
+    }
 }
 
 /// What all commands are given beside their options.

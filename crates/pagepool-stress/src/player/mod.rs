@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod access; // the bytes of folios, and what goes wrong on the way to them
+pub(crate) mod arrivals; // asks when a schedule says so
 pub(crate) mod bag; // a bounded collection of held blocks
 pub(crate) mod blocks; // replays a trace of blocks
 pub(crate) mod cache; // replays a trace of references

@@ -4,6 +4,7 @@
 mod cut; // a container's limit that was cut
 mod fragment; // blocks out of free memory in pieces
 mod groups; // groups that share a pool
+mod latency; // requests that were due
 mod misses; // what was missed of a trace, by policy and size
 mod model; // the report's fields, by the names that scripts rely on
 mod picture; // pageblocks by how full they are
@@ -25,6 +26,7 @@ pub(crate) use fragment::{
 pub(crate) use groups::{
     GroupFigures, GroupPhase, GroupsReport, Isolation, Members, PressureCheck,
 };
+pub(crate) use latency::{Asked as AskedLatency, LatencyReport};
 pub(crate) use misses::{MissReport, MissesAtSize, PolicyMisses, PoolMisses};
 pub(crate) use model::{
     ChurnReport, Facts, Fragmentation, Generation, IdleReport, Injected, PagingReport, Report,

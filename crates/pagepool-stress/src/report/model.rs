@@ -3,7 +3,7 @@
 //! Top-level figures cover the whole run: `ops`, `seconds`, `verified_bytes`, latencies and
 //! failures are those of all phases together; `budget_bytes` and `metadata_bytes` are those of the
 //! largest pool; `rss_start` is before the first pool was built, `rss_max` over all phases,
-//! `rss_end` after the last pool was trimmed. `nodes`, `vmstat` and `pressure` show the first phase's pool at
+//! `rss_end` after the last pool was trimmed. After `latency`, `latency_ns` is that from when requests were due. `nodes`, `vmstat` and `pressure` show the first phase's pool at
 //! the end of its load, with everything still held.
 #![forbid(unsafe_code)]
 
@@ -17,6 +17,7 @@ use super::{
     cut::CutReport,
     fragment::{Compaction, FragmentReport},
     groups::GroupsReport,
+    latency::LatencyReport,
     misses::MissReport,
     pressure::Pressure,
     two_kinds::MixedReport,
@@ -75,6 +76,8 @@ pub(crate) struct Report {
     pub(crate) idle: Option<IdleReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) fragment: Option<Fragmentation>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) latency: Option<LatencyReport>,
     /// What was missed of each trace of references.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) miss_ratios: Vec<MissReport>,
@@ -433,6 +436,7 @@ impl Report {
             container_cut: None,
             idle: None,
             fragment: None,
+            latency: None,
             miss_ratios: Vec::new(),
         }
     }
@@ -486,6 +490,19 @@ impl Report {
     pub(crate) fn add_paging(&mut self, paging: PagingReport) {
         self.overreclaim_pages_max = paging.overreclaim_pages_max;
         self.paging = Some(paging);
+    }
+
+    /// Adds what was measured of requests that were due; their latency is the run's.
+    pub(crate) fn add_latency(&mut self, latency: LatencyReport) {
+        self.latency_ns = latency.latency_ns;
+        self.latency = Some(latency);
+    }
+
+    /// What should have been written to a file and was not.
+    pub(crate) fn unwritten(&self) -> Option<String> {
+        let log = self.latency.as_ref()?.log.as_ref()?;
+        let error = log.error.as_ref()?;
+        Some(format!("--log {}: {error}", log.file))
     }
 
     /// Adds what was found wrong.
@@ -561,7 +578,7 @@ impl Cache {
 }
 
 impl Latency {
-    fn of(latencies: &Histogram<u64>) -> Latency {
+    pub(super) fn of(latencies: &Histogram<u64>) -> Latency {
         Latency {
             p50: latencies.value_at_quantile(0.5),
             p99: latencies.value_at_quantile(0.99),

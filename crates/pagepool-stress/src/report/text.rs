@@ -4,7 +4,7 @@
 use super::{
     cut,
     fragment::{self, Compaction},
-    groups, misses,
+    groups, latency, misses,
     model::{
         ChurnReport, Failure, Fragmentation, IdleReport, Latency, PagingReport, Phase, Report,
         Verdict,
@@ -55,6 +55,9 @@ pub(super) fn write(report: &Report) -> String {
     }
     if let Some(paging) = &report.paging {
         write_paging(paging, &mut text);
+    }
+    if let Some(found) = &report.latency {
+        latency::write(found, &mut text);
     }
     if let Some(found) = &report.groups {
         groups::write(found, &mut text);
@@ -350,7 +353,7 @@ fn write_rss(figures: [Option<u64>; 3], budget: u64, indent: &str, text: &mut St
     line(text, indent, "rss", &figures);
 }
 
-fn write_latency(rows: [(&str, Latency); 3], text: &mut String) {
+pub(super) fn write_latency<const N: usize>(rows: [(&str, Latency); N], text: &mut String) {
     let mut table = Table::new(["latency", "p50", "p99", "p99.9", "p99.99", "max", "calls"]);
     for (name, latency) in rows.into_iter().filter(|(_, latency)| latency.count > 0) {
         let Latency {

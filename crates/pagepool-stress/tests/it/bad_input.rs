@@ -149,6 +149,15 @@ fn bad_usage_names_the_nearest() {
         ["replay", "x", "--cache", "1%", "--policies", "lru"],
         &["--cache", "--policies"],
     );
+    assert_refused(["latency", "--rate", "0"], &["--rate", "1 to 10M"]);
+    assert_refused(
+        ["latency", "--orders", "0:1,12:1"],
+        &["--orders", "0 to 10"],
+    );
+    assert_refused(
+        ["latency", "--raw-share", "90"],
+        &["--raw-share 90", "--fill 1.2", "0.8"],
+    );
     assert_refused(["overcommit", "--factor", "0"], &["--factor", "0.1 to 64"]);
     assert_refused(["overcommit", "--pattern", "zip"], &["zip", "zipf"]);
     assert_refused(

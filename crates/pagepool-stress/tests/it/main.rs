@@ -8,6 +8,7 @@
 mod bad_input; // exit status 2 and one line that says where
 mod fragment; // large blocks out of free memory in pieces
 mod groups; // groups that share a pool
+mod latency; // requests at a given rate
 mod loads; // run and churn
 mod misses; // what is missed of a trace, by policies and by a pool
 mod mixed; // movable and unmovable memory side by side

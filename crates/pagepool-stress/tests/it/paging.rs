@@ -236,6 +236,8 @@ fn help_says_what_is_measured_and_how_it_ends() {
     for (command, words) in [
         ("run", ["sqlite.pages", "Exit status"]),
         ("fragment", ["pgmigrate_success", "Exit status"]),
+        ("replay", ["miss ratio", "Exit status"]),
+        ("latency", ["coordinated omission", "Exit status"]),
         ("overcommit", ["miss ratio", "Exit status"]),
         ("faults", ["without an error", "Exit status"]),
         ("idle", ["voluntary", "Exit status"]),
