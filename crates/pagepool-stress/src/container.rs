@@ -13,6 +13,8 @@ use std::{
 
 use pagepool::{PAGE_SIZE, PagePool, ResizeObstacle};
 
+use crate::interrupt::Interrupt;
+
 /// The pool's share of the limit, in percent.
 pub(crate) const SHARE: u8 = 50;
 
@@ -83,14 +85,20 @@ pub(crate) struct Followed {
     pub(crate) obstacle: Option<ResizeObstacle>,
 }
 
-/// Cuts the limit by half after `delay`, and watches the pool follow.
+/// What a hand comes back with: nothing if it was interrupted.
+pub(crate) type Hand = JoinHandle<io::Result<Option<Followed>>>;
+
+/// Cuts the limit by half after `delay`, and watches the pool follow, unless somebody interrupts.
 pub(crate) fn cut(
     container: Arc<Container>,
     pool: PagePool,
     delay: Duration,
-) -> io::Result<JoinHandle<io::Result<Followed>>> {
+    interrupt: Interrupt,
+) -> io::Result<Hand> {
     let act = move || {
-        thread::sleep(delay);
+        if interrupt.rest(delay).is_break() {
+            return Ok(None);
+        }
         let given_back = |pool: &PagePool| {
             let pages = pool.stats().vmstat.get("pagepool_given_back");
             pages.unwrap_or(0) * PAGE_SIZE as u64
@@ -108,10 +116,12 @@ pub(crate) fn cut(
             if cut.elapsed() >= PATIENCE {
                 break None;
             }
-            thread::sleep(LOOK);
+            if interrupt.rest(LOOK).is_break() {
+                return Ok(None);
+            }
         };
         let stats = pool.stats();
-        Ok(Followed {
+        Ok(Some(Followed {
             limit_before: container.limit,
             limit_after,
             share,
@@ -119,7 +129,7 @@ pub(crate) fn cut(
             within,
             given_back: given_back(&pool) - before,
             obstacle: stats.budget.obstacle.filter(|_| within.is_none()),
-        })
+        }))
     };
     thread::Builder::new().name("cut".to_owned()).spawn(act)
 }

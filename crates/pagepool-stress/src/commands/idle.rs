@@ -38,6 +38,9 @@ const SETTLE: Duration = Duration::from_secs(2);
 /// The same where nothing can help: they have to find that out.
 const SETTLE_IN_VAIN: Duration = Duration::from_secs(10);
 
+/// Seconds of counting below which there is nothing to judge, if somebody interrupts.
+const LEAST: f64 = 1.0;
+
 /// How often memory is asked for in vain.
 const KNOCK: Duration = Duration::from_millis(100);
 
@@ -169,6 +172,8 @@ impl Watch for Vigil<'_> {
         self.wait(pool, self.duration);
         let seconds = begin.elapsed().as_secs_f64();
         match (before, Accounts::take()) {
+            // A moment after the load says nothing.
+            _ if self.control.is_interrupted() && seconds < LEAST => {}
             (Ok(before), Ok(after)) => self.judge(after.since(&before), seconds, violations),
             (Err(error), _) | (_, Err(error)) => violations.add(format_args!(
                 "what the threads do could not be read: {error}"

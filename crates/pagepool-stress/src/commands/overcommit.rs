@@ -1,7 +1,7 @@
 //! `overcommit`: more folios than memory, and a swap device that works.
 #![forbid(unsafe_code)]
 
-use std::{io, sync::Arc, thread::JoinHandle, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use pagepool::PagePool;
 
@@ -12,7 +12,8 @@ use super::{
 };
 use crate::{
     cli::{Common, Overcommit},
-    container::{self, Container, Followed},
+    container::{self, Container, Followed, Hand},
+    interrupt::Interrupt,
     phase::{self, Daemons, Length, Movable, Plan, Size, Watch},
     player::paging::Trust,
     report::{Facts, Report},
@@ -75,6 +76,7 @@ pub(crate) fn perform(
         measurement: Measurement::new(&house),
         container,
         delay: duration / 2,
+        interrupt: errand.interrupt.clone(),
         hand: None,
         followed: None,
     };
@@ -91,7 +93,8 @@ struct Cut<'a> {
     measurement: Measurement<'a>,
     container: Option<Arc<Container>>,
     delay: Duration,
-    hand: Option<JoinHandle<io::Result<Followed>>>,
+    interrupt: Interrupt,
+    hand: Option<Hand>,
     followed: Option<Followed>,
 }
 
@@ -99,7 +102,8 @@ impl Watch for Cut<'_> {
     fn epoch(&mut self, pool: &PagePool, epoch: u64) {
         self.measurement.epoch(pool, epoch);
         if let (0, Some(container)) = (epoch, &self.container) {
-            let hand = container::cut(Arc::clone(container), pool.clone(), self.delay);
+            let (container, pool) = (Arc::clone(container), pool.clone());
+            let hand = container::cut(container, pool, self.delay, self.interrupt.clone());
             self.hand = Some(hand.expect("the system has a thread more"));
         }
     }
@@ -110,7 +114,8 @@ impl Watch for Cut<'_> {
             return;
         };
         match hand.join() {
-            Ok(Ok(followed)) => {
+            Ok(Ok(None)) => {}
+            Ok(Ok(Some(followed))) => {
                 if followed.within.is_none() {
                     violations.add(format_args!(
                         "the pool has {} bytes, and its share of the container is {}",

@@ -14,4 +14,5 @@ mod misses; // what is missed of a trace, by policies and by a pool
 mod mixed; // movable and unmovable memory side by side
 mod paging; // overcommit, faults and idle
 mod replays; // every format
+mod signals; // Ctrl-C
 mod support; // running the binary, writing traces
