@@ -5,6 +5,7 @@ mod fragment; // the options of one command
 mod latency; // those of a second
 mod overcommit; // those of another
 mod replay; // those of a third
+mod soak; // and those of a fourth
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -22,6 +23,7 @@ pub(crate) use latency::Latency;
 pub(crate) use overcommit::Overcommit;
 use overcommit::parse_factor;
 pub(crate) use replay::{Contestant, Replay};
+pub(crate) use soak::{Soak, SoakPlant};
 
 /// Replays real page traces and generated load against a pagepool, and verifies every byte.
 ///
@@ -154,6 +156,22 @@ pub(crate) enum Command {
     /// Exit status: 0 nobody woke up (with --hopeless or --dead-store: they took at most 2 % of a CPU), 1 somebody
     /// did, or another violation, 2 bad usage, or a system that does not tell.
     Idle(Idle),
+    /// Play every kind of load at once, for hours, and see that nothing breaks, hangs or grows
+    ///
+    /// In one pool with swap, each on a thread of its own or more: folios of mixed orders by Zipf's law; raw blocks of
+    /// all orders and flags, with splits, bulk calls and frees by other threads; a memory group that loops over half of
+    /// the memory within a limit; one that is protected; movable and unmovable memory side by side with requests for
+    /// large blocks. They need twice the memory together. Every few seconds all of them stand still, and the pool is
+    /// verified.
+    ///
+    /// Reported: a line of state each --state-every; what was verified; and the slope, by least squares over all but the
+    /// first quarter of the samples, of the process's memory and of what of it is not the pool's (bytes an hour). Growth
+    /// beside the pool of more than 4 MiB along that line is a leak; metadata must not change at all. It ends early at
+    /// the first violation. A thread that finishes nothing for 30 s has hung: who stands where is printed.
+    ///
+    /// Exit status: 0 nothing found, 1 a violation (wrong bytes, an invariant, a leak, a thread that hangs), 2 bad
+    /// usage.
+    Soak(Soak),
 }
 
 impl Command {
@@ -168,6 +186,7 @@ impl Command {
             Command::Overcommit(_) => "overcommit",
             Command::Faults(_) => "faults",
             Command::Idle(_) => "idle",
+            Command::Soak(_) => "soak",
         }
     }
 }
@@ -176,7 +195,7 @@ impl Command {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Common options")]
 pub(crate) struct Common {
-    /// How long to play at full speed, such as 500ms, 30s or 5m [default: run, latency and overcommit 15s, faults and idle 60s, fragment 10s of churn or mixed, replay one pass, churn until done]
+    /// How long to play at full speed, such as 500ms, 30s or 5m [default: run, latency and overcommit 15s, faults and idle 60s, soak 1h, fragment 10s of churn or mixed, replay one pass, churn until done]
     #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) duration: Option<Duration>,
     /// Seed of contents and of random choices, decimal or 0x… [default: a new one each time; it is printed first]
@@ -188,7 +207,7 @@ pub(crate) struct Common {
     /// Number of the pool's nodes, 1 to 16
     #[arg(long, global = true, value_name = "NUMBER", default_value_t = 1)]
     pub(crate) nodes: usize,
-    /// Number of threads, 1 to 1024 [default: run, overcommit and faults one per CPU, overcommit --groups one per group, others 1]
+    /// Number of threads, 1 to 1024 [default: run, overcommit and faults one per CPU, overcommit --groups one per group, soak 5, others 1]
     #[arg(long, global = true, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
     /// Swap: a size for a temporary file, such as 256M, or the path of a file to make and remove again; replay, churn and fragment have none [default: a temporary file that is large enough]

@@ -22,6 +22,7 @@ mod container; // a container that is played
 mod content; // what is written into blocks
 mod control; // when to stop
 mod crew; // the threads
+mod drift; // what grows
 mod hdr_log; // latencies, interval by interval, in a file
 pub mod input; // what is read from outside, for tests
 mod interrupt; // Ctrl-C

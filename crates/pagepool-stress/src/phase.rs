@@ -195,6 +195,11 @@ pub(crate) trait Watch {
     /// After each epoch, numbered from 0.
     fn epoch(&mut self, _pool: &PagePool, _epoch: u64) {}
 
+    /// After each epoch, with the number of violations found so far: whether there is to be another.
+    fn goes_on(&mut self, _pool: &PagePool, _violations: u64) -> bool {
+        true
+    }
+
     /// After the last round, before anything is released.
     fn held(&mut self, _pool: &PagePool, _violations: &mut Violations) {}
 }
@@ -343,8 +348,9 @@ impl Performance<'_> {
             if let (Length::After(time), 1) = (plan.length, self.epochs) {
                 self.stage.control.begin(Some(time));
             }
+            let goes_on = watch.goes_on(&self.stage.pool, self.nr_violations());
             let is_stopped = endings.contains(&Played::Stopped);
-            if is_stopped || !endings.contains(&Played::Paused) {
+            if is_stopped || !goes_on || !endings.contains(&Played::Paused) {
                 return;
             }
         }
@@ -365,6 +371,12 @@ impl Performance<'_> {
             .into_iter()
             .for_each(|message| self.violations.add(message));
         endings
+    }
+
+    fn nr_violations(&self) -> u64 {
+        let of_players = self.players.iter().map(|player| player.tally());
+        let counts = of_players.map(|tally| tally.violations.count);
+        self.violations.count + counts.sum::<u64>()
     }
 
     fn verify_pool(&mut self) {

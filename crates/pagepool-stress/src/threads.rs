@@ -58,6 +58,21 @@ impl Accounts {
     }
 }
 
+/// Threads of this process, where the system tells.
+pub(crate) fn nr_threads() -> Option<u64> {
+    count("/proc/self/task")
+}
+
+/// Files that this process has open, where the system tells.
+pub(crate) fn nr_files() -> Option<u64> {
+    // One is the folder itself.
+    count("/proc/self/fd").map(|count| count.saturating_sub(1))
+}
+
+fn count(folder: &str) -> Option<u64> {
+    Some(fs::read_dir(folder).ok()?.count() as u64)
+}
+
 /// A thread's account, if it is a pool's.
 fn account(task: &Path) -> io::Result<Option<Account>> {
     let name = fs::read_to_string(task.join("comm"))?.trim_end().to_owned();

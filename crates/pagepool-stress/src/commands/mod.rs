@@ -11,6 +11,7 @@ mod misses; // what is missed of a trace of references
 mod overcommit; // more folios than memory
 mod paging; // what overcommit, faults and idle share
 mod replay; // traces from files
+mod soak; // every kind of load, for hours
 mod run; // the trace that is part of the program
 mod two_kinds; // fragment, while movable and unmovable memory come and go
 
@@ -82,6 +83,7 @@ pub(crate) fn perform(cli: Cli) -> Result<Ending, BadInput> {
         Command::Faults(options) => faults::perform(&common, &options, &errand)?,
         Command::Fragment(options) => fragment::perform(&common, &options, &errand)?,
         Command::Idle(options) => idle::perform(&common, &options, &errand)?,
+        Command::Soak(options) => soak::perform(&common, &options, &errand)?,
     };
     let ending = match report.violations {
         0 => Ending::Verified,

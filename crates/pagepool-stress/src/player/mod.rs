@@ -15,6 +15,7 @@ pub(crate) mod member; // touches the folios of a group
 pub(crate) mod mixed; // every kind of request at random
 pub(crate) mod residence; // replays a trace of references with folios
 pub(crate) mod paging; // touches more folios than there is memory
+pub(crate) mod turn; // for a time, whatever it does
 mod turnover; // what comes and goes next, of two kinds
 pub(crate) mod two_kinds; // movable and unmovable memory side by side
 

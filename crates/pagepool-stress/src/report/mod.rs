@@ -9,6 +9,7 @@ mod misses; // what was missed of a trace, by policy and size
 mod model; // the report's fields, by the names that scripts rely on
 mod picture; // pageblocks by how full they are
 mod pressure; // for how long threads waited
+mod soak; // how things stood for hours, and what grew
 mod table; // columns that line up
 mod text; // the readable form
 mod two_kinds; // movable and unmovable memory side by side
@@ -33,6 +34,7 @@ pub(crate) use model::{
     WorkingSetFacts,
 };
 pub(crate) use picture::Picture;
+pub(crate) use soak::{Growth, SoakReport, SoakState};
 pub(crate) use two_kinds::{Asked, BothKinds, Held, MixedReport, MixedRun};
 
 /// Where the report goes.

@@ -20,6 +20,7 @@ use super::{
     latency::LatencyReport,
     misses::MissReport,
     pressure::Pressure,
+    soak::SoakReport,
     two_kinds::MixedReport,
 };
 use crate::{
@@ -78,6 +79,8 @@ pub(crate) struct Report {
     pub(crate) fragment: Option<Fragmentation>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) latency: Option<LatencyReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) soak: Option<SoakReport>,
     /// What was missed of each trace of references.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) miss_ratios: Vec<MissReport>,
@@ -437,6 +440,7 @@ impl Report {
             idle: None,
             fragment: None,
             latency: None,
+            soak: None,
             miss_ratios: Vec::new(),
         }
     }

@@ -9,7 +9,7 @@ use super::{
         ChurnReport, Failure, Fragmentation, IdleReport, Latency, PagingReport, Phase, Report,
         Verdict,
     },
-    pressure,
+    pressure, soak,
     table::Table,
     two_kinds,
     zones::{write_free_lists, write_pageblocks, write_zones},
@@ -64,6 +64,9 @@ pub(super) fn write(report: &Report) -> String {
     }
     if let Some(followed) = &report.container_cut {
         cut::write(followed, &mut text);
+    }
+    if let Some(found) = &report.soak {
+        soak::write(found, &mut text);
     }
     if let Some(idle) = &report.idle {
         write_idle(idle, &mut text);

@@ -181,6 +181,8 @@ fn bad_usage_names_the_nearest() {
     assert_refused(["fragment", "--keep", "2"], &["--keep", "0 to 1"]);
     assert_refused(["faults", "--torn", "x"], &["--torn", "64K"]);
     assert_refused(["idle", "--hopeless", "--dead-store"], &["--dead-store"]);
+    assert_refused(["soak", "--threads", "4"], &["--threads 4", "5 loads"]);
+    assert_refused(["soak", "--state-every", "0s"], &["--state-every"]);
     assert_refused(["--swap", "1x"], &["--swap", "1x"]);
 }
 

@@ -15,4 +15,5 @@ mod mixed; // movable and unmovable memory side by side
 mod paging; // overcommit, faults and idle
 mod replays; // every format
 mod signals; // Ctrl-C
+mod soak; // every kind of load at once
 mod support; // running the binary, writing traces

@@ -241,6 +241,7 @@ fn help_says_what_is_measured_and_how_it_ends() {
         ("overcommit", ["miss ratio", "Exit status"]),
         ("faults", ["without an error", "Exit status"]),
         ("idle", ["voluntary", "Exit status"]),
+        ("soak", ["slope", "Exit status"]),
     ] {
         let help = run([command, "--help"]);
         assert_eq!(help.status, 0);

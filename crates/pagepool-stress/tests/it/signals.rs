@@ -62,7 +62,7 @@ fn assert_ends_with_a_report(args: &[&str], after: Duration, signal: &str) {
 const TRACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/traces/sqlite.pages.zst");
 
 /// Each command in the middle of something that lasts for an hour.
-const COMMANDS: [&[&str]; 12] = [
+const COMMANDS: [&[&str]; 13] = [
     &["run"],
     &["replay", TRACE, "--sizes", "10%"],
     &["replay", TRACE, "--cache", "10%"],
@@ -75,6 +75,7 @@ const COMMANDS: [&[&str]; 12] = [
     &["overcommit", "--memory", "16M", "--container-cut"],
     &["overcommit", "--memory", "16M", "--groups"],
     &["faults", "--memory", "16M"],
+    &["soak", "--memory", "32M"],
 ];
 
 /// Every second one of them, beginning with the `first`.
