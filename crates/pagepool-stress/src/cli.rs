@@ -14,6 +14,7 @@ use clap::{Args, Parser, Subcommand, error::ErrorKind};
 use crate::{
     pattern::Pattern,
     player::paging::Plant,
+    progress::Show,
     swapping::SwapChoice,
     units::{parse_bytes, parse_count, parse_duration, parse_seed},
 };
@@ -213,6 +214,15 @@ pub(crate) struct Common {
     /// Swap: a size for a temporary file, such as 256M, or the path of a file to make and remove again; replay, churn and fragment have none [default: a temporary file that is large enough]
     #[arg(long, global = true, value_name = "SIZE|PATH", value_parser = SwapChoice::parse)]
     pub(crate) swap: Option<SwapChoice>,
+    /// What is shown on standard error meanwhile: on a terminal lines that are redrawn in place, elsewhere a line a second
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        value_enum,
+        default_value = "auto"
+    )]
+    pub(crate) progress: Show,
     /// How long a thread may finish nothing before that is a violation
     #[arg(long, global = true, hide = true, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
     pub(crate) hang_after: Duration,

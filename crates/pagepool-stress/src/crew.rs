@@ -14,12 +14,11 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam::channel::{Receiver, Sender, bounded};
 
 use crate::{
     player::{Played, Player, Stage},
     posts::Place,
-    progress::REFRESH,
 };
 
 /// Stack of a player's thread, and how much of it is touched in advance.
@@ -72,7 +71,7 @@ impl Crew {
         self.workers.len()
     }
 
-    /// Gives all players the same order and waits for all; calls `tick` now and then meanwhile.
+    /// Gives all players the same order and waits for all.
     ///
     /// A player that panics is lost, and its message is returned.
     pub(crate) fn perform(
@@ -80,7 +79,6 @@ impl Crew {
         players: &mut Vec<Seat>,
         order: Order,
         stage: &Stage,
-        mut tick: impl FnMut(),
     ) -> (Vec<Played>, Vec<String>) {
         let busy = &self.workers[..players.len()];
         for (n, (worker, player)) in busy.iter().zip(players.drain(..)).enumerate() {
@@ -96,7 +94,7 @@ impl Crew {
         }
         let (mut endings, mut panics) = (Vec::new(), Vec::new());
         for worker in busy {
-            match worker.wait(&mut tick) {
+            match worker.wait() {
                 Ok((player, played)) => {
                     players.push(player);
                     endings.push(played);
@@ -137,16 +135,9 @@ impl Worker {
             .expect("a worker lives as long as its crew");
     }
 
-    fn wait(&self, tick: &mut impl FnMut()) -> Done {
-        loop {
-            match self.done.recv_timeout(REFRESH) {
-                Ok(done) => return done,
-                Err(RecvTimeoutError::Timeout) => tick(),
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Err("a player's thread ended".to_owned());
-                }
-            }
-        }
+    fn wait(&self) -> Done {
+        let done = self.done.recv();
+        done.unwrap_or_else(|_| Err("a player's thread ended".to_owned()))
     }
 }
 

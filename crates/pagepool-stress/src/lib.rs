@@ -34,7 +34,7 @@ mod pattern; // which folio is touched next
 mod player; // loads
 mod policy; // what well-known policies would miss
 mod posts; // where threads stand, and the watchdog
-mod progress; // the line on the terminal
+mod progress; // what is shown meanwhile
 mod rehearsal;
 mod report; // text and JSON
 mod rng; // random numbers

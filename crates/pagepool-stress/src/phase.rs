@@ -24,7 +24,7 @@ use crate::{
     crew::{Crew, Order, Seat},
     player::{Played, Stage},
     posts::{Place, Watchdog},
-    progress::{Goal, Progress},
+    progress::{Goal, Progress, Screen},
     rehearsal::rehearse,
     rss::Rss,
     swapping::SwapPlan,
@@ -214,6 +214,8 @@ pub(crate) struct House {
     pub(crate) crew: Crew,
     pub(crate) control: Arc<Control>,
     pub(crate) rss: Option<Rss>,
+    /// Where progress is shown.
+    pub(crate) screen: Screen,
     /// Watches until the house is gone.
     #[expect(dead_code, reason = "it works by being there")]
     pub(crate) watchdog: Watchdog,
@@ -235,6 +237,8 @@ pub(crate) fn perform(
     let posts = house.control.posts();
     let pool = posts.conduct(Place::Housekeeping, || build(plan))?;
     watch.built(&pool);
+    let (screen, goal) = (&house.screen, plan.goal());
+    let progress = Progress::begin(screen, &plan.name, goal, &pool, &house.control);
     let stage = Stage {
         pool,
         control: Arc::clone(&house.control),
@@ -243,7 +247,7 @@ pub(crate) fn perform(
     let mut performance = Performance {
         house,
         stage,
-        progress: Progress::begin(&plan.name, plan.goal()),
+        progress,
         nr_players: players.len(),
         players,
         epochs: 0,
@@ -290,7 +294,8 @@ impl Plan {
     fn goal(&self) -> Goal {
         match self.length {
             Length::Once | Length::Within(_) => Goal::Events(self.events),
-            Length::For(time) | Length::After(time) => Goal::Time(time),
+            Length::For(time) => Goal::Time(time),
+            Length::After(time) => Goal::Later(time),
         }
     }
 
@@ -347,6 +352,7 @@ impl Performance<'_> {
             self.epochs += 1;
             if let (Length::After(time), 1) = (plan.length, self.epochs) {
                 self.stage.control.begin(Some(time));
+                self.progress.restart();
             }
             let goes_on = watch.goes_on(&self.stage.pool, self.nr_violations());
             let is_stopped = endings.contains(&Played::Stopped);
@@ -358,14 +364,11 @@ impl Performance<'_> {
 
     /// Has all players do the same; the time counts as played.
     fn order(&mut self, order: Order) -> Vec<Played> {
-        let control = Arc::clone(&self.stage.control);
-        let progress = &self.progress;
-        let tick = || progress.show(control.played());
         let begin = Instant::now();
-        let (endings, panics) =
-            self.house
-                .crew
-                .perform(&mut self.players, order, &self.stage, tick);
+        let (endings, panics) = self
+            .house
+            .crew
+            .perform(&mut self.players, order, &self.stage);
         self.played += begin.elapsed();
         panics
             .into_iter()

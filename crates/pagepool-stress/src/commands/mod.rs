@@ -28,6 +28,7 @@ use crate::{
     phase::{self, Daemons, House, Length, Movable, NoWatch, Outcome, Plan, Size, Watch},
     player::blocks::BlockPlayer,
     posts::Watchdog,
+    progress::{Screen, Show},
     report::{Facts, Report, Sink},
     rng::any_seed,
     rss::Rss,
@@ -72,6 +73,7 @@ pub(crate) fn perform(cli: Cli) -> Result<Ending, BadInput> {
         seed,
         sink: Arc::new(sink),
         interrupt,
+        progress: common.progress,
         hang_after: common.hang_after,
     };
     let report = match command {
@@ -102,6 +104,7 @@ pub(crate) struct Errand {
     seed: u64,
     sink: Arc<Sink>,
     interrupt: Interrupt,
+    progress: Show,
     /// How long a thread may go without finishing anything.
     hang_after: Duration,
 }
@@ -169,6 +172,7 @@ fn set_up(threads: usize, errand: &Errand) -> Result<House, BadInput> {
         watchdog: Watchdog::start(Arc::clone(&control), errand.hang_after, errand.alarm())?,
         control,
         rss: Rss::start(),
+        screen: Screen::new(errand.progress),
     };
     let trace = Arc::new(shipped::rehearsal()?);
     let player = |n| Box::new(BlockPlayer::new(Arc::clone(&trace), Depth::Full, n)) as Seat;

@@ -16,6 +16,7 @@ use crate::{
     control::Control,
     drift::{Drift, Sample},
     phase::{self, Daemons, House, Length, Movable, Plan, Watch},
+    progress::Screen,
     report::{Facts, Growth, Report, Sink, SoakReport, SoakState},
     rss::Rss,
     swapping::SwapPlan,
@@ -100,6 +101,7 @@ struct Vigil<'a> {
     plot: &'a Plot,
     control: Arc<Control>,
     rss: Option<&'a Rss>,
+    screen: Screen,
     sink: Arc<Sink>,
     every: Duration,
     groups: Vec<Group>,
@@ -118,6 +120,7 @@ impl<'a> Vigil<'a> {
             plot,
             control: Arc::clone(&house.control),
             rss: house.rss.as_ref(),
+            screen: house.screen.clone(),
             sink: Arc::clone(&errand.sink),
             every: options.state_every,
             groups: Vec::with_capacity(Role::ALL.len()),
@@ -215,7 +218,7 @@ impl Watch for Vigil<'_> {
         if self.said.elapsed() >= self.every {
             self.said = Instant::now();
             let growth = self.growth(|state| state.beside_pool);
-            self.sink.say(&state.line(growth));
+            self.screen.say(&self.sink, &state.line(growth));
         }
         violations == 0
     }

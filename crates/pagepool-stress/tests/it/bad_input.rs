@@ -133,6 +133,19 @@ fn bad_usage_names_the_nearest() {
     assert_refused(["--sed", "1"], &["--sed", "--seed"]);
     assert_refused(["chrun"], &["chrun", "churn"]);
     assert_refused(["replay"], &["<FILE"]);
+    assert_refused(["latncy"], &["latncy", "latency"]);
+    assert_refused(["soka"], &["soka", "soak"]);
+    assert_refused(
+        ["replay", "x", "--polices", "lru"],
+        &["--polices", "--policies"],
+    );
+    assert_refused(["latency", "--ordres", "0"], &["--ordres", "--orders"]);
+    assert_refused(
+        ["soak", "--state-evry", "1s"],
+        &["--state-evry", "--state-every"],
+    );
+    assert_refused(["--progres", "none"], &["--progres", "--progress"]);
+    assert_refused(["--progress", "plian"], &["plian", "plain"]);
     assert_refused(["--memory", "lots"], &["--memory", "lots", "64K"]);
     assert_refused(["--duration", "0s"], &["--duration"]);
     assert_refused(["--threads", "0"], &["--threads", "1..=1024"]);

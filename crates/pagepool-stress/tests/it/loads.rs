@@ -169,7 +169,7 @@ fn every_kind_of_request_on_two_nodes() {
 }
 
 #[test]
-fn the_report_goes_to_a_file_and_nothing_shows_progress() {
+fn the_report_goes_to_a_file_and_nothing_shows_progress_where_none_is_wanted() {
     let path = write("report.json", b"");
     let run = run([
         "churn",
@@ -177,6 +177,8 @@ fn the_report_goes_to_a_file_and_nothing_shows_progress() {
         "8M",
         "--generations",
         "1",
+        "--progress",
+        "none",
         "--json",
         path.to_str().unwrap(),
     ]);

@@ -13,6 +13,7 @@ mod loads; // run and churn
 mod misses; // what is missed of a trace, by policies and by a pool
 mod mixed; // movable and unmovable memory side by side
 mod paging; // overcommit, faults and idle
+mod progress; // what is shown meanwhile
 mod replays; // every format
 mod signals; // Ctrl-C
 mod soak; // every kind of load at once
