@@ -111,8 +111,8 @@ pub(crate) enum Command {
     /// Reported, as HdrHistogram percentiles (ns in JSON, a readable unit in text): latency, from when a request was
     /// due until it was served or refused, so that a stall counts for all who would have come meanwhile (no coordinated
     /// omission); service time, from when it was begun; service time by order; how far the threads were behind the
-    /// schedule; and whether the rate was kept: it was not if more than 1 % of the requests that were due were not
-    /// begun when the time was up. Those count with the time that they had waited by then. A folio's time includes that
+    /// schedule; and whether the rate was kept: it was not if, when the time was up, more than 1 % of the requests that
+    /// were due were not begun, and more than are due in 100 ms. Those count with the time that they had waited by then. A folio's time includes that
     /// it is zeroed.
     ///
     /// Exit status: 0 all verified, whether or not the rate was kept, 1 a violation, 2 bad usage.

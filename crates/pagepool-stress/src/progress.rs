@@ -5,6 +5,7 @@
 //! one that gets on.
 #![forbid(unsafe_code)]
 
+mod busy; // while there is no pool yet
 mod view; // what is shown, as text
 
 use std::{

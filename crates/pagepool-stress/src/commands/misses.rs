@@ -81,6 +81,8 @@ fn misses(
     capacity: u64,
     errand: &Errand,
 ) -> Option<PolicyMisses> {
+    let what = format!("{} in {} pages", policy.name(), grouped(capacity));
+    let _busy = errand.screen.busy(&what);
     let misses = policy::misses(policy, stream, capacity, || !errand.interrupt.is_set())?;
     Some(PolicyMisses {
         policy: policy.name(),

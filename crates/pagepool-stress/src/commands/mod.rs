@@ -28,7 +28,7 @@ use crate::{
     phase::{self, Daemons, House, Length, Movable, NoWatch, Outcome, Plan, Size, Watch},
     player::blocks::BlockPlayer,
     posts::Watchdog,
-    progress::{Screen, Show},
+    progress::Screen,
     report::{Facts, Report, Sink},
     rng::any_seed,
     rss::Rss,
@@ -73,7 +73,7 @@ pub(crate) fn perform(cli: Cli) -> Result<Ending, BadInput> {
         seed,
         sink: Arc::new(sink),
         interrupt,
-        progress: common.progress,
+        screen: Screen::new(common.progress),
         hang_after: common.hang_after,
     };
     let report = match command {
@@ -104,7 +104,8 @@ pub(crate) struct Errand {
     seed: u64,
     sink: Arc<Sink>,
     interrupt: Interrupt,
-    progress: Show,
+    /// Where progress is shown.
+    screen: Screen,
     /// How long a thread may go without finishing anything.
     hang_after: Duration,
 }
@@ -172,7 +173,7 @@ fn set_up(threads: usize, errand: &Errand) -> Result<House, BadInput> {
         watchdog: Watchdog::start(Arc::clone(&control), errand.hang_after, errand.alarm())?,
         control,
         rss: Rss::start(),
-        screen: Screen::new(errand.progress),
+        screen: errand.screen.clone(),
     };
     let trace = Arc::new(shipped::rehearsal()?);
     let player = |n| Box::new(BlockPlayer::new(Arc::clone(&trace), Depth::Full, n)) as Seat;

@@ -88,7 +88,10 @@ fn program(
             break;
         }
         let seed = nth(errand.seed, n);
-        match (trace::open(&path, options.format)?, options.cache) {
+        let reading = errand.screen.busy(&format!("reading {}", path.display()));
+        let trace = trace::open(&path, options.format)?;
+        drop(reading);
+        match (trace, options.cache) {
             (Trace::Blocks(trace), _) => {
                 let mut act = block_act(common, &Arc::new(trace), Depth::Full, threads, seed);
                 act.facts.kernel = kernel_beside(&path)?.as_ref().map(Into::into);

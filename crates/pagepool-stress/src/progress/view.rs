@@ -146,7 +146,7 @@ impl View {
         let [some, full] = self.waited;
         let swap = self.swap.map_or_else(String::new, |[used, total]| {
             format!(
-                "; swap {} of {} pages",
+                "; swap {}/{} pages",
                 grouped(used as u64),
                 grouped(total as u64)
             )
@@ -216,7 +216,7 @@ mod tests {
             view().plain(),
             "latency 25 %: 123,456 events, 5,000/s; node 0 Normal 1,532 free of 249/404/559; kswapd0 working, \
              kcompactd0 asleep, 2 threads wait for kswapd; waiting some 3.2 % full 0.4 % of 10 s, 1 threads now; \
-             swap 5,227 of 23,140 pages\n"
+             swap 5,227/23,140 pages\n"
         );
     }
 

@@ -15,8 +15,10 @@ use crate::{
     units::{grouped, human_ns},
 };
 
-/// Of the requests that were due, those that may not have been begun when the time was up, if the rate was kept.
+/// Of the requests that were due, those that may not have been begun when the time was up, if the rate was kept; or
+/// those of so many seconds, since the end may come at a bad moment.
 const LEFT_OVER: f64 = 0.01;
+const LEFT_OVER_S: f64 = 0.1;
 
 /// What was measured. Times are in nanoseconds.
 #[derive(Clone, Debug, Serialize)]
@@ -101,7 +103,7 @@ impl LatencyReport {
             due,
             done: account.done,
             done_per_s: account.done as f64 / seconds.max(1e-9),
-            kept: account.unbegun as f64 <= due as f64 * LEFT_OVER,
+            kept: account.unbegun as f64 <= (due as f64 * LEFT_OVER).max(rate as f64 * LEFT_OVER_S),
             behind_ns_max: account.behind_ns,
             latency_ns: Latency::of(&account.times.latency),
             service_ns: Latency::of(&account.times.service),
@@ -199,13 +201,16 @@ mod tests {
     #[test]
     fn a_rate_that_was_not_kept_is_said() {
         let mut text = String::new();
-        let kept = report(991, 9);
-        assert!(kept.kept && kept.due == 1000 && kept.done_per_s == 495.5);
+        // 50 are those of a tenth of a second.
+        let kept = report(950, 50);
+        assert!(kept.kept && kept.due == 1000 && kept.done_per_s == 475.0);
         write(&kept, &mut text);
-        assert!(text.contains("kept: 1,000 due, 991 done"), "{text}");
-        let missed = report(980, 20);
+        assert!(text.contains("kept: 1,000 due, 950 done"), "{text}");
+        let missed = report(949, 51);
         assert!(!missed.kept);
         write(&missed, &mut text);
-        assert!(text.contains("NOT KEPT: 1,000 due, 980 done"), "{text}");
+        assert!(text.contains("NOT KEPT: 1,000 due, 949 done"), "{text}");
+        // 100 are one in a hundred.
+        assert!(report(9_900, 100).kept && !report(9_899, 101).kept);
     }
 }

@@ -451,12 +451,14 @@ fn write_summary(report: &Report, text: &mut String) {
             grouped(report.failures.iter().map(|failure| failure.count).sum())
         ),
     );
-    write_rss(
-        [report.rss_start, report.rss_max, report.rss_end],
-        report.budget_bytes,
-        "",
-        text,
-    );
+    if !report.phases.is_empty() {
+        write_rss(
+            [report.rss_start, report.rss_max, report.rss_end],
+            report.budget_bytes,
+            "",
+            text,
+        );
+    }
     for message in &report.violation_messages {
         line(text, "", "violation", message);
     }

@@ -80,7 +80,7 @@ fn empty_and_unknown_files_are_refused() {
 #[test]
 fn a_file_that_may_not_be_read_is_refused() {
     let path = write("secret.pga", b"A 0 0 1 140cca 0 0\n");
-    let nobody = std::os::unix::fs::PermissionsExt::from_mode(0);
+    let nobody = std::os::unix::fs::PermissionsExt::from_mode(0o0);
     std::fs::set_permissions(&path, nobody).expect("our own file");
     // Root may read everything.
     if std::fs::File::open(&path).is_err() {
