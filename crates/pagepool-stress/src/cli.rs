@@ -1,35 +1,33 @@
 //! The command line.
 #![forbid(unsafe_code)]
 
-mod fragment; // the options of one command
-mod latency; // those of a second
-mod overcommit; // those of another
-mod replay; // those of a third
-mod soak; // and those of a fourth
+mod common; // the options of all commands
+mod fragment; // those of one command
+mod latency;
+mod load; // those of loads that touch folios
+mod overcommit;
+mod replay;
+mod soak;
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
+use std::{ffi::OsString, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
 
-use crate::{
-    pattern::Pattern,
-    player::paging::Plant,
-    progress::Show,
-    swapping::SwapChoice,
-    units::{parse_bytes, parse_count, parse_duration, parse_seed},
-};
+use crate::units::{parse_count, parse_duration};
 
+pub(crate) use common::Common;
 pub(crate) use fragment::{Fragment, FragmentPattern};
 pub(crate) use latency::Latency;
+pub(crate) use load::{Faults, Load};
 pub(crate) use overcommit::Overcommit;
-use overcommit::parse_factor;
 pub(crate) use replay::{Contestant, Replay};
 pub(crate) use soak::{Soak, SoakPlant};
 
 /// Replays real page traces and generated load against a pagepool, and verifies every byte.
 ///
 /// Without a command: `run`. The exit status is 0 if everything was verified, 1 if a violation
-/// was found, and 2 if the usage or the input was bad.
+/// was found, and 2 if the usage or the input was bad. Ctrl-C (SIGINT, SIGTERM) ends every command
+/// with the report so far; a second one ends the process at once, with status 130.
 #[derive(Debug, Parser)]
 #[command(name = "pagepool-stress", version)]
 pub(crate) struct Cli {
@@ -192,48 +190,6 @@ impl Command {
     }
 }
 
-/// Options that every command takes.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Common options")]
-pub(crate) struct Common {
-    /// How long to play at full speed, such as 500ms, 30s or 5m [default: run, latency and overcommit 15s, faults and idle 60s, soak 1h, fragment 10s of churn or mixed, replay one pass, churn until done]
-    #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration)]
-    pub(crate) duration: Option<Duration>,
-    /// Seed of contents and of random choices, decimal or 0x… [default: a new one each time; it is printed first]
-    #[arg(long, global = true, value_name = "NUMBER", value_parser = parse_seed)]
-    pub(crate) seed: Option<u64>,
-    /// The pool's budget in bytes with metadata, such as 64M or 2G [default: run half of the trace's peak, replay its peak plus 15 %, churn 256M plus metadata, fragment 1G plus metadata, others 64M]
-    #[arg(long, global = true, value_name = "BYTES", value_parser = parse_bytes)]
-    pub(crate) memory: Option<usize>,
-    /// Number of the pool's nodes, 1 to 16
-    #[arg(long, global = true, value_name = "NUMBER", default_value_t = 1)]
-    pub(crate) nodes: usize,
-    /// Number of threads, 1 to 1024 [default: run, overcommit and faults one per CPU, overcommit --groups one per group, soak 5, others 1]
-    #[arg(long, global = true, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub(crate) threads: Option<u16>,
-    /// Swap: a size for a temporary file, such as 256M, or the path of a file to make and remove again; replay, churn and fragment have none [default: a temporary file that is large enough]
-    #[arg(long, global = true, value_name = "SIZE|PATH", value_parser = SwapChoice::parse)]
-    pub(crate) swap: Option<SwapChoice>,
-    /// What is shown on standard error meanwhile: on a terminal lines that are redrawn in place, elsewhere a line a second
-    #[arg(
-        long,
-        global = true,
-        value_name = "NAME",
-        value_enum,
-        default_value = "auto"
-    )]
-    pub(crate) progress: Show,
-    /// How long a thread may finish nothing before that is a violation
-    #[arg(long, global = true, hide = true, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
-    pub(crate) hang_after: Duration,
-    /// Folder with traces that are not part of the program: run and replay play all of them, and replay looks for its files there, too
-    #[arg(long, global = true, value_name = "DIR")]
-    pub(crate) traces: Option<PathBuf>,
-    /// Write the report as one JSON object to this file; `-` is standard output, and the readable report goes to standard error
-    #[arg(long, global = true, value_name = "FILE|-")]
-    pub(crate) json: Option<PathBuf>,
-}
-
 /// Options of `churn`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Churn {
@@ -259,68 +215,6 @@ pub(crate) struct Churn {
     pub(crate) ops: u64,
 }
 
-/// What is touched, and how: options of `overcommit` and `faults`.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Load")]
-pub(crate) struct Load {
-    /// Order of the folios, 0 (4 KiB) to 10 (4 MiB)
-    #[arg(long, value_name = "ORDER", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=10))]
-    pub(crate) order: u8,
-    /// Folios of several orders instead: three in four are single pages, the others up to order 4
-    #[arg(long, value_name = "mixed", value_enum, conflicts_with = "order")]
-    pub(crate) orders: Option<SeveralOrders>,
-    /// Which folio is touched next
-    #[arg(long, value_name = "NAME", value_enum, default_value = "zipf")]
-    pub(crate) pattern: Pattern,
-    /// How uneven zipf is, above 0 and below 1
-    #[arg(long, value_name = "THETA", default_value_t = 0.99, value_parser = parse_theta)]
-    pub(crate) theta: f64,
-    /// Of the touches, those that write, in percent
-    #[arg(long, value_name = "PERCENT", default_value_t = 20, value_parser = clap::value_parser!(u8).range(0..=100))]
-    pub(crate) write_share: u8,
-    /// Of the touches, those that free the folio and allocate another, in percent
-    #[arg(long, value_name = "PERCENT", default_value_t = 5, value_parser = clap::value_parser!(u8).range(0..=100))]
-    pub(crate) churn_share: u8,
-    /// Does something wrong on purpose, to see that it is found
-    #[arg(long, hide = true, value_enum)]
-    pub(crate) plant: Option<Plant>,
-}
-
-/// What `--orders` can say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum SeveralOrders {
-    /// Orders 0 to 4.
-    Mixed,
-}
-
-/// Options of `faults`. Rates are "one call to the device in so many"; 0 is never.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct Faults {
-    /// Size of the working set as a multiple of the pool's memory, 0.1 to 64
-    #[arg(long, value_name = "NUMBER", default_value_t = 4.0, value_parser = parse_factor)]
-    pub(crate) factor: f64,
-    /// One call in so many fails: for good, for now, or with half of the bytes written; 0 is never
-    #[arg(long, value_name = "CALLS", default_value = "10K", value_parser = parse_count)]
-    pub(crate) error_rate: u64,
-    /// One call in so many stalls for --stall-time; 0 is never
-    #[arg(long, value_name = "CALLS", default_value = "10K", value_parser = parse_count)]
-    pub(crate) stall: u64,
-    /// How long a stalled call takes
-    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = parse_duration)]
-    pub(crate) stall_time: Duration,
-    /// One read in so many brings a changed byte and no error; 0 is never
-    #[arg(long, value_name = "CALLS", default_value = "10K", value_parser = parse_count)]
-    pub(crate) corrupt: u64,
-    /// One write in so many finds no room; 0 is never
-    #[arg(long, value_name = "CALLS", default_value = "10K", value_parser = parse_count)]
-    pub(crate) full: u64,
-    /// One write in so many is done by half, with an error or without; 0 is never
-    #[arg(long, value_name = "CALLS", default_value = "10K", value_parser = parse_count)]
-    pub(crate) torn: u64,
-    #[command(flatten)]
-    pub(crate) load: Load,
-}
-
 /// Options of `idle`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Idle {
@@ -333,13 +227,6 @@ pub(crate) struct Idle {
     /// How long to wait before counting begins [default: 2s; with --hopeless or --dead-store 10s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) settle: Option<Duration>,
-}
-
-fn parse_theta(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(theta) if theta > 0.0 && theta < 1.0 => Ok(theta),
-        _ => Err("write a number above 0 and below 1".to_owned()),
-    }
 }
 
 /// Parses the command line; on bad usage, one line goes to standard error.

@@ -3,8 +3,10 @@
 //!
 //! ```text
 //! cli -> commands -> trace    what to play, read into memory
+//!                    policy   what well-known policies would miss of it
 //!                    player   plays it on a thread of its own, verifies contents
 //!                    phase    one pool: build, play, verify(), release, trim
+//!                    progress how it stands meanwhile
 //!                    report   one model, as text and as JSON
 //! ```
 //!
@@ -52,7 +54,7 @@ use commands::Ending;
 
 /// Runs the program with these arguments, the program's name first.
 ///
-/// Exit status: 0 all verified, 1 a violation was found, 2 bad usage or bad input.
+/// Exit status: 0 all verified, 1 a violation was found, 2 bad usage or bad input; 130 after a second signal.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let cli = match cli::parse(args) {
         Ok(cli) => cli,
