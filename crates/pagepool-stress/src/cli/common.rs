@@ -21,7 +21,7 @@ pub(crate) struct Common {
     /// Seed of contents and of random choices, decimal or 0x… [default: a new one each time; it is printed first]
     #[arg(long, global = true, value_name = "NUMBER", value_parser = parse_seed)]
     pub(crate) seed: Option<u64>,
-    /// The pool's budget in bytes with metadata, such as 64M or 2G [default: run half of the trace's peak, replay its peak plus 15 %, churn 256M plus metadata, fragment 1G plus metadata, others 64M]
+    /// The pool's budget in bytes with metadata, such as 64M or 2G [default: run half of the trace's peak, replay its peak plus 15 %, or each of --sizes, churn 256M plus metadata, fragment 1G plus metadata, others 64M]
     #[arg(long, global = true, value_name = "BYTES", value_parser = parse_bytes)]
     pub(crate) memory: Option<usize>,
     /// Number of the pool's nodes, 1 to 16
@@ -30,7 +30,7 @@ pub(crate) struct Common {
     /// Number of threads, 1 to 1024 [default: run, overcommit and faults one per CPU, overcommit --groups one per group, soak 5, others 1]
     #[arg(long, global = true, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
-    /// Swap: a size for a temporary file, such as 256M, or the path of a file to make and remove again; replay, churn and fragment have none [default: a temporary file that is large enough]
+    /// Swap: a size for a temporary file, such as 256M, or the path of a file to make and remove again; churn, fragment and replay of blocks have none [default: a temporary file that is large enough]
     #[arg(long, global = true, value_name = "SIZE|PATH", value_parser = SwapChoice::parse)]
     pub(crate) swap: Option<SwapChoice>,
     /// What is shown on standard error meanwhile: on a terminal lines that are redrawn in place, elsewhere a line a second

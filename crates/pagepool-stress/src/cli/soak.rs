@@ -25,6 +25,6 @@ pub(crate) enum SoakPlant {
     LostWrite,
     /// A thread stops for ever.
     Hang,
-    /// A megabyte is lost after each turn.
+    /// Four mebibytes are lost after each turn.
     Leak,
 }

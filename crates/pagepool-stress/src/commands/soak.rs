@@ -213,7 +213,7 @@ impl Watch for Vigil<'_> {
         let state = self.look(pool, violations);
         self.states.push(state);
         if self.plot.plant == Some(SoakPlant::Leak) {
-            self.leaks.push(vec![1; 1 << 20]);
+            self.leaks.push(vec![1; 4 << 20]);
         }
         if self.said.elapsed() >= self.every {
             self.said = Instant::now();

@@ -78,11 +78,11 @@ fn a_leak_is_found_and_its_slope_is_said() {
         return;
     }
     assert_says(&report, "leak: memory beside the pool grew by");
-    // A megabyte a turn, as many turns an hour as their time says.
+    // Four mebibytes a turn, as many turns an hour as their time says.
     let soak = &report["soak"];
     let seconds = float(&soak["last"]["at_s"]) - float(&soak["first"]["at_s"]);
     let turns = number(&soak["turns"]) as f64 - 1.0;
-    let planted = turns / seconds * 3600.0 * f64::from(1 << 20);
+    let planted = turns / seconds * 3600.0 * f64::from(4 << 20);
     let found = float(&soak["beside_pool"]["bytes_per_hour"]);
     assert!(
         (0.6..1.6).contains(&(found / planted)),
