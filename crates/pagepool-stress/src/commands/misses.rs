@@ -150,6 +150,7 @@ fn act(
                 grouped(pages)
             ),
             notes,
+            cache: Some((footprint, pages)),
             ..Facts::default()
         },
         players: (0..copies as u64).map(player).collect(),

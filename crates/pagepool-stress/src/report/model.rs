@@ -300,6 +300,7 @@ pub(crate) struct Cache {
     pub(crate) limit_pages: u64,
     pub(crate) hits: u64,
     pub(crate) misses: u64,
+    /// Blocks that the owner of the cache gave up, or pages that the pool reclaimed.
     pub(crate) evictions: u64,
     pub(crate) miss_ratio: f64,
 }
@@ -536,7 +537,9 @@ impl Phase {
             frees: tally.nr_frees,
             splits: tally.nr_splits,
             skipped: tally.nr_skipped,
-            cache: facts.cache.map(|limits| Cache::new(limits, tally)),
+            cache: facts
+                .cache
+                .map(|limits| Cache::new(limits, tally, Reclaim::of(held))),
             facts,
             verified_bytes: tally.verified_bytes,
             violations: tally.violations.count,
@@ -568,14 +571,14 @@ impl Phase {
 }
 
 impl Cache {
-    fn new((footprint_pages, limit_pages): (u64, u64), tally: &Tally) -> Cache {
+    fn new((footprint_pages, limit_pages): (u64, u64), tally: &Tally, reclaim: Reclaim) -> Cache {
         let references = tally.nr_hits + tally.nr_misses;
         Cache {
             footprint_pages,
             limit_pages,
             hits: tally.nr_hits,
             misses: tally.nr_misses,
-            evictions: tally.nr_evictions,
+            evictions: tally.nr_evictions + reclaim.pgsteal_kswapd + reclaim.pgsteal_direct,
             miss_ratio: tally.nr_misses as f64 / references.max(1) as f64,
         }
     }

@@ -46,6 +46,19 @@ fn a_pool_stands_beside_the_policies() {
     let refaults = &report["vmstat"]["pgmajfault"];
     assert_eq!(refaults, &pool["refaults"]);
     assert_eq!(report["ops"], 42_204);
+    let cache = &report["phases"][0]["cache"];
+    assert_eq!(cache["misses"], pool["misses"]);
+    assert_eq!(
+        (
+            number(&cache["footprint_pages"]),
+            number(&cache["limit_pages"])
+        ),
+        (2_663, 666)
+    );
+    assert!(
+        number(&cache["evictions"]) >= number(&pool["refaults"]),
+        "{cache}"
+    );
 }
 
 #[test]
