@@ -63,10 +63,13 @@ pub use pool::folio::{
 pub use pool::groups::{Group, GroupStats, LimitsOutcome};
 pub use pool::pages::{Pages, PagesUninit, Split};
 pub use pool::pressure::{PressureTrigger, Worker};
+pub use pool::procfs::{ProcFile, ProcStep, ProcText, ProcWriteError};
 pub use pool::reclaiming::ReclaimNodeError;
 pub use pool::request::AllocRequest;
 pub use pool::state::{NodeState, PoolState, TurnState};
-pub use pool::stats::{LruStats, MagazineStats, NodeStats, PagesetStats, Stats, Vmstat, ZoneStats};
+pub use pool::stats::{
+    EmptyZoneStats, LruStats, MagazineStats, NodeStats, PagesetStats, Stats, Vmstat, ZoneStats,
+};
 pub use pool::swapping::{SwapArea, SwapAreaStats};
 pub use pool::tunables::{Tunable, Tunables};
 pub use pool::{PagePool, StillHeld};

@@ -29,6 +29,7 @@ mod marks;
 mod pressure;
 mod stalls;
 pub(crate) mod throttle;
+mod vmstat;
 mod walk;
 mod wake;
 
@@ -39,7 +40,6 @@ mod tests;
 
 use std::sync::Arc;
 
-use self::lru_list::LruList;
 use crate::arena::{Arena, Bases};
 use crate::error::{BuildError, Violation, ensure};
 use crate::group::Groups;
@@ -50,7 +50,7 @@ use crate::sync::fence::mutated;
 use crate::sync::{CoreGuard, CoreMutex, DeltaCounters, FenceNames, Requests, WaitQueue};
 use crate::types::{MAX_NODES, NR_ZONES, NodeId, Order, Pfn, ZoneType};
 use crate::zone::Zone;
-use crate::zone::vmstat::{NR_NODE_ITEMS, NodeItem, VmEvent, VmEvents};
+use crate::zone::vmstat::{NR_NODE_ITEMS, NodeItem, VmEvents};
 use crate::zone::watermark::Mark;
 use crate::zone::zonelist::{NodeShape, Zonelists};
 
@@ -125,6 +125,11 @@ impl Node {
     /// Adds to one of the node's counters.
     pub(crate) fn count(&self, item: NodeItem, change: i64) {
         self.counters.add(item as usize, change);
+    }
+
+    /// How far each CPU's part of the node's counters may be from what the others know of it.
+    pub(crate) fn stat_threshold(&self) -> u8 {
+        self.counters.threshold()
     }
 
     /// The exact value of one of the node's counters.
@@ -381,46 +386,6 @@ impl Nodes {
         let pages = self.zones().map(Zone::outstanding).sum();
         let blocks = self.zones().flat_map(|zone| zone.blocks_out(max_blocks));
         (pages, blocks.take(max_blocks).collect())
-    }
-
-    /// Sums of what happened, caches included, by the kernel's names.
-    pub(crate) fn vmstat(&self) -> Vec<(&'static str, u64)> {
-        let mut sums: Vec<u64> = VmEvent::ALL
-            .iter()
-            .map(|event| self.events.sum(*event))
-            .collect();
-        for zone in self.zones() {
-            let events = zone.events();
-            let pgalloc = match zone.zone_type() {
-                ZoneType::Dma => VmEvent::PgallocDma,
-                ZoneType::Normal => VmEvent::PgallocNormal,
-                ZoneType::Movable => VmEvent::PgallocMovable,
-            };
-            sums[pgalloc as usize] += events.pages_allocated;
-            sums[VmEvent::Pgfree as usize] += events.pages_freed;
-            sums[VmEvent::NumaHit as usize] += events.local_hits;
-            sums[VmEvent::NumaLocal as usize] += events.local_hits;
-            sums[VmEvent::ExtfragEvents as usize] += events.extfrag;
-            sums[VmEvent::PcpContended as usize] += events.contended;
-        }
-        let gauges = NodeItem::ALL.into_iter().map(|item| {
-            let sum = self.nodes.iter().map(|node| node.counter(item)).sum();
-            (item.name(), sum)
-        });
-        let free: usize = self.zones().map(Zone::free_pages).sum();
-        let lists = LruList::ALL.into_iter().map(|list| {
-            let sizes = self
-                .nodes
-                .iter()
-                .map(|node| node.lru.size(list, ZoneType::Movable));
-            (list.name(), sizes.sum::<usize>() as u64)
-        });
-        let events = VmEvent::ALL.iter().map(|event| event.name()).zip(sums);
-        std::iter::once(("nr_free_pages", free as u64))
-            .chain(lists)
-            .chain(gauges)
-            .chain(events)
-            .collect()
     }
 
     /// Bytes of everything that is not handed out: tables, caches, counters.

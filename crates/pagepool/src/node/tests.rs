@@ -5,6 +5,7 @@ use crate::gfp::Gfp;
 use crate::sync::cpu::with_cpu;
 use crate::types::Migratetype;
 use crate::zone::sizing::PcpSizes;
+use crate::zone::vmstat::VmEvent;
 use crate::zone::watermark::AllocFlags;
 
 const NONE: AllocFlags = AllocFlags::empty();
@@ -420,9 +421,9 @@ fn hits_in_caches_are_counted_with_the_others() {
         high: 32,
         blocks: 0,
     });
-    let stat = |name| {
-        let stat = nodes.vmstat().into_iter().find(|(known, _)| *known == name);
-        stat.unwrap().1
+    let stat = |event| {
+        let mut so_far = nodes.events_so_far().into_iter();
+        so_far.find(|(known, _)| *known == event).unwrap().1.value
     };
     with_cpu(0, || {
         let pfn = nodes.plain_walk(&walk_at(0, 0)).unwrap();
@@ -437,8 +438,12 @@ fn hits_in_caches_are_counted_with_the_others() {
         let request = crate::zone::ZoneRequest { want, ..request };
         assert!(nodes.normal(0).take_cached(0, request).is_some());
     });
-    assert_eq!((stat("numa_hit"), stat("numa_local")), (2, 2));
-    assert_eq!((stat("pgalloc_normal"), stat("pgfree")), (2, 1));
+    let hits = (stat(VmEvent::NumaHit), stat(VmEvent::NumaLocal));
+    assert_eq!(hits, (2, 2));
+    assert_eq!(
+        (stat(VmEvent::PgallocNormal), stat(VmEvent::Pgfree)),
+        (2, 1)
+    );
     nodes.verify().unwrap();
 }
 

@@ -25,6 +25,7 @@ pub(crate) mod swapping;
 pub(crate) mod lifetime;
 pub(crate) mod pages;
 pub(crate) mod pressure;
+pub(crate) mod procfs;
 pub(crate) mod reclaiming;
 pub(crate) mod request;
 mod shrinking;

@@ -1,6 +1,18 @@
 //! What a pool is made of and how it stands, in numbers.
+//!
+//! *Kernel counterpart:* what `/proc/zoneinfo`, `/proc/buddyinfo` and their like are printed from (`mm/vmstat.c`,
+//! v5.0). Here it is a snapshot first: text ([`procfs`](super::procfs)), JSON and metrics are made of the same
+//! one, so that they agree.
+//!
+//! **Invariants**
+//! - O1: within one snapshot a number that is said twice is the same: free pages of the pool, of its zones, by
+//!   order and by type; pages on lists of a node, of its zones, and in [`Vmstat`].
 
 #![forbid(unsafe_code)]
+
+mod vmstat;
+
+pub use vmstat::Vmstat;
 
 use super::budget::BudgetStats;
 use super::{Inner, PagePool};
@@ -8,7 +20,7 @@ use crate::node::lru_list::LruList;
 use crate::node::{DaemonState, Node};
 use crate::psi::Pressure;
 use crate::reclaim::shrinkers::ShrinkerStats;
-use crate::types::{NR_MIGRATETYPES, NR_ORDERS, NR_ZONES, NodeId, Order, ZoneType};
+use crate::types::{NR_MIGRATETYPES, NR_ORDERS, NR_ZONES, NodeId, Order, Pfn, ZoneType};
 use crate::zone::Zone;
 use crate::zone::fragmentation;
 use crate::zone::magazine::Magazines;
@@ -49,7 +61,7 @@ pub struct Stats {
     pub pressure: Pressure,
     /// Every node.
     pub nodes: Vec<NodeStats>,
-    /// What happened so far, by the kernel's names.
+    /// What it counts and what happened so far, by the kernel's names.
     pub vmstat: Vmstat,
 }
 
@@ -73,8 +85,27 @@ pub struct NodeStats {
     pub pressure: Pressure,
     /// Pages of folios on each of its lists.
     pub lru: LruStats,
+    /// What it counts, by the kernel's names, as the per-node part of `/proc/zoneinfo`.
+    pub vmstat: Vmstat,
+    /// How far each CPU's part of these counts may be from what the others know of it, while nobody asks
+    /// (kernel: `vm stats threshold`). Here they are exact all the same.
+    pub stat_threshold: u8,
     /// Its zones with memory, lowest first.
     pub zones: Vec<ZoneStats>,
+    /// Its zones without memory in service, lowest first.
+    pub empty_zones: Vec<EmptyZoneStats>,
+}
+
+/// A zone that has no memory in service, since it never had any or since all of it was taken out.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct EmptyZoneStats {
+    /// The zone's type.
+    pub zone: ZoneType,
+    /// Pages that exist, all of them out of service.
+    pub present: usize,
+    /// What would be kept back from requests of each class of zone.
+    pub protection: [usize; NR_ZONES],
 }
 
 /// Pages of folios in memory, by the list that they are on (kernel: `nr_inactive_anon` and so on).
@@ -95,8 +126,8 @@ pub struct LruStats {
 }
 
 impl LruStats {
-    fn of(node: &Node) -> LruStats {
-        let size = |list| node.lru().size(list, ZoneType::Movable);
+    fn in_zone(node: &Node, zone: ZoneType) -> LruStats {
+        let size = |list| node.lru().size_in(list, zone);
         LruStats {
             inactive_anon: size(LruList::InactiveAnon),
             active_anon: size(LruList::ActiveAnon),
@@ -104,6 +135,29 @@ impl LruStats {
             active_file: size(LruList::ActiveFile),
             unevictable: size(LruList::Unevictable),
         }
+    }
+
+    /// In the order of the kernel's names.
+    pub(super) fn pages(&self) -> [usize; 5] {
+        [
+            self.inactive_anon,
+            self.active_anon,
+            self.inactive_file,
+            self.active_file,
+            self.unevictable,
+        ]
+    }
+}
+
+impl std::iter::Sum for LruStats {
+    fn sum<I: Iterator<Item = LruStats>>(parts: I) -> LruStats {
+        parts.fold(LruStats::default(), |sum, part| LruStats {
+            inactive_anon: sum.inactive_anon + part.inactive_anon,
+            active_anon: sum.active_anon + part.active_anon,
+            inactive_file: sum.inactive_file + part.inactive_file,
+            active_file: sum.active_file + part.active_file,
+            unevictable: sum.unevictable + part.unevictable,
+        })
     }
 }
 
@@ -115,6 +169,8 @@ pub struct ZoneStats {
     pub name: &'static str,
     /// The zone's type.
     pub zone: ZoneType,
+    /// Its first frame (kernel: `start_pfn`).
+    pub start: Pfn,
     /// Pages from its first to its last frame.
     pub spanned: usize,
     /// Of these, pages that exist.
@@ -143,6 +199,8 @@ pub struct ZoneStats {
     pub nr_free_by_type: [[u64; NR_ORDERS]; NR_MIGRATETYPES],
     /// Pageblocks of each migratetype.
     pub pageblocks_by_type: [u64; NR_MIGRATETYPES],
+    /// Pages of folios in this zone on each of the node's lists (kernel: `nr_zone_inactive_anon` and so on).
+    pub lru: LruStats,
     /// The order of the zone's pageblocks.
     pub pageblock_order: Order,
     /// Pages free in whole pageblocks.
@@ -197,28 +255,6 @@ pub struct PagesetStats {
     pub batch: usize,
 }
 
-/// Events, by the kernel's names; those that the kernel does not have begin with `pagepool_`.
-#[derive(Clone, Debug, Default)]
-pub struct Vmstat {
-    events: Vec<(&'static str, u64)>,
-}
-
-impl Vmstat {
-    /// Name and count of each event, in a fixed order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&'static str, u64)> {
-        self.events.iter().copied()
-    }
-
-    /// The count of the event with the given name.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<u64> {
-        self.events
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, count)| *count)
-    }
-}
-
 impl MagazineStats {
     fn of(magazines: &Magazines) -> MagazineStats {
         let events = magazines.events();
@@ -234,8 +270,9 @@ impl MagazineStats {
 }
 
 impl ZoneStats {
-    fn of(zone: &Zone) -> ZoneStats {
+    fn of(zone: &Zone, lru: LruStats) -> ZoneStats {
         let areas = zone.free_areas();
+        let nr_free = areas.by_order();
         let shape = zone.free_shape();
         let sizes = zone.pcp_sizes();
         let cached = zone.cached_by_cpu();
@@ -249,10 +286,12 @@ impl ZoneStats {
         ZoneStats {
             name: zone.zone_type().name(),
             zone: zone.zone_type(),
+            start: zone.start(),
             spanned: zone.present(),
             present: zone.present(),
             managed: zone.managed(),
-            free: zone.free_pages(),
+            // Not the number that the zone publishes: it is of another moment.
+            free: fragmentation::pages(&nr_free) as usize,
             cached: cached.iter().sum::<usize>() + magazines.pages,
             reserved_highatomic: areas.reserved_highatomic,
             min: zone.mark(Mark::Min),
@@ -260,9 +299,10 @@ impl ZoneStats {
             high: zone.mark(Mark::High),
             boost: zone.boost(),
             protection: ZoneType::ALL.map(|class| zone.reserve(class)),
-            nr_free: areas.by_order(),
+            nr_free,
             nr_free_by_type: areas.nr_free,
             pageblocks_by_type: zone.pageblocks_by_type(),
+            lru,
             pageblock_order: zone.block_order(),
             whole_free_pages: shape.whole,
             whole_blocks_target: zone
@@ -291,10 +331,28 @@ impl ZoneStats {
     }
 }
 
+impl EmptyZoneStats {
+    fn of(zone: &Zone) -> EmptyZoneStats {
+        EmptyZoneStats {
+            zone: zone.zone_type(),
+            present: zone.present(),
+            protection: ZoneType::ALL.map(|class| zone.reserve(class)),
+        }
+    }
+}
+
 impl NodeStats {
     fn of(node: &Node) -> NodeStats {
-        let managed = node.zones().iter().filter(|zone| zone.is_managed());
-        let zones: Vec<_> = managed.map(ZoneStats::of).collect();
+        let lists = ZoneType::ALL.map(|zone| LruStats::in_zone(node, zone));
+        let lru: LruStats = lists.into_iter().sum();
+        let (mut zones, mut empty_zones) = (vec![], vec![]);
+        for zone in node.zones() {
+            if zone.is_managed() {
+                zones.push(ZoneStats::of(zone, lists[zone.zone_type().idx()]));
+            } else {
+                empty_zones.push(EmptyZoneStats::of(zone));
+            }
+        }
         let scores = zones
             .iter()
             .map(|zone| (zone.fragmentation_score, zone.managed));
@@ -305,8 +363,11 @@ impl NodeStats {
             fragmentation_score: node_score(scores),
             kswapd_failures: node.kswapd.failures(),
             pressure: node.psi().pressure(),
-            lru: LruStats::of(node),
+            lru,
+            vmstat: Vmstat::of_node(&lru, node.items()),
+            stat_threshold: node.stat_threshold(),
             zones,
+            empty_zones,
         }
     }
 }
@@ -315,9 +376,7 @@ impl Stats {
     pub(super) fn of(inner: &Inner) -> Stats {
         let nodes: Vec<_> = inner.nodes.iter().map(NodeStats::of).collect();
         let zones = || nodes.iter().flat_map(|node| &node.zones);
-        let vmstat = Vmstat {
-            events: inner.nodes.vmstat(),
-        };
+        let vmstat = Vmstat::of_pool(&nodes, inner.nodes.events_so_far());
         Stats {
             budget_bytes: inner.budget_in_force(),
             budget: inner.budget_stats(),

@@ -25,7 +25,8 @@ pub(crate) const fn compact_gap(order: Order) -> usize {
     2 * order.pages()
 }
 
-fn pages(counts: &FreeCounts) -> u64 {
+/// Pages of the free blocks.
+pub(crate) fn pages(counts: &FreeCounts) -> u64 {
     counts
         .iter()
         .enumerate()

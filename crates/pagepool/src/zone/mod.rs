@@ -36,6 +36,7 @@
 pub(crate) mod at_hand;
 pub(crate) mod charges;
 pub(crate) mod evacuate;
+pub(crate) mod figure;
 pub(crate) mod fragmentation;
 pub(crate) mod hotplug;
 pub(crate) mod lowmem;

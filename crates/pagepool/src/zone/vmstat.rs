@@ -4,20 +4,23 @@
 //! and summed when read; each CPU's counters have cache lines of their own. What the per-CPU caches
 //! do is counted in the caches, under a lock that is held anyway, and added when read.
 //!
+//! A [`Figure`] is a count with its name and what it says, as `/proc/vmstat`, programs and Prometheus get it.
+//!
 //! Free pages are not here: a zone knows them exactly ([`Zone::free_pages`](super::Zone)).
 
 #![forbid(unsafe_code)]
 
+use super::figure::Figure;
 use crate::sync::PerCpu;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 macro_rules! events {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal,)+) => {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {
         /// An event that is counted.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         #[repr(usize)]
         pub(crate) enum VmEvent {
-            $($(#[$doc])* $variant,)+
+            $($(#[doc = $doc])+ $variant,)+
         }
 
         impl VmEvent {
@@ -30,19 +33,39 @@ macro_rules! events {
                     $(VmEvent::$variant => $name,)+
                 }
             }
+
+            /// What it counts, in a sentence.
+            const fn help(self) -> &'static str {
+                match self {
+                    $(VmEvent::$variant => concat!($($doc),+),)+
+                }
+            }
         }
     };
 }
 
+// In the order in which v5.0 prints them, ours last.
 events! {
+    /// Blocks from the preferred node.
+    NumaHit = "numa_hit",
+    /// Blocks from another node than the preferred one, counted where they came from.
+    NumaMiss = "numa_miss",
+    /// Blocks from another node than the preferred one, counted where they were wanted.
+    NumaForeign = "numa_foreign",
+    /// Blocks from the node of the CPU.
+    NumaLocal = "numa_local",
+    /// Blocks from another node than the CPU's.
+    NumaOther = "numa_other",
+    /// Pages read back from swap.
+    Pswpin = "pswpin",
+    /// Pages written to swap.
+    Pswpout = "pswpout",
     /// Pages allocated from the DMA zone.
     PgallocDma = "pgalloc_dma",
     /// Pages allocated from the Normal zone.
     PgallocNormal = "pgalloc_normal",
     /// Pages allocated from the Movable zone.
     PgallocMovable = "pgalloc_movable",
-    /// Pages freed.
-    Pgfree = "pgfree",
     /// Direct reclaim entered for the DMA zone.
     AllocstallDma = "allocstall_dma",
     /// Direct reclaim entered for the Normal zone.
@@ -51,22 +74,22 @@ events! {
     AllocstallMovable = "allocstall_movable",
     /// Pages passed over by reclaim since they lie above the zone it works for, here DMA.
     PgskipDma = "pgskip_dma",
-    /// The same in the Normal zone.
+    /// Pages passed over by reclaim since they lie above the zone it works for, here Normal.
     PgskipNormal = "pgskip_normal",
-    /// The same in the Movable zone.
+    /// Pages passed over by reclaim since they lie above the zone it works for, here Movable.
     PgskipMovable = "pgskip_movable",
+    /// Pages freed.
+    Pgfree = "pgfree",
     /// Pages moved to an active list since they were used.
     Pgactivate = "pgactivate",
     /// Pages moved to an inactive list.
     Pgdeactivate = "pgdeactivate",
     /// Folios brought back to memory or given their first memory by an access.
     Pgfault = "pgfault",
-    /// Of these, those that had to be read.
+    /// Folios brought back to memory by an access that had to read them.
     Pgmajfault = "pgmajfault",
     /// Pages of active lists looked at.
     Pgrefill = "pgrefill",
-    /// Pages moved to the tail of an inactive list, next to be reclaimed.
-    Pgrotated = "pgrotated",
     /// Pages reclaimed by kswapd.
     PgstealKswapd = "pgsteal_kswapd",
     /// Pages reclaimed by threads that allocate.
@@ -80,46 +103,22 @@ events! {
     /// Pages of mappings that went with the objects that a shrinker freed, on behalf of a thread that
     /// allocates.
     Pginodesteal = "pginodesteal",
-    /// The same on behalf of kswapd.
-    KswapdInodesteal = "kswapd_inodesteal",
     /// Objects that shrinkers looked at.
     SlabsScanned = "slabs_scanned",
-    /// Times that all clean folios of mappings were dropped that could be.
-    DropPagecache = "drop_pagecache",
-    /// Times that all shrinkers were asked to free what they could.
-    DropSlab = "drop_slab",
-    /// Times that kswapd set out to balance its node.
-    Pageoutrun = "pageoutrun",
+    /// Pages of mappings that went with the objects that a shrinker freed, on behalf of kswapd.
+    KswapdInodesteal = "kswapd_inodesteal",
     /// Times that kswapd was woken in its first short sleep.
     KswapdLowWmarkHitQuickly = "kswapd_low_wmark_hit_quickly",
     /// Times that kswapd did not go to sleep since the high mark no longer held, or never did.
     KswapdHighWmarkHitQuickly = "kswapd_high_wmark_hit_quickly",
-    /// Pages read back from swap.
-    Pswpin = "pswpin",
-    /// Pages written to swap.
-    Pswpout = "pswpout",
-    /// Pages read ahead from swap.
-    SwapRa = "swap_ra",
-    /// Pages read ahead that were then used.
-    SwapRaHit = "swap_ra_hit",
-    /// Pages found locked in memory by reclaim and set aside.
-    UnevictablePgsCulled = "unevictable_pgs_culled",
-    /// Pages set aside that could be reclaimed again.
-    UnevictablePgsRescued = "unevictable_pgs_rescued",
-    /// Pages that their owners locked in memory.
-    UnevictablePgsMlocked = "unevictable_pgs_mlocked",
-    /// Pages that their owners unlocked.
-    UnevictablePgsMunlocked = "unevictable_pgs_munlocked",
-    /// Blocks from the preferred node.
-    NumaHit = "numa_hit",
-    /// Blocks from another node than the preferred one, counted where they came from.
-    NumaMiss = "numa_miss",
-    /// Blocks from another node than the preferred one, counted where they were wanted.
-    NumaForeign = "numa_foreign",
-    /// Blocks from the node of the CPU.
-    NumaLocal = "numa_local",
-    /// Blocks from another node than the CPU's.
-    NumaOther = "numa_other",
+    /// Times that kswapd set out to balance its node.
+    Pageoutrun = "pageoutrun",
+    /// Pages moved to the tail of an inactive list, next to be reclaimed.
+    Pgrotated = "pgrotated",
+    /// Times that all clean folios of mappings were dropped that could be.
+    DropPagecache = "drop_pagecache",
+    /// Times that all shrinkers were asked to free what they could.
+    DropSlab = "drop_slab",
     /// Folios moved to another place.
     PgmigrateSuccess = "pgmigrate_success",
     /// Folios that could not be moved.
@@ -130,18 +129,30 @@ events! {
     CompactFreeScanned = "compact_free_scanned",
     /// Pages that compactions took off lists, to move or to move to.
     CompactIsolated = "compact_isolated",
-    /// Times that kcompactd set out to make a block that was asked for.
-    KcompactdWake = "compact_daemon_wake",
-    /// Pages looked at by kcompactd for folios to move.
-    KcompactdMigrateScanned = "compact_daemon_migrate_scanned",
-    /// Pages looked at by kcompactd for places to move them to.
-    KcompactdFreeScanned = "compact_daemon_free_scanned",
     /// Direct compactions that ran.
     CompactStall = "compact_stall",
     /// Direct compactions after which the block could not be had.
     CompactFail = "compact_fail",
     /// Direct compactions after which it could.
     CompactSuccess = "compact_success",
+    /// Times that kcompactd set out to make a block that was asked for.
+    KcompactdWake = "compact_daemon_wake",
+    /// Pages looked at by kcompactd for folios to move.
+    KcompactdMigrateScanned = "compact_daemon_migrate_scanned",
+    /// Pages looked at by kcompactd for places to move them to.
+    KcompactdFreeScanned = "compact_daemon_free_scanned",
+    /// Pages found locked in memory by reclaim and set aside.
+    UnevictablePgsCulled = "unevictable_pgs_culled",
+    /// Pages set aside that could be reclaimed again.
+    UnevictablePgsRescued = "unevictable_pgs_rescued",
+    /// Pages that their owners locked in memory.
+    UnevictablePgsMlocked = "unevictable_pgs_mlocked",
+    /// Pages that their owners unlocked.
+    UnevictablePgsMunlocked = "unevictable_pgs_munlocked",
+    /// Pages read ahead from swap.
+    SwapRa = "swap_ra",
+    /// Pages read ahead that were then used.
+    SwapRaHit = "swap_ra_hit",
     /// Requests that entered the slow path.
     SlowpathEntries = "pagepool_slowpath_entries",
     /// Requests that waited for memory to be freed.
@@ -168,15 +179,69 @@ events! {
 
 const NR_EVENTS: usize = VmEvent::ALL.len();
 
+impl VmEvent {
+    /// Whether it tells from which node a block came: v5.0 prints these with the zones, before the nodes.
+    pub(crate) const fn is_numa(self) -> bool {
+        matches!(
+            self,
+            VmEvent::NumaHit
+                | VmEvent::NumaMiss
+                | VmEvent::NumaForeign
+                | VmEvent::NumaLocal
+                | VmEvent::NumaOther
+        )
+    }
+
+    /// The event as a figure.
+    pub(crate) const fn figure(self, value: u64) -> Figure {
+        Figure::counter(self.name(), self.help(), value)
+    }
+}
+
+impl NodeItem {
+    /// Whether it never falls.
+    const fn only_rises(self) -> bool {
+        match self {
+            NodeItem::WorkingsetRefaultAnon
+            | NodeItem::WorkingsetRefaultFile
+            | NodeItem::WorkingsetActivateAnon
+            | NodeItem::WorkingsetActivateFile
+            | NodeItem::WorkingsetRestoreAnon
+            | NodeItem::WorkingsetRestoreFile
+            | NodeItem::VmscanWrite
+            | NodeItem::VmscanImmediateReclaim
+            | NodeItem::Dirtied
+            | NodeItem::Written => true,
+            NodeItem::IsolatedAnon
+            | NodeItem::IsolatedFile
+            | NodeItem::AnonPages
+            | NodeItem::FilePages
+            | NodeItem::Dirty
+            | NodeItem::Writeback
+            | NodeItem::KernelMiscReclaimable
+            | NodeItem::SwapCached => false,
+        }
+    }
+
+    /// The item as a figure.
+    pub(crate) const fn figure(self, value: u64) -> Figure {
+        if self.only_rises() {
+            Figure::counter(self.name(), self.help(), value)
+        } else {
+            Figure::gauge(self.name(), self.help(), value)
+        }
+    }
+}
+
 macro_rules! node_items {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal,)+) => {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {
         /// Counters of a node that go up and down, or only up. Each CPU gathers a few changes before
         /// it passes them on (spec 7.1): a read is at most the sum of all thresholds off, a snapshot
         /// is exact.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         #[repr(usize)]
         pub(crate) enum NodeItem {
-            $($(#[$doc])* $variant,)+
+            $($(#[doc = $doc])+ $variant,)+
         }
 
         impl NodeItem {
@@ -189,6 +254,13 @@ macro_rules! node_items {
                     $(NodeItem::$variant => $name,)+
                 }
             }
+
+            /// What it counts, in a sentence.
+            const fn help(self) -> &'static str {
+                match self {
+                    $(NodeItem::$variant => concat!($($doc),+),)+
+                }
+            }
         }
 
         /// Number of node items.
@@ -196,43 +268,44 @@ macro_rules! node_items {
     };
 }
 
+// In the order in which v5.0 prints them, those of later kernels last or beside their kind.
 node_items! {
-    /// Pages of raw blocks whose owners can free them when asked.
-    KernelMiscReclaimable = "nr_kernel_misc_reclaimable",
     /// Pages of anonymous folios taken off their lists for the while.
     IsolatedAnon = "nr_isolated_anon",
     /// Pages of backed folios taken off their lists for the while.
     IsolatedFile = "nr_isolated_file",
     /// Pages of anonymous folios that came back although they had been evicted.
     WorkingsetRefaultAnon = "workingset_refault_anon",
-    /// Pages of backed folios that did.
+    /// Pages of backed folios that came back although they had been evicted.
     WorkingsetRefaultFile = "workingset_refault_file",
-    /// Of the former, pages that came back soon enough to be active at once.
+    /// Pages of anonymous folios that came back soon enough to be active at once.
     WorkingsetActivateAnon = "workingset_activate_anon",
-    /// The same of backed folios.
+    /// Pages of backed folios that came back soon enough to be active at once.
     WorkingsetActivateFile = "workingset_activate_file",
-    /// Of these, pages that had been active before they were evicted.
+    /// Pages of anonymous folios that came back soon, and had been active before they were evicted.
     WorkingsetRestoreAnon = "workingset_restore_anon",
-    /// The same of backed folios.
+    /// Pages of backed folios that came back soon, and had been active before they were evicted.
     WorkingsetRestoreFile = "workingset_restore_file",
     /// Pages of anonymous folios in memory.
     AnonPages = "nr_anon_pages",
-    /// Of these, pages that have a copy in swap as well.
-    SwapCached = "nr_swapcached",
     /// Pages of backed folios in memory.
     FilePages = "nr_file_pages",
     /// Pages of backed folios that were written to since they were written out.
     Dirty = "nr_dirty",
     /// Pages being written out.
     Writeback = "nr_writeback",
-    /// Pages of backed folios that became dirty, ever.
-    Dirtied = "nr_dirtied",
-    /// Pages written out, ever.
-    Written = "nr_written",
     /// Pages that reclaim wrote out, ever.
     VmscanWrite = "nr_vmscan_write",
     /// Pages that reclaim found dirty and marked to be reclaimed once they are written.
     VmscanImmediateReclaim = "nr_vmscan_immediate_reclaim",
+    /// Pages of backed folios that became dirty, ever.
+    Dirtied = "nr_dirtied",
+    /// Pages written out, ever.
+    Written = "nr_written",
+    /// Pages of raw blocks whose owners can free them when asked.
+    KernelMiscReclaimable = "nr_kernel_misc_reclaimable",
+    /// Pages of anonymous folios in memory that have a copy in swap as well.
+    SwapCached = "nr_swapcached",
 }
 
 /// The threshold beyond which a CPU passes its changes on, in normal times (spec 4.18): more CPUs and

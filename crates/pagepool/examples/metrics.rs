@@ -1,0 +1,3 @@
+//! Serves the figures of a pool to Prometheus.
+
+fn main() {}
