@@ -61,3 +61,25 @@ ensure_valgrind() {
     timeout --kill-after=10 300 bash -c \
         'apt-get update --quiet && apt-get install --quiet --yes --no-install-recommends valgrind'
 }
+
+# Fetches node_exporter, which reads what a pool writes, where it is missing: from a package of the system, which is
+# unpacked and not installed, so that no service starts. Names it in PAGEPOOL_NODE_EXPORTER, for the tests.
+ensure_node_exporter() {
+    local dir program
+    dir="${CARGO_TARGET_DIR:-target}/node-exporter"
+    program=$(command -v prometheus-node-exporter || command -v node_exporter || echo "$dir/usr/bin/prometheus-node-exporter")
+    if [[ ! -x $program ]]; then
+        echo "=== fetching node_exporter"
+        mkdir -p "$dir"
+        # shellcheck disable=SC2016
+        timeout --kill-after=10 300 bash -euo pipefail -c '
+            cd "$1"
+            rm -f -- *.deb
+            fetch() { apt-get download --quiet prometheus-node-exporter; }
+            fetch || { apt-get update --quiet && fetch; }
+            dpkg --extract prometheus-node-exporter_*.deb .
+        ' - "$dir"
+    fi
+    PAGEPOOL_NODE_EXPORTER=$(realpath "$program")
+    export PAGEPOOL_NODE_EXPORTER
+}

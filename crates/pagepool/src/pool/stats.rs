@@ -138,7 +138,7 @@ impl LruStats {
     }
 
     /// In the order of the kernel's names.
-    pub(super) fn pages(&self) -> [usize; 5] {
+    pub(crate) fn pages(&self) -> [usize; 5] {
         [
             self.inactive_anon,
             self.active_anon,

@@ -19,6 +19,7 @@ mod mapping;
 mod memory;
 mod model;
 mod movable;
+mod observing;
 mod pressure;
 mod processes;
 mod shrinkers;
