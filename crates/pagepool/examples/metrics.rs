@@ -42,8 +42,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let address = listener.local_addr()?;
     println!("metrics at http://{address}/metrics");
     if std::env::args().any(|arg| arg == "--serve") {
-        loop {
-            answer(listener.accept()?.0, &registry)?;
+        for stream in listener.incoming() {
+            if let Err(error) = answer(stream?, &registry) {
+                eprintln!("a reader got no answer: {error}");
+            }
         }
     }
 

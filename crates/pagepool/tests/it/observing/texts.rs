@@ -1,10 +1,12 @@
 //! The texts against each other, the numbers of `stats()`, and what is known to be out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-use pagepool::{Order, PAGE_SIZE, ProcFile};
+use pagepool::{Gfp, Order, PAGE_SIZE, PagePool, ProcFile};
 
 use super::{Used, named, pages_of};
+use crate::{StopOnDrop, order};
 
 /// The numbers behind the words that a line about a zone begins with, by these words.
 fn rows(text: &str, words: usize) -> HashMap<String, Vec<f64>> {
@@ -60,6 +62,46 @@ fn free_memory_is_the_same_wherever_it_is_said() {
             assert_eq!(nr_free(row), zone.nr_free);
         }
     }
+}
+
+/// Each zone is looked at once for a snapshot, so that its numbers agree while others allocate.
+#[test]
+fn a_snapshot_agrees_with_itself_while_the_pool_is_in_use() {
+    let pool = PagePool::builder()
+        .managed(16 << 20)
+        .nodes(2)
+        .build()
+        .unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _stop = StopOnDrop(&stop);
+        for n in 0..2_u8 {
+            let (pool, stop) = (&pool, &stop);
+            scope.spawn(move || {
+                while !stop.load(SeqCst) {
+                    let orders = (n..9).rev();
+                    let blocks =
+                        orders.map(|o| pool.alloc_pages(order(o), Gfp::KERNEL | Gfp::NORETRY));
+                    drop(blocks.collect::<Vec<_>>());
+                }
+            });
+        }
+        let mut seen = HashSet::new();
+        while seen.len() < 50 {
+            let stats = pool.stats();
+            let free = stats.free_pages as u64;
+            seen.insert(free);
+            assert_eq!(stats.vmstat.get("nr_free_pages"), Some(free));
+            let buddyinfo = rows(&stats.proc(ProcFile::Buddyinfo).to_string(), 4);
+            let nr_free = |row: &[f64]| row.iter().map(|nr| *nr as u64).collect::<Vec<_>>();
+            let by_order = buddyinfo.values().map(|row| pages_of(&nr_free(row)));
+            assert_eq!(by_order.sum::<u64>(), free);
+            for zone in stats.nodes.iter().flat_map(|node| &node.zones) {
+                let by_type = zone.nr_free_by_type.iter().map(|row| pages_of(row));
+                assert_eq!(by_type.sum::<u64>(), zone.free as u64);
+            }
+        }
+    });
 }
 
 #[test]
