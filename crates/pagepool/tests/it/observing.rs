@@ -11,7 +11,7 @@ use std::collections::HashMap;
 
 use pagepool::{Folio, Gfp, Order, PagePool, Pages, SwapFile};
 
-use crate::{filled_folios, order, press};
+use crate::{evict, filled_folios, order};
 
 /// A pool of two nodes that has been used, and in which nothing moves any more.
 struct Used {
@@ -31,7 +31,9 @@ impl Used {
             .build()
             .unwrap();
         let folios = filled_folios(&pool, 600, pagepool::PAGE_SIZE);
-        press(&pool);
+        evict(&pool, &folios);
+        // No neighbours come with them.
+        pool.tunables().set_page_cluster(0).unwrap();
         for folio in folios.iter().step_by(2) {
             drop(folio.read().unwrap());
         }
