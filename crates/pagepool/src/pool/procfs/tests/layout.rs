@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::pool::PagePool;
 use crate::pool::procfs::ProcFile;
 use crate::pool::stats::{LruStats, PagesetStats, Stats};
-use crate::types::{NR_MIGRATETYPES, NR_ORDERS, Order, ZoneType};
+use crate::types::{NR_MIGRATETYPES, NR_ORDERS, NodeId, Order, ZoneType};
 
 /// A snapshot of one node with a DMA zone, the numbers of which are those of the DMA zone of a PC.
 fn snapshot() -> Stats {
@@ -58,6 +58,35 @@ fn text(stats: &Stats, file: ProcFile) -> String {
 fn s7_5_buddyinfo() {
     let expected = "Node 0, zone      DMA      0      0      0      0      0      0      0      0      1      1      3 \n";
     assert_eq!(text(&snapshot(), ProcFile::Buddyinfo), expected);
+}
+
+/// What this machine's kernel prints, read as numbers and printed anew, is the same to the letter.
+#[test]
+fn the_machines_buddyinfo_is_printed_as_the_machine_does() {
+    let Ok(of_machine) = std::fs::read_to_string("/proc/buddyinfo") else {
+        eprintln!("NOT TESTED: /proc/buddyinfo cannot be read here");
+        return;
+    };
+    let mut stats = snapshot();
+    let node = stats.nodes.pop().unwrap();
+    for line in of_machine.lines() {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let ["Node", id, "zone", name, numbers @ ..] = &words[..] else {
+            panic!("{line}");
+        };
+        let numbers: Vec<u64> = numbers.iter().map(|nr| nr.parse().unwrap()).collect();
+        let Ok(nr_free) = <[u64; NR_ORDERS]>::try_from(numbers) else {
+            eprintln!("NOT TESTED: this machine has other orders: {line}");
+            return;
+        };
+        let mut node = node.clone();
+        node.id = NodeId::new(id.trim_end_matches(',').parse().unwrap()).unwrap();
+        node.zones[0].name = String::from(*name).leak();
+        node.zones[0].nr_free = nr_free;
+        stats.nodes.push(node);
+    }
+    assert!(!stats.nodes.is_empty());
+    assert_eq!(text(&stats, ProcFile::Buddyinfo), of_machine);
 }
 
 #[test]
