@@ -89,6 +89,12 @@ const ORDER: (u32, u32) = (26, 4);
 /// Types are stored so that zero is Movable: what a pageblock is before anything happens to it.
 const TYPE_ZERO: u32 = Migratetype::Movable as u32;
 
+/// The smallest of these levels that holds a block of `order`.
+pub(super) fn best_fit(levels: u32, order: Order) -> Option<Order> {
+    let fitting = levels >> order.get() << order.get();
+    (fitting != 0).then(|| Order::at(fitting.trailing_zeros() as usize))
+}
+
 impl BlockWord {
     pub(super) const fn from_raw(raw: u32) -> BlockWord {
         BlockWord(raw)
@@ -178,8 +184,7 @@ impl BlockWord {
 
     /// The smallest free block in the tree that holds one of `order`.
     pub(super) fn best_fit(self, order: Order) -> Option<Order> {
-        let fitting = self.levels() >> order.get() << order.get();
-        (fitting != 0).then(|| Order::at(fitting.trailing_zeros() as usize))
+        best_fit(self.levels(), order)
     }
 
     /// How full the block is, in steps from 0 to 63; a block in which nothing is free counts as 63.

@@ -4,7 +4,7 @@
 
 use super::Buddy;
 use super::block::{BlockWord, State};
-use super::tree::Tree;
+use super::tree::{self, Tree};
 use crate::types::{Migratetype, Order, Pfn};
 
 impl Buddy {
@@ -20,6 +20,58 @@ impl Buddy {
             self.free_order(pfn)
         );
         self.free_at(pfn.offset_from(self.start), order);
+    }
+
+    /// Gives blocks back, each as by [`free`](Self::free), and sorts them for it: those of one pageblock change its
+    /// word once.
+    pub(crate) fn free_bulk(&mut self, blocks: &mut [(Pfn, Order)]) {
+        blocks.sort_unstable();
+        // Large blocks are whole pageblocks, which no other block is in.
+        let mut rest = &*blocks;
+        while let Some(&(pfn, order)) = rest.first() {
+            let block = self.block_of(pfn);
+            if order >= self.block_order {
+                self.free(pfn, order);
+                rest = &rest[1..];
+                continue;
+            }
+            let nr = rest
+                .iter()
+                .take_while(|(pfn, _)| self.block_of(*pfn) == block);
+            let (here, others) = rest.split_at(nr.count());
+            self.free_parts(block, here);
+            rest = others;
+        }
+    }
+
+    /// Gives back blocks that lie in one pageblock.
+    fn free_parts(&mut self, block: usize, parts: &[(Pfn, Order)]) {
+        let word = self.word(block);
+        let row = self.row(word);
+        let (mut levels, mut free) = (word.levels(), word.free());
+        for &(pfn, order) in parts {
+            debug_assert!(
+                self.free_order(pfn).is_none(),
+                "B1: {pfn} is given back at {order:?}, but is free already"
+            );
+            let within = pfn.offset_from(self.start) & (self.block_order.pages() - 1);
+            let mut tree = Tree::new(&mut self.trees[block], self.block_order);
+            let merged = tree.put(within, order).order;
+            for buddy in order.up_to(merged).take(merged.idx() - order.idx()) {
+                self.tally.sub(row, buddy, 1);
+                if !tree::any(&self.trees[block], self.block_order, buddy) {
+                    levels &= !(1 << buddy.get());
+                }
+            }
+            if merged == self.block_order {
+                self.change(block, word.with_free(0).with_levels(0));
+                return self.free_whole(block, merged);
+            }
+            self.tally.add(row, merged, 1);
+            levels |= 1 << merged.get();
+            free += order.pages();
+        }
+        self.change(block, word.with_free(free).with_levels(levels));
     }
 
     pub(super) fn free_at(&mut self, offset: usize, order: Order) {

@@ -2,7 +2,8 @@
 //!
 //! *Kernel counterpart:* `__rmqueue`, `__rmqueue_smallest`, `expand` (v5.0).
 
-use super::tree::Tree;
+use super::block::best_fit;
+use super::tree::{self, Tree};
 use super::{Buddy, Demand, Grant, MovableCensus};
 use crate::types::{Migratetype, Order};
 
@@ -33,8 +34,9 @@ impl Buddy {
             .or_else(|| self.fall_back(order, want, fallback, census))
     }
 
-    /// Takes up to `count` blocks, passing each to `sink`, and returns how many. What had to be
-    /// done to other types is reported by `sink`'s grants.
+    /// Takes up to `count` blocks, passing each to `sink`, and returns how many: the same ones as so many calls of
+    /// [`alloc`](Self::alloc) would, but that a pageblock that is begun with is gone on with, also where another is
+    /// as full. What had to be done to other types is reported by `sink`'s grants.
     pub(crate) fn alloc_bulk(
         &mut self,
         demand: Demand,
@@ -42,13 +44,67 @@ impl Buddy {
         census: &dyn MovableCensus,
         sink: &mut dyn FnMut(Grant),
     ) -> usize {
-        for taken in 0..count {
-            let Some(grant) = self.alloc(demand, census) else {
-                return taken;
-            };
+        let mut taken = 0;
+        while taken < count
+            && let Some(grant) = self.alloc(demand, census)
+        {
+            let block = self.block_of(grant.pfn);
+            // What was taken from another type is a decision anew each time.
+            let goes_on = grant.fallback.is_none() && demand.order < self.block_order;
             sink(grant);
+            taken += 1;
+            if goes_on {
+                taken += self.take_parts(block, demand.order, count - taken, sink);
+            }
         }
-        count
+        taken
+    }
+
+    /// Takes up to `count` blocks of `order` out of a pageblock of which a part is handed out, as so many calls of
+    /// [`take_part`](Self::take_part) would, but with one change to its word; returns how many.
+    fn take_parts(
+        &mut self,
+        block: usize,
+        order: Order,
+        count: usize,
+        sink: &mut dyn FnMut(Grant),
+    ) -> usize {
+        let word = self.word(block);
+        let (row, start) = (self.row(word), self.pfn(block));
+        let (mut levels, mut left) = (word.levels(), count);
+        while left > 0
+            && let Some(from) = best_fit(levels, order)
+        {
+            // As much of it as is wanted whole: its parts are what would be taken next, one by one.
+            let wanted = order.idx() + left.ilog2() as usize;
+            let size = Order::at(wanted.min(from.idx()));
+            let mut tree = Tree::new(&mut self.trees[block], self.block_order);
+            let taken = tree.take(size, from).expect("B6: the level is not empty");
+            self.tally.sub(row, from, 1);
+            for split in size.up_to(from).take(from.idx() - size.idx()) {
+                self.tally.add(row, split, 1);
+                levels |= 1 << split.get();
+            }
+            if !tree::any(&self.trees[block], self.block_order, from) {
+                levels &= !(1 << from.get());
+            }
+            let nr = 1 << (size.idx() - order.idx());
+            for part in 0..nr {
+                sink(Grant {
+                    pfn: start.add(taken.offset + (part << order.get())),
+                    vacant: false,
+                    fallback: None,
+                });
+            }
+            left -= nr;
+        }
+        let taken = count - left;
+        if taken > 0 {
+            let free = word.free() - (taken << order.get());
+            let after = word.with_free(free).with_levels(levels);
+            self.change(block, after.with_resident(true));
+        }
+        taken
     }
 
     /// Takes a block of type `mt`, splitting a larger one if need be.

@@ -527,6 +527,84 @@ proptest! {
     }
 }
 
+/// A zone in whose first pageblock the pages are free for which `is_free` says so, and all others behind it.
+fn with_holes(is_free: &[bool]) -> Buddy {
+    let mut b = buddy(4096);
+    let taken: Vec<Pfn> = is_free.iter().map(|_| b.take_quietly(MOVABLE)).collect();
+    for (pfn, _) in taken.iter().zip(is_free).filter(|(_, is_free)| **is_free) {
+        b.free(*pfn, Order::ZERO);
+    }
+    b.verify().unwrap();
+    b
+}
+
+impl Buddy {
+    fn take_quietly(&mut self, want: Migratetype) -> Pfn {
+        self.alloc(demand(0, want), &nothing_movable).unwrap().pfn
+    }
+
+    fn free_by_order(&self) -> Vec<usize> {
+        let orders = Order::ZERO.up_to(self.max_order);
+        orders.map(|order| self.nr_free(MOVABLE, order)).collect()
+    }
+}
+
+proptest! {
+    #[test]
+    fn many_at_once_are_those_of_single_calls(
+        is_free in prop::collection::vec(any::<bool>(), 512),
+        order in 0usize..4,
+        count in 1usize..700,
+    ) {
+        let (mut single, mut bulk) = (with_holes(&is_free), with_holes(&is_free));
+        let mut one_by_one = vec![];
+        for _ in 0..count {
+            one_by_one.extend(single.alloc(demand(order, MOVABLE), &nothing_movable));
+        }
+        let mut at_once = vec![];
+        let taken = bulk.alloc_bulk(demand(order, MOVABLE), count, &nothing_movable, &mut |grant| {
+            at_once.push(grant);
+        });
+        prop_assert_eq!(taken, at_once.len());
+        let pfns = |grants: &[Grant]| grants.iter().map(|grant| grant.pfn).collect::<Vec<_>>();
+        prop_assert_eq!(pfns(&one_by_one), pfns(&at_once));
+        bulk.verify().unwrap();
+        prop_assert_eq!(single.free_by_order(), bulk.free_by_order());
+
+        // And back, in another order.
+        let mut back: Vec<_> = at_once.iter().map(|grant| (grant.pfn, Order::at(order))).collect();
+        back.reverse();
+        bulk.free_bulk(&mut back);
+        for grant in &one_by_one {
+            single.free(grant.pfn, Order::at(order));
+        }
+        bulk.verify().unwrap();
+        prop_assert_eq!(single.free_by_order(), bulk.free_by_order());
+    }
+
+    #[test]
+    fn what_is_given_back_at_once_merges_as_one_by_one(
+        orders in prop::collection::vec(0usize..=10, 1..60),
+        kept in prop::collection::vec(any::<bool>(), 60),
+    ) {
+        let (mut single, mut bulk) = (buddy(8192), buddy(8192));
+        let mut out = vec![];
+        for (order, kept) in orders.iter().zip(kept) {
+            let grant = single.alloc(demand(*order, MOVABLE), &nothing_movable);
+            let other = bulk.alloc(demand(*order, MOVABLE), &nothing_movable);
+            prop_assert_eq!(grant.map(|grant| grant.pfn), other.map(|grant| grant.pfn));
+            let block = grant.map(|grant| (grant.pfn, Order::at(*order)));
+            out.extend(block.filter(|_| !kept));
+        }
+        for (pfn, order) in &out {
+            single.free(*pfn, *order);
+        }
+        bulk.free_bulk(&mut out);
+        bulk.verify().unwrap();
+        prop_assert_eq!(single.free_by_order(), bulk.free_by_order());
+    }
+}
+
 /// Churns order-0 blocks at half occupancy and returns how many of the ideal number of whole
 /// pageblocks are free afterwards.
 fn whole_blocks_after_churn(generations: usize) -> f64 {

@@ -130,9 +130,9 @@ impl Inner {
     #[cold]
     #[inline(never)]
     fn empty_own(&self, zone: &Zone, slot: usize) {
-        let pages = zone.magazines().take_own(slot);
+        let mut pages = zone.magazines().take_own(slot);
         if !pages.is_empty() {
-            self.see_to_freed(zone, zone.give_to_buddy(&pages));
+            self.see_to_freed(zone, zone.give_to_buddy(&mut pages));
         }
     }
 }
@@ -176,13 +176,13 @@ fn empty_after_put(tether: Tether, id: at_hand::PoolId, place: Place) {
     let Some(magazines) = at_hand::magazines_of(id) else {
         return;
     };
-    let pages = magazines.take_own(place.slot);
+    let mut pages = magazines.take_own(place.slot);
     if pages.is_empty() {
         return;
     }
     // SAFETY: (L2) these pages are out until they are put back here.
     let zone = unsafe { tether.pool() }.zone_at_hand(place.node);
-    let freed = zone.give_to_buddy(&pages);
+    let freed = zone.give_to_buddy(&mut pages);
     // SAFETY: it came from this zone just now, and what is out of it keeps the pool alive.
     unsafe { settle(tether, zone, freed) };
 }

@@ -220,20 +220,18 @@ impl Zone {
         }
         drop(lists);
         if !rest.is_empty() {
-            all.push(self.give_to_buddy(&rest));
+            all.push(self.give_to_buddy(&mut rest));
         }
         all
     }
 
     /// Gives cached pages that are in nobody's lists any more to the buddy.
-    pub(crate) fn give_to_buddy(&self, pages: &Returned) -> Freed {
-        for (pfn, _) in pages {
+    pub(crate) fn give_to_buddy(&self, pages: &mut Returned) -> Freed {
+        for (pfn, _) in &*pages {
             self.map.set_state(*pfn, FrameState::FREE);
         }
         let mut core = self.core.lock();
-        for (pfn, order) in pages {
-            core.buddy.free(*pfn, *order);
-        }
+        core.buddy.free_bulk(pages);
         self.settle(&mut core, pages.len())
     }
 
@@ -247,10 +245,9 @@ impl Zone {
                 self.map.set_state(*pfn, FrameState::FREE);
             }
             let mut core = self.core.lock();
-            for (pfn, order) in batch.drain(..) {
-                core.buddy.free(pfn, order);
-            }
+            core.buddy.free_bulk(batch);
             self.publish(&core);
+            batch.clear();
         };
         let mut sink = |pfn: Pfn| {
             nr += 1;

@@ -151,10 +151,27 @@ impl Zone {
         class: ZoneType,
         flags: AllocFlags,
     ) -> Verdict {
-        let view = self.free_view();
+        let free = self.free_pages().saturating_add(more);
+        self.check_if(free, order, class, flags)
+    }
+
+    /// As [`check`](Self::check), if `less` pages were free.
+    pub(crate) fn check_without(
+        &self,
+        less: usize,
+        order: Order,
+        class: ZoneType,
+        flags: AllocFlags,
+    ) -> Verdict {
+        let free = self.free_pages().saturating_sub(less);
+        self.check_if(free, order, class, flags)
+    }
+
+    /// As [`check`](Self::check), if so many pages were free.
+    fn check_if(&self, free: usize, order: Order, class: ZoneType, flags: AllocFlags) -> Verdict {
         let view = FreeView {
-            free: view.free.saturating_add(more),
-            ..view
+            free,
+            ..self.free_view()
         };
         let mark = self.check_mark(order, flags);
         watermark::check(view, order, mark, self.reserve(class), flags)

@@ -95,21 +95,19 @@ impl Zone {
 
     /// Returns what a cache has too much of.
     pub(super) fn return_surplus(&self, lists: &mut PcpLists, sizes: PcpSizes) -> Freed {
-        let returned = match lists.surplus(sizes) {
+        let mut returned = match lists.surplus(sizes) {
             Surplus::None => return Freed::default(),
             Surplus::Outgoing => lists.take_outgoing(&self.map),
             Surplus::Pages(nr) => lists.take_pages(&self.map, nr),
             Surplus::Blocks(nr) => lists.take_blocks(&self.map, nr),
         };
-        self.return_blocks(&returned)
+        self.return_blocks(&mut returned)
     }
 
     /// Gives blocks from a cache to the buddy under one hold of the lock.
-    fn return_blocks(&self, returned: &pcp::Returned) -> Freed {
+    fn return_blocks(&self, returned: &mut pcp::Returned) -> Freed {
         let mut core = self.core.lock();
-        for (pfn, order) in returned {
-            core.buddy.free(*pfn, *order);
-        }
+        core.buddy.free_bulk(returned);
         self.settle(&mut core, 0)
     }
 
@@ -187,9 +185,7 @@ impl Zone {
                 returned = lists.take_blocks(&self.map, usize::MAX);
             }
             let mut core = self.core.lock();
-            for (pfn, order) in &returned {
-                core.buddy.free(*pfn, *order);
-            }
+            core.buddy.free_bulk(&mut returned);
             self.publish(&core);
         }
         before

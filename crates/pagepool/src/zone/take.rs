@@ -151,17 +151,53 @@ impl Zone {
         sink: &mut dyn FnMut(Taken),
     ) -> usize {
         let mut core = self.core.lock();
-        for taken in 0..count {
-            if !self.check(request.order, class, request.flags).passes() {
-                return taken;
-            }
-            let Some(block) = self.take_locked(&mut core, request) else {
-                return taken;
-            };
+        let mut taken = 0;
+        while taken < count {
+            let batch = self.nr_allowed(request, class, count - taken);
+            let got = self.take_many_locked(&mut core, request, batch, sink);
             self.publish(&core);
-            sink(block);
+            taken += got;
+            if batch == 0 || got < batch {
+                break;
+            }
         }
-        count
+        taken
+    }
+
+    /// How many of `wanted` blocks the marks allow to be taken at once: of single pages many, of others one, since
+    /// that changes of which order there are any.
+    fn nr_allowed(&self, request: ZoneRequest, class: ZoneType, wanted: usize) -> usize {
+        const MOST: usize = 64;
+        let ZoneRequest { order, flags, .. } = request;
+        let many = wanted.min(MOST);
+        if order == Order::ZERO && self.check_without(many - 1, order, class, flags).passes() {
+            return many;
+        }
+        usize::from(self.check(order, class, flags).passes())
+    }
+
+    /// Takes blocks from the buddy. A boost that one of them brings about counts from the next call on.
+    fn take_many_locked(
+        &self,
+        core: &mut Core,
+        request: ZoneRequest,
+        count: usize,
+        sink: &mut dyn FnMut(Taken),
+    ) -> usize {
+        let Core { buddy, events, .. } = core;
+        let mut on_grant = |grant: Grant| {
+            debug_assert!(self.map.state(grant.pfn).is_free(), "N3: {}", grant.pfn);
+            self.note_fallback(events, grant.fallback, request.flags);
+            events.pages_allocated += request.order.pages() as u64;
+            self.map.set_state(grant.pfn, request.state());
+            sink(Taken {
+                pfn: grant.pfn,
+                order: request.order,
+                vacant: grant.vacant,
+            });
+        };
+        let census = |start, pages| self.map.kinds(start, pages).movable;
+        buddy.alloc_bulk(request.demand(), count, &census, &mut on_grant)
     }
 
     /// Answers a fragmentation event: the marks are raised (spec 2.4).

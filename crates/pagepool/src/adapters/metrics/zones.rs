@@ -78,8 +78,13 @@ fn sizes(pools: &[Snapshot]) -> Vec<Family> {
         ),
         family(
             "pagepool_zone_cached",
-            "Free memory of the zone in the caches of the CPUs.",
+            "Free memory of the zone in the caches of the CPUs and in threads' magazines.",
             |zone| zone.cached,
+        ),
+        family(
+            "pagepool_zone_at_hand",
+            "Free memory of the zone in threads' magazines.",
+            |zone| zone.magazines.pages,
         ),
         family(
             "pagepool_zone_whole_free",
