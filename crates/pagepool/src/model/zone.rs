@@ -93,11 +93,11 @@ impl Zone {
     }
 
     fn empty_own(&self, slot: usize) -> usize {
-        let pages = self.zone.magazines().take_own(slot);
+        let mut pages = self.zone.magazines().take_own(slot);
         if pages.is_empty() {
             return 0;
         }
-        self.settle(self.zone.give_to_buddy(&pages), || ())
+        self.settle(self.zone.give_to_buddy(&mut pages), || ())
     }
 
     /// Pages in threads' magazines.
