@@ -84,6 +84,31 @@ fn no_page_is_lost_or_in_two_hands() {
     outcomes.assert_exactly([(false, 0), (false, 1), (true, 0), (true, 1)]);
 }
 
+/// A page moves from the cache of a CPU into a magazine, while somebody drains both.
+#[test]
+fn nothing_hides_from_a_drain_on_its_way_into_a_magazine() {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("r26_restock", 100, move || {
+        let zone = Shared::new(Zone::with_magazines(PAGES, 1));
+        let slot = zone.claim_magazine();
+        let page = zone.take().expect("it is free");
+        assert_eq!(zone.put(page, || ()), 0);
+        let cached = zone.cached_pages();
+        assert!(cached > 0, "the page is in the cache of the CPU");
+        let z = Shared::clone(&zone);
+        let owner = actor(move || z.restock(slot));
+        let z = Shared::clone(&zone);
+        let drainer = actor(move || z.drain() == cached);
+        join(owner);
+        seen.record((join(drainer), zone.pages_at_hand()));
+        assert_eq!(zone.free_pages() + zone.cached_pages(), PAGES);
+        zone.verify();
+    });
+    // (false, 0): its owner was in the middle, and emptied the magazine himself.
+    outcomes.assert_exactly([(true, 0), (true, 1), (false, 0)]);
+}
+
 /// The only page goes into a magazine, or out of one, while somebody waits for it.
 #[test]
 fn nobody_sleeps_beside_a_page_in_a_magazine() {

@@ -59,9 +59,17 @@ per_thread! {
     static HERE: Cell<Here> = Cell::new(Here { pool: PoolId::NONE, place: Place { node: NodeId::at(0), slot: 0 } });
 }
 
-per_thread_until_its_end! {
-    static HOLDINGS: RefCell<ArrayVec<Holding, MOST>> = RefCell::new(ArrayVec::new_const());
+// Whether the thread is looking for a magazine.
+per_thread! {
+    static INSIDE: Cell<bool> = Cell::new(false);
 }
+
+per_thread_until_its_end! {
+    static HOLDINGS: RefCell<Holdings> = RefCell::new(Holdings(ArrayVec::new_const()));
+}
+
+/// What a thread has of pools.
+struct Holdings(ArrayVec<Holding, MOST>);
 
 /// What a thread has of a pool.
 struct Holding {
@@ -112,30 +120,16 @@ fn forget() {
 /// [`here`] finds it from now on. None if there is none to be had, or the thread is about to end.
 #[cold]
 pub(crate) fn find(pool: PoolId, node: NodeId, magazines: &Arc<Magazines>) -> Option<Place> {
-    if magazines.depth() == 0 {
+    // The list's first use may ask for memory, to have it dropped at the thread's end: and so come here again.
+    if magazines.depth() == 0 || INSIDE.with(|inside| inside.replace(true)) {
         return None;
     }
+    let mut gone = None;
     let found = HOLDINGS.try_with(|holdings| {
-        // It is borrowed already, if memory for the list itself is asked for.
         let mut holdings = holdings.try_borrow_mut().ok()?;
-        let known = holdings.iter().position(|one| one.pool == pool);
-        if let Some(known) = known {
-            let one = &mut holdings[known];
-            let is_here = one.node == node && one.slot.is_some();
-            one.misses = one.misses.saturating_add(1);
-            if !is_here && one.node == node && one.misses < PATIENCE {
-                return None;
-            }
-            if !is_here {
-                holdings.swap_remove(known);
-            }
-        }
-        let known = holdings.iter().position(|one| one.pool == pool);
-        if known.is_none() {
-            if holdings.is_full() {
-                holdings.remove(0);
-            }
-            holdings.push(Holding {
+        gone = holdings.make_room(pool, node)?;
+        if holdings.of(pool).is_none() {
+            holdings.0.push(Holding {
                 pool,
                 node,
                 slot: magazines.claim(),
@@ -143,15 +137,36 @@ pub(crate) fn find(pool: PoolId, node: NodeId, magazines: &Arc<Magazines>) -> Op
                 misses: 0,
             });
         }
-        let one = holdings.iter().find(|one| one.pool == pool)?;
-        let place = Place {
-            node,
-            slot: one.slot?,
-        };
-        let _ended = HERE.try_with(|here| here.set(Here { pool, place }));
-        Some(place)
+        let slot = holdings.of(pool)?.slot?;
+        Some(Place { node, slot })
     });
-    found.ok().flatten()
+    INSIDE.with(|inside| inside.set(false));
+    // Not before: the last one who knows a zone's magazines gives their memory back.
+    drop(gone);
+    let place = found.ok().flatten()?;
+    let _ended = HERE.try_with(|here| here.set(Here { pool, place }));
+    Some(place)
+}
+
+impl Holdings {
+    fn of(&self, pool: PoolId) -> Option<&Holding> {
+        self.0.iter().find(|one| one.pool == pool)
+    }
+
+    /// Takes out what is in the way of a magazine on this node: another of the same pool, or the oldest of all if
+    /// there are too many. None, if it is too early to look for one again.
+    fn make_room(&mut self, pool: PoolId, node: NodeId) -> Option<Option<Holding>> {
+        let Some(known) = self.0.iter().position(|one| one.pool == pool) else {
+            return Some(self.0.is_full().then(|| self.0.remove(0)));
+        };
+        let one = &mut self.0[known];
+        if one.slot.is_some() && one.node == node {
+            return Some(None);
+        }
+        one.misses = one.misses.saturating_add(1);
+        let is_early = one.slot.is_none() && one.misses < PATIENCE;
+        (!is_early).then(|| Some(self.0.swap_remove(known)))
+    }
 }
 
 /// The magazines that the thread's slot of a pool is in (C2).
@@ -159,8 +174,7 @@ pub(crate) fn find(pool: PoolId, node: NodeId, magazines: &Arc<Magazines>) -> Op
 pub(crate) fn magazines_of(pool: PoolId) -> Option<Arc<Magazines>> {
     let found = HOLDINGS.try_with(|holdings| {
         let holdings = holdings.try_borrow().ok()?;
-        let one = holdings.iter().find(|one| one.pool == pool)?;
-        Some(Arc::clone(&one.magazines))
+        Some(Arc::clone(&holdings.of(pool)?.magazines))
     });
     found.ok().flatten()
 }

@@ -45,19 +45,37 @@ impl Buddy {
         sink: &mut dyn FnMut(Grant),
     ) -> usize {
         let mut taken = 0;
-        while taken < count
-            && let Some(grant) = self.alloc(demand, census)
-        {
-            let block = self.block_of(grant.pfn);
-            // What was taken from another type is a decision anew each time.
-            let goes_on = grant.fallback.is_none() && demand.order < self.block_order;
-            sink(grant);
-            taken += 1;
-            if goes_on {
-                taken += self.take_parts(block, demand.order, count - taken, sink);
+        while taken < count {
+            match self.alloc_run(demand, count - taken, census, sink) {
+                0 => break,
+                more => taken += more,
             }
         }
         taken
+    }
+
+    /// The same, as far as one pageblock goes; a single block, where that is taken from another type, which is
+    /// decided anew each time.
+    pub(crate) fn alloc_run(
+        &mut self,
+        demand: Demand,
+        count: usize,
+        census: &dyn MovableCensus,
+        sink: &mut dyn FnMut(Grant),
+    ) -> usize {
+        if count == 0 {
+            return 0;
+        }
+        let Some(grant) = self.alloc(demand, census) else {
+            return 0;
+        };
+        let block = self.block_of(grant.pfn);
+        let goes_on = grant.fallback.is_none() && demand.order < self.block_order;
+        sink(grant);
+        if !goes_on {
+            return 1;
+        }
+        1 + self.take_parts(block, demand.order, count - 1, sink)
     }
 
     /// Takes up to `count` blocks of `order` out of a pageblock of which a part is handed out, as so many calls of

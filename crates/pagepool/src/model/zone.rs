@@ -78,6 +78,18 @@ impl Zone {
         used.outcome.map(|taken| Page(taken.pfn()))
     }
 
+    /// Fills the calling thread's magazine from the cache of its CPU, as a pool does.
+    pub fn restock(&self, slot: usize) {
+        if self.zone.restock(slot, Migratetype::Movable).is_revoked {
+            self.empty_own(slot);
+        }
+    }
+
+    /// Pages in the caches of CPUs and in magazines.
+    pub fn cached_pages(&self) -> usize {
+        self.zone.cached_pages()
+    }
+
     /// Puts a page into the calling thread's magazine, or if that cannot be, back into the zone, as a pool does.
     /// Returns the pages that came back to a closing zone.
     pub fn put_at_hand(&self, slot: usize, page: Page) -> usize {

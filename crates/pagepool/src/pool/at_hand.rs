@@ -82,10 +82,12 @@ impl PagePool {
         gfp: Gfp,
     ) -> Result<PagesUninit, AllocError> {
         let node = self.inner().nodes.node(place.node);
+        // First of all it has an owner, whatever comes.
+        let page = taken.map(|taken| self.page_at_hand(node.arena(), &taken));
         self.inner()
             .empty_own(node.zone(ZoneType::Normal), place.slot);
-        match taken {
-            Some(taken) => Ok(self.page_at_hand(node.arena(), &taken)),
+        match page {
+            Some(page) => Ok(page),
             None => self.alloc_the_long_way(order, gfp),
         }
     }
@@ -116,11 +118,7 @@ impl Inner {
         let Some(Place { slot, .. }) = at_hand::find(self.id, node, zone.magazines()) else {
             return;
         };
-        let used = zone.restock(slot, want);
-        for freed in used.outcome {
-            self.see_to_freed(zone, freed);
-        }
-        if used.is_revoked {
+        if zone.restock(slot, want).is_revoked {
             self.empty_own(zone, slot);
         }
     }
@@ -206,13 +204,17 @@ unsafe fn release_after(tether: Tether, pfn: Pfn, place: Place, used: &Used<Kept
     let Kept::Full(mobility) = used.outcome else {
         return false;
     };
-    let half = zone.make_room(place.slot, mobility);
-    for freed in zone.put_half(&half.outcome) {
+    let made = zone.make_room(place.slot, mobility);
+    empty(made.is_revoked);
+    for freed in made.outcome {
         // SAFETY: it came from this zone just now; the caller's block keeps the pool alive.
         unsafe { settle(tether, zone, freed) };
     }
-    empty(half.is_revoked);
     let id = pool.id;
+    // Whoever was woken by that may be a callback on this very thread.
+    if at_hand::here(id) != Some(place) {
+        return false;
+    }
     let used = zone.put_at_hand(place.slot, pfn);
     if used.is_revoked {
         empty_after_put(tether, id, place);
@@ -232,8 +234,9 @@ unsafe fn release_into_new(tether: Tether, pfn: Pfn) -> bool {
     if pool.hardened {
         return false;
     }
-    let zone = pool.zone_at_hand(pfn.node());
-    if !zone.contains(pfn) || at_hand::find(pool.id, pfn.node(), zone.magazines()).is_none() {
+    let node = pool.nodes.of_cpu(cpu::current());
+    let zone = pool.zone_at_hand(node);
+    if !zone.contains(pfn) || at_hand::find(pool.id, node, zone.magazines()).is_none() {
         return false;
     }
     // SAFETY: by the caller's promise; the thread has a magazine now, so that this ends.

@@ -6,12 +6,13 @@
 
 #![forbid(unsafe_code)]
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 
 use super::magazine::{Half, MAX_DEPTH, Magazines, Open};
-use super::pcp::{Home, RETURN_BATCH, Returned};
+use super::pcp::{RETURN_BATCH, Returned};
 use super::{Freed, Taken, Zone};
 use crate::memmap::{Entry, FrameState};
 use crate::sync::cpu;
@@ -161,16 +162,18 @@ impl Zone {
 
     /// Fills half of the calling thread's magazine from the cache of this CPU, with pages for requests of type
     /// `want`.
-    pub(crate) fn restock(&self, slot: usize, want: Migratetype) -> Used<FreedOfHalf> {
+    pub(crate) fn restock(&self, slot: usize, want: Migratetype) -> Used<()> {
         let most = self.magazines.depth().div_ceil(2);
-        let mut left = match self.pcp.try_of(cpu::current()) {
-            Some(mut lists) => {
-                let pop = || lists.withdraw(&self.map, Order::ZERO, want);
-                std::iter::from_fn(pop).take(most).collect()
-            }
-            None => Half::new(),
+        // Under this lock whatever does not find its place is where it was.
+        let Some(mut lists) = self.pcp.try_of(cpu::current()) else {
+            return Used {
+                outcome: (),
+                is_revoked: false,
+            };
         };
-        let Used { is_revoked, .. } = self.use_at_hand(slot, (), |open| {
+        let pop = || lists.withdraw(&self.map, Order::ZERO, want);
+        let mut left: Half = std::iter::from_fn(pop).take(most).collect();
+        let used = self.use_at_hand(slot, (), |open| {
             // The last first: those are the hottest, and come out last of what is left.
             while let Some(pfn) = left.pop() {
                 let entry = self.map.entry(pfn);
@@ -180,27 +183,23 @@ impl Zone {
                 }
             }
         });
-        Used {
-            outcome: self.put_half(&left),
-            is_revoked,
+        for pfn in left {
+            lists.keep(&self.map, pfn, Order::ZERO, self.home(pfn));
         }
+        used
     }
 
-    /// Takes half of what the calling thread's magazine has of a type out of it.
-    pub(crate) fn make_room(&self, slot: usize, mobility: Migratetype) -> Used<Half> {
-        self.use_at_hand(slot, Half::new(), |open| open.take_half(mobility.idx()))
-    }
-
-    /// Puts pages that were in a magazine into the cache of this CPU, or into the buddy.
-    pub(crate) fn put_half(&self, half: &Half) -> FreedOfHalf {
-        let mut all = FreedOfHalf::new();
-        if half.is_empty() {
-            return all;
-        }
+    /// Moves half of what the calling thread's magazine has of a type to the cache of this CPU, or into the buddy.
+    pub(crate) fn make_room(&self, slot: usize, mobility: Migratetype) -> Used<FreedOfHalf> {
         let sizes = self.pcp.sizes();
         let mut lists = self.pcp.try_of(cpu::current());
+        let Used {
+            outcome: half,
+            is_revoked,
+        } = self.use_at_hand(slot, Half::new(), |open| open.take_half(mobility.idx()));
+        let mut all = FreedOfHalf::new();
         let mut rest = Returned::new();
-        for &pfn in half {
+        for pfn in half {
             let lists = lists
                 .as_mut()
                 .filter(|lists| sizes.is_on() && self.may_cache(lists, pfn));
@@ -208,11 +207,7 @@ impl Zone {
                 rest.push((pfn, Order::ZERO));
                 continue;
             };
-            let home = Home {
-                mt: self.blocks.migratetype(pfn),
-                fullness: self.blocks.fullness(pfn),
-            };
-            lists.keep(&self.map, pfn, Order::ZERO, home);
+            lists.keep(&self.map, pfn, Order::ZERO, self.home(pfn));
             let freed = self.return_surplus(lists, sizes);
             if freed.is_something() {
                 all.push(freed);
@@ -222,7 +217,10 @@ impl Zone {
         if !rest.is_empty() {
             all.push(self.give_to_buddy(&mut rest));
         }
-        all
+        Used {
+            outcome: all,
+            is_revoked,
+        }
     }
 
     /// Gives cached pages that are in nobody's lists any more to the buddy.
@@ -235,11 +233,11 @@ impl Zone {
         self.settle(&mut core, pages.len())
     }
 
-    /// Empties all magazines into the buddy; returns how many pages that were. `ends` says whether anything
-    /// goes into them afterwards.
-    pub(super) fn drain_magazines(&self, ends: bool) -> usize {
+    /// Empties all magazines into the buddy, then the caches by `caches`; returns how many pages that were, without
+    /// those. `ends` says whether anything goes into magazines afterwards.
+    pub(super) fn drain_magazines(&self, ends: bool, caches: impl FnOnce()) -> usize {
         let mut nr = 0;
-        let mut batch = Returned::new();
+        let batch = RefCell::new(Returned::new());
         let flush = |batch: &mut Returned| {
             for (pfn, _) in batch.iter() {
                 self.map.set_state(*pfn, FrameState::FREE);
@@ -251,18 +249,23 @@ impl Zone {
         };
         let mut sink = |pfn: Pfn| {
             nr += 1;
+            let mut batch = batch.borrow_mut();
             batch.push((pfn, Order::ZERO));
             if batch.len() == RETURN_BATCH {
                 flush(&mut batch);
             }
         };
+        let rest = || {
+            let mut batch = batch.borrow_mut();
+            if !batch.is_empty() {
+                flush(&mut batch);
+            }
+            caches();
+        };
         if ends {
-            self.magazines.end(&mut sink);
+            self.magazines.end(&mut sink, rest);
         } else {
-            self.magazines.collect(&mut sink);
-        }
-        if !batch.is_empty() {
-            flush(&mut batch);
+            self.magazines.collect(&mut sink, rest);
         }
         nr
     }

@@ -14,12 +14,16 @@
 //!   owner                           who drains
 //!   busy = 1                        revoked = 1
 //!   light barrier ◄───── G2 ──────► heavy barrier
-//!   revoked? ─► the slow way        busy? ─► left revoked: its owner sees to it
+//!   revoked? ─► the slow way        busy? ─► a few more looks; then left revoked: its owner sees to it
 //!   pop or push                     takes everything
-//!   busy = 0                        revoked = 0
+//!   busy = 0                        empties the caches of the CPUs
 //!   light barrier ◄───── G3 ──────► (the same heavy one)
-//!   revoked? ─► empties it itself
+//!   revoked? ─► empties it itself   revoked = 0
 //! ```
+//!
+//! What moves between a magazine and the cache of a CPU moves under that cache's lock. So a drain, which takes
+//! from the magazines, then from the caches, and keeps the magazines revoked meanwhile, misses nothing that is on
+//! its way: only what a thread has that was stopped between `busy = 1` and `busy = 0`, a page or a few.
 //!
 //! **Invariants**
 //! - G1: a slot has one owner at a time, and only its owner opens it.
@@ -29,8 +33,9 @@
 //! - G5: all who take frames from magazines of a zone hold its `keeper`, and so does who revokes; only owners of
 //!   opened ones do not.
 //!
-//! **Locking:** the keeper's lock is taken before a zone's. It is held across a heavy barrier, which takes
-//! microseconds, and never while somebody sleeps.
+//! **Locking:** the keeper's lock is taken before that of a cache, and that before a zone's. It is held for a
+//! whole drain: a heavy barrier, which takes microseconds, and emptying the caches. An owner who finds his magazine
+//! revoked waits for that, as he would for the zone's lock.
 //!
 //! Not here: which thread has which magazine (`alloc::at_hand`), and what a page in it must not be there for: a
 //! waiter, an isolated pageblock ([`put`](super::put)).
@@ -43,7 +48,7 @@ use crossbeam::utils::CachePadded;
 use super::pcp::{RETURN_BATCH, Returned};
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::sync::fence::{mutated, ordering_at};
-use crate::sync::{CoreMutex, Rank, asym};
+use crate::sync::{CoreMutex, Rank, asym, thread};
 use crate::types::{NR_PCP_TYPES, Order, Pfn};
 
 /// Frames of a type that a magazine can hold.
@@ -51,11 +56,15 @@ pub(crate) const MAX_DEPTH: usize = if cfg!(loom) { 2 } else { 16 };
 
 const _: () = assert!(MAX_DEPTH * NR_PCP_TYPES <= RETURN_BATCH);
 
+/// Looks at a busy magazine, with others let run between, before it is left to its owner.
+const LOOKS: usize = if cfg!(loom) { 1 } else { 64 };
+
 /// Half of them: what is exchanged at once.
 pub(crate) type Half = ArrayVec<Pfn, { MAX_DEPTH / 2 }>;
 
-/// A zone has a magazine for so many of its pages, and at most this many.
-const PAGES_PER_SLOT: usize = 256;
+/// A zone has a magazine for so many of its pages, and at most this many: what lies in them all is no more than a
+/// thirtieth of the zone.
+const PAGES_PER_SLOT: usize = 1024;
 const MAX_SLOTS: usize = 256;
 
 /// A thread's own pages, by type.
@@ -88,10 +97,27 @@ impl Magazine {
             .revoked
             .load(ordering_at("magazine.see_open", Ordering::Acquire))
         {
-            self.busy.store(false, Ordering::Relaxed);
+            // Release: as in `close`. What was done before this look is to be seen by who sees this.
+            self.busy.store(false, Ordering::Release);
             return None;
         }
         Some(Open { magazine: self })
+    }
+
+    /// Whether its owner is busy with it, if that does not pass within a few moments: he may have been stopped in
+    /// the middle. It is revoked: nobody is who was not before.
+    fn stays_busy(&self) -> bool {
+        for look in 0..LOOKS {
+            if look > 0 {
+                thread::yield_now();
+            }
+            // Acquire: pairs with the Release in `close`.
+            let order = ordering_at("magazine.see_close", Ordering::Acquire);
+            if !self.busy.load(order) || mutated("magazine.busy") {
+                return false;
+            }
+        }
+        true
     }
 
     /// Takes every frame out. The caller holds the keeper, and nobody is busy with it.
@@ -294,45 +320,53 @@ impl Magazines {
         keeper.taken[slot / 64] &= !(1 << (slot % 64));
     }
 
-    /// Takes every frame out of all of them. What is pushed into one by somebody who is busy with it right now,
-    /// that one gives back himself.
-    pub(crate) fn collect(&self, sink: &mut dyn FnMut(Pfn)) {
+    /// Takes every frame out of all of them, and has `rest` done before they are used again. What is pushed into
+    /// one by somebody who is busy with it all the time, that one gives back himself.
+    pub(crate) fn collect(&self, sink: &mut dyn FnMut(Pfn), rest: impl FnOnce()) {
         if self.slots.is_empty() {
-            return;
+            return rest();
         }
-        let mut keeper = self.keeper.lock();
-        self.collect_locked(&mut keeper, sink);
+        let keeper = self.keeper.lock();
+        self.collect_locked(&keeper, sink, rest);
     }
 
     /// The same, and nothing goes into them any more.
-    pub(crate) fn end(&self, sink: &mut dyn FnMut(Pfn)) {
+    pub(crate) fn end(&self, sink: &mut dyn FnMut(Pfn), rest: impl FnOnce()) {
         let mut keeper = self.keeper.lock();
         keeper.ended = true;
-        self.collect_locked(&mut keeper, sink);
+        self.collect_locked(&keeper, sink, rest);
     }
 
-    fn collect_locked(&self, keeper: &mut Keeper, sink: &mut dyn FnMut(Pfn)) {
+    fn collect_locked(&self, keeper: &Keeper, sink: &mut dyn FnMut(Pfn), rest: impl FnOnce()) {
         let used = &self.slots[..keeper.used];
-        if used.is_empty() {
-            return;
+        if used.is_empty() || !self.revoke(used) {
+            return rest();
         }
+        let mut is_left = [false; MAX_SLOTS];
+        for (magazine, is_left) in used.iter().zip(&mut is_left) {
+            *is_left = magazine.stays_busy();
+            if !*is_left {
+                magazine.take_all(sink);
+            }
+        }
+        rest();
+        let mine = used.iter().zip(is_left).filter(|(_, is_left)| !is_left);
+        mine.for_each(|(magazine, _)| reopen(keeper, magazine));
+    }
+
+    /// Says that these are revoked, to all who use one from now on. If the system refuses, they stay so, and
+    /// nothing goes into any: their owners empty them.
+    fn revoke(&self, used: &[CachePadded<Magazine>]) -> bool {
         for magazine in used {
-            // Relaxed: the barrier orders it before the looks below.
+            // Relaxed: the barrier orders it before the looks that follow.
             magazine.revoked.store(true, Ordering::Relaxed);
         }
         // Pairs with the light ones of the owners (G2, G3).
-        if !asym::heavy("magazine.revoke") {
-            return; // They stay revoked, and their owners empty them.
+        let is_said = asym::heavy("magazine.revoke");
+        if !is_said {
+            self.set_depth(0);
         }
-        for magazine in used {
-            // Acquire: pairs with the Release in `close`.
-            let busy = magazine
-                .busy
-                .load(ordering_at("magazine.see_close", Ordering::Acquire));
-            if !busy || mutated("magazine.busy") {
-                self.empty(keeper, magazine, sink);
-            }
-        }
+        is_said
     }
 
     /// Takes every frame out of the calling thread's own, which was revoked while it was busy with it.
@@ -340,17 +374,9 @@ impl Magazines {
         let mut pages = Returned::new();
         let keeper = self.keeper.lock();
         let mut sink = |pfn| pages.push((pfn, Order::ZERO));
-        self.empty(&keeper, &self.slots[slot], &mut sink);
+        self.slots[slot].take_all(&mut sink);
+        reopen(&keeper, &self.slots[slot]);
         pages
-    }
-
-    fn empty(&self, keeper: &Keeper, magazine: &Magazine, sink: &mut dyn FnMut(Pfn)) {
-        magazine.take_all(sink);
-        if !keeper.ended {
-            // Release: pairs with the Acquire in `open`.
-            let order = ordering_at("magazine.reopen", Ordering::Release);
-            magazine.revoked.store(false, order);
-        }
     }
 
     /// Pages in all of them; exact when nobody uses any.
@@ -381,5 +407,14 @@ impl Magazines {
                     .for_each(|frame| look(Pfn::from_raw(frame.load(Ordering::Relaxed))));
             }
         }
+    }
+}
+
+/// Lets the owner of an empty magazine use it again, unless that is over.
+fn reopen(keeper: &Keeper, magazine: &Magazine) {
+    if !keeper.ended {
+        // Release: pairs with the Acquire in `open`.
+        let order = ordering_at("magazine.reopen", Ordering::Release);
+        magazine.revoked.store(false, order);
     }
 }

@@ -85,12 +85,16 @@ impl Zone {
     }
 
     fn put_cached(&self, lists: &mut PcpLists, pfn: Pfn, order: Order, sizes: PcpSizes) -> Freed {
-        let home = Home {
+        lists.push(&self.map, pfn, order, self.home(pfn));
+        self.return_surplus(lists, sizes)
+    }
+
+    /// Where a block belongs in a cache.
+    pub(super) fn home(&self, pfn: Pfn) -> Home {
+        Home {
             mt: self.blocks.migratetype(pfn),
             fullness: self.blocks.fullness(pfn),
-        };
-        lists.push(&self.map, pfn, order, home);
-        self.return_surplus(lists, sizes)
+        }
     }
 
     /// Returns what a cache has too much of.
@@ -166,12 +170,12 @@ impl Zone {
     ///
     /// Who drains is about to look for memory itself, or does so on behalf of somebody who waits.
     pub(crate) fn drain(&self) -> usize {
-        let at_hand = self.drain_magazines(false);
-        let slots = self.pcp.each();
-        at_hand
-            + slots
-                .map(|mut lists| self.drain_lists(&mut lists))
-                .sum::<usize>()
+        let mut cached = 0;
+        let at_hand = self.drain_magazines(false, || {
+            let slots = self.pcp.each();
+            cached = slots.map(|mut lists| self.drain_lists(&mut lists)).sum();
+        });
+        at_hand + cached
     }
 
     fn drain_lists(&self, lists: &mut PcpLists) -> usize {
@@ -296,11 +300,12 @@ impl Zone {
     /// Stops the caches and starts counting pages as they come back; returns how many are out,
     /// withdrawn ones included.
     pub(crate) fn begin_close(&self) -> usize {
-        self.drain_magazines(true);
-        for mut lists in self.pcp.each() {
-            self.drain_lists(&mut lists);
-            Pcp::stop(&mut lists);
-        }
+        self.drain_magazines(true, || {
+            for mut lists in self.pcp.each() {
+                self.drain_lists(&mut lists);
+                Pcp::stop(&mut lists);
+            }
+        });
         let mut core = self.core.lock();
         core.closing = true;
         self.pages - core.buddy.free_pages() - core.buddy.isolated_free_pages()

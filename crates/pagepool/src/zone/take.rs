@@ -154,12 +154,11 @@ impl Zone {
         let mut taken = 0;
         while taken < count {
             let batch = self.nr_allowed(request, class, count - taken);
-            let got = self.take_many_locked(&mut core, request, batch, sink);
-            self.publish(&core);
-            taken += got;
-            if batch == 0 || got < batch {
-                break;
+            match self.take_run_locked(&mut core, request, batch, sink) {
+                0 => break,
+                more => taken += more,
             }
+            self.publish(&core);
         }
         taken
     }
@@ -176,8 +175,8 @@ impl Zone {
         usize::from(self.check(order, class, flags).passes())
     }
 
-    /// Takes blocks from the buddy. A boost that one of them brings about counts from the next call on.
-    fn take_many_locked(
+    /// Takes blocks from one pageblock, up to `count`; a single one, if that mixes types, since it may raise the marks.
+    fn take_run_locked(
         &self,
         core: &mut Core,
         request: ZoneRequest,
@@ -197,7 +196,7 @@ impl Zone {
             });
         };
         let census = |start, pages| self.map.kinds(start, pages).movable;
-        buddy.alloc_bulk(request.demand(), count, &census, &mut on_grant)
+        buddy.alloc_run(request.demand(), count, &census, &mut on_grant)
     }
 
     /// Answers a fragmentation event: the marks are raised (spec 2.4).

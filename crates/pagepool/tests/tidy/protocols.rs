@@ -83,6 +83,7 @@ const EQUIVALENT: &[(&str, usize)] = &[
     ("node/daemon_control.rs", 1),
     ("node/lru.rs", 2),
     ("node/lru/moving.rs", 1),
+    ("zone/magazine.rs", 1),
     ("zone/zonelist.rs", 1),
 ];
 
