@@ -58,9 +58,13 @@ impl Zone {
 
     /// The same with room for single pages before each of `nr_threads` threads, up to two of a type.
     pub fn with_magazines(pages: usize, nr_threads: usize) -> Zone {
-        let mut zone = Zone::new(pages, 1, 1, 0);
-        zone.zone.give_magazines(nr_threads);
-        zone
+        Zone::new(pages, 1, 1, 0).and_magazines(nr_threads)
+    }
+
+    /// This zone with room for single pages before each of `nr_threads` threads, up to two of a type.
+    pub fn and_magazines(mut self, nr_threads: usize) -> Zone {
+        self.zone.give_magazines(nr_threads);
+        self
     }
 
     /// Gives the calling thread a magazine.
