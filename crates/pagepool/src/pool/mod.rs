@@ -385,8 +385,9 @@ impl PagePool {
         self.inner.trim()
     }
 
-    /// Empties the caches of all CPUs into the zones; returns how many bytes they held. If another
-    /// thread is at it already, leaves it to that one and returns 0.
+    /// Empties the caches of all CPUs, and what threads have at hand, into the zones; returns how many bytes they
+    /// held. If another thread is at it already, leaves it to that one and returns 0. What a thread has at hand
+    /// that is in the middle of an allocation or a free, it gives back itself in a moment, and it is not counted.
     pub fn drain(&self) -> usize {
         self.inner.nodes.drain_all() * PAGE_SIZE
     }

@@ -147,8 +147,8 @@ impl<P: Park> WaitQueue<P> {
     }
 
     /// Whether a thread is asleep here, without the barrier: for callers whose condition is guarded by a
-    /// lock that every sleeper takes after it has published its entry. Whoever holds that lock first, the
-    /// other sees.
+    /// lock that every sleeper takes after it has published its entry, so that whoever holds that lock first, the
+    /// other sees; or by a magazine that every sleeper revokes after that.
     #[must_use]
     pub fn sleeper_hint(&self) -> bool {
         // Relaxed: ordered by that lock.
