@@ -211,7 +211,7 @@ unsafe fn release_after(tether: Tether, pfn: Pfn, place: Place, used: &Used<Kept
         unsafe { settle(tether, zone, freed) };
     }
     let id = pool.id;
-    // Whoever was woken by that may be a callback on this very thread.
+    // Whoever is called for that may use a magazine on this very thread, and another than this by now.
     if at_hand::here(id) != Some(place) {
         return false;
     }

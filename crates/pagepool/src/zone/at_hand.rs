@@ -183,8 +183,9 @@ impl Zone {
                 }
             }
         });
-        for pfn in left {
-            lists.keep(&self.map, pfn, Order::ZERO, self.home(pfn));
+        // The hottest is the first again.
+        for pfn in left.into_iter().rev() {
+            lists.put_back(&self.map, pfn, Order::ZERO, want);
         }
         used
     }

@@ -136,6 +136,12 @@ impl PcpLists {
         Some(pfn)
     }
 
+    /// Puts a [withdrawn](Self::withdraw) block back to where it was: the first to be handed out.
+    pub(crate) fn put_back(&mut self, map: &Memmap, pfn: Pfn, order: Order, mt: Migratetype) {
+        self.lists[list_idx(order, mt)].push_front(map, pfn);
+        self.count_in(order);
+    }
+
     /// Caches a block that its owner gave back.
     pub(crate) fn push(&mut self, map: &Memmap, pfn: Pfn, order: Order, home: Home) {
         self.events.pages_freed += order.pages() as u64;
