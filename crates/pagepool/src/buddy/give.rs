@@ -80,25 +80,7 @@ impl Buddy {
         if order >= self.block_order {
             return self.free_blocks(block, order);
         }
-        let word = self.word(block);
-        let within = offset & (self.block_order.pages() - 1);
-        let merged = Tree::new(&mut self.trees[block], self.block_order)
-            .put(within, order)
-            .order;
-        for buddy in order.up_to(merged).take(merged.idx() - order.idx()) {
-            self.tally.sub(self.row(word), buddy, 1);
-        }
-        if merged == self.block_order {
-            self.change(block, word.with_free(0).with_levels(0));
-            return self.free_whole(block, merged);
-        }
-        self.tally.add(self.row(word), merged, 1);
-        let levels = self.levels_after(block, word, order.up_to(merged));
-        self.change(
-            block,
-            word.with_free(word.free() + order.pages())
-                .with_levels(levels),
-        );
+        self.free_parts(block, &[(self.start.add(offset), order)]);
     }
 
     /// Gives back one or more pageblocks. If some of them were isolated or reserved while they were

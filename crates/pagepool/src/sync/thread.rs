@@ -35,20 +35,7 @@ pub(crate) use per_thread;
 /// The same for values that have something to do when their thread ends. The first use of one may allocate, and
 /// there is none any more while its thread ends.
 macro_rules! per_thread_until_its_end {
-    ($(static $name:ident: $type:ty = $init:expr;)+) => {
-        #[cfg(not(any(loom, shuttle)))]
-        std::thread_local! {
-            $(static $name: $type = const { $init };)+
-        }
-        #[cfg(shuttle)]
-        shuttle::thread_local! {
-            $(static $name: $type = $init;)+
-        }
-        #[cfg(loom)]
-        loom::thread_local! {
-            $(static $name: $type = $init;)+
-        }
-    };
+    ($($all:tt)+) => { $crate::sync::thread::per_thread! { $($all)+ } };
 }
 pub(crate) use per_thread_until_its_end;
 
