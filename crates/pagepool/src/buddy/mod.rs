@@ -151,6 +151,11 @@ impl BlockTable {
         (0..self.shared.words.len()).map(|block| self.free_pages_of(self.word(block)))
     }
 
+    /// The type of each pageblock, lowest first, without the lock: each is of its own moment.
+    pub(crate) fn types_by_block(&self) -> impl ExactSizeIterator<Item = Migratetype> {
+        (0..self.shared.words.len()).map(|block| self.word(block).migratetype())
+    }
+
     fn free_pages_of(&self, word: BlockWord) -> usize {
         match word.state() {
             State::Fresh | State::Head | State::Tail => self.block_order.pages(),

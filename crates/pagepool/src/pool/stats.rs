@@ -20,7 +20,9 @@ use crate::node::lru_list::LruList;
 use crate::node::{DaemonState, Node};
 use crate::psi::Pressure;
 use crate::reclaim::shrinkers::ShrinkerStats;
-use crate::types::{NR_MIGRATETYPES, NR_ORDERS, NR_ZONES, NodeId, Order, Pfn, ZoneType};
+use crate::types::{
+    Migratetype, NR_MIGRATETYPES, NR_ORDERS, NR_ZONES, NodeId, Order, Pfn, ZoneType,
+};
 use crate::zone::Zone;
 use crate::zone::fragmentation;
 use crate::zone::magazine::Magazines;
@@ -213,6 +215,10 @@ pub struct ZoneStats {
     /// Of each pageblock, lowest first, the pages that are not free in the zone: those that are out, those
     /// in the caches of the CPUs, and those out of service.
     pub pageblocks: Vec<u16>,
+    /// The type of each pageblock, lowest first; as many as [`pageblocks`](Self::pageblocks) has. Each is of its
+    /// own moment: while the pool is at work they need not add up to
+    /// [`pageblocks_by_type`](Self::pageblocks_by_type).
+    pub pageblock_types: Vec<Migratetype>,
     /// Pages of free blocks of a pageblock and more that have memory behind them.
     pub resident_free_pages: usize,
     /// The cache of each CPU.
@@ -310,6 +316,7 @@ impl ZoneStats {
                 .map_or(0, |marks| marks.target_blocks(shape)),
             fragmentation_score: shape.score(),
             pageblocks: zone.in_use_by_pageblock(),
+            pageblock_types: zone.types_by_pageblock(),
             resident_free_pages: zone.resident_free_pages(),
             pagesets: cached.iter().enumerate().map(pageset).collect(),
             magazines,

@@ -65,6 +65,11 @@ impl Zone {
         self.blocks.count_by_type().map(|nr| nr as u64)
     }
 
+    /// The type of each pageblock, lowest first.
+    pub(crate) fn types_by_pageblock(&self) -> Vec<Migratetype> {
+        self.blocks.types_by_block().collect()
+    }
+
     /// Pages of each pageblock that are not free, lowest first.
     pub(crate) fn in_use_by_pageblock(&self) -> Vec<u16> {
         let size = self.block_order().pages();
