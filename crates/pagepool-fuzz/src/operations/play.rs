@@ -449,9 +449,7 @@ impl World {
                 };
                 if let Err((group, error)) = group.delete() {
                     assert!(matches!(error, GroupError::InUse { .. }), "{error}");
-                    // The deepest stay the youngest.
                     self.groups.push(group);
-                    self.groups.sort_by_key(|group| group.path().len());
                 }
             }
             _ => unreachable!("{step:?} is about no group"),

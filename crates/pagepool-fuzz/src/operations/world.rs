@@ -202,9 +202,10 @@ impl World {
         }
     }
 
-    /// The deepest are the youngest.
     fn delete_groups(&mut self) {
         let mut groups: Vec<Group> = self.groups.drain(..).collect();
+        // Those below a group have a longer path, and go first.
+        groups.sort_by_key(|group| group.path().len());
         while let Some(mut group) = groups.pop() {
             let start = Instant::now();
             while let Err((same, error)) = group.delete() {
