@@ -1,6 +1,7 @@
 //! Folios in memory: handles, guards, pins, advice.
 
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use pagepool::{AccessError, Advice, AllocError, Folio, Gfp, PAGE_SIZE, PagePool};
 
@@ -91,6 +92,32 @@ fn a_pool_that_has_folios_out_says_so_when_it_is_closed() {
     held.into_pool().close(Duration::from_secs(1)).unwrap();
 }
 
+/// Who closed a pool slept on until its patience ended: the last folio's memory woke it, if there was any,
+/// before that folio was gone.
+#[test]
+fn the_end_of_the_last_folio_is_seen_by_who_closes_the_pool() {
+    const LONG: Duration = Duration::from_secs(20);
+    for is_blank in [true, false] {
+        let pool = pool();
+        let last = if is_blank {
+            pool.blank_folio(PAGE_SIZE).unwrap()
+        } else {
+            folio(&pool, PAGE_SIZE)
+        };
+        thread::scope(|scope| {
+            let closer = scope.spawn(|| {
+                let start = Instant::now();
+                pool.close(LONG).map(|()| start.elapsed())
+            });
+            // Until it sleeps; if it does not yet, there is nothing to wake.
+            thread::sleep(Duration::from_millis(50));
+            drop(last);
+            let took = closer.join().unwrap().unwrap();
+            assert!(took < LONG / 2, "blank: {is_blank}, {took:?}");
+        });
+    }
+}
+
 #[test]
 fn bytes_are_copied_out_without_a_guard() {
     let pool = pool();
@@ -176,7 +203,7 @@ fn shared_folios_have_many_readers_or_one_writer() {
     let other = one.clone();
     let (a, b) = (one.read().unwrap(), other.read().unwrap());
     assert_eq!((a[0], b[0]), (0, 0));
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         let writer = scope.spawn(|| other.write_within(Duration::from_millis(20)).is_err());
         assert!(writer.join().unwrap(), "readers are in the way");
     });
@@ -209,9 +236,9 @@ fn a_waiting_writer_is_woken_by_the_last_reader() {
         let read = shared.read().unwrap();
         let writer = {
             let shared = shared.clone();
-            std::thread::spawn(move || shared.write().map(|mut bytes| bytes[0] = round))
+            thread::spawn(move || shared.write().map(|mut bytes| bytes[0] = round))
         };
-        std::thread::yield_now();
+        thread::yield_now();
         assert_eq!(read[0], round - 1);
         drop(read);
         writer.join().unwrap().unwrap();
@@ -223,7 +250,7 @@ fn a_waiting_writer_is_woken_by_the_last_reader() {
 fn optimistic_readers_never_see_half_a_write() {
     let pool = pool();
     let shared = folio(&pool, PAGE_SIZE).into_shared();
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         let writer = scope.spawn(|| {
             for round in 0..20_000_u64 {
                 let mut bytes = shared.write().unwrap();

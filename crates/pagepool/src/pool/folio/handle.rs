@@ -154,7 +154,9 @@ impl Drop for Folio {
         self.pool().end_folio(self.id());
         if self.pool().folios().close() {
             // SAFETY: `close` says to one folio in the life of the table's handle that it was the last.
-            drop(unsafe { self.tether.take_kept() });
+            let pool = unsafe { self.tether.take_kept() };
+            // Who closes the pool waits for that, and memory may have come back before, or not at all.
+            pool.nodes.freed().wake_all();
         }
     }
 }
