@@ -2,6 +2,8 @@
 //!
 //! *Kernel counterpart:* `struct scan_control` (v5.0).
 
+use std::time::Duration;
+
 use super::policy::throttle::Powers;
 use crate::node::Node;
 use crate::sync::clock::{self, Instant};
@@ -115,6 +117,13 @@ impl ScanControl {
     /// Then what was used once in a while must go as well.
     pub(crate) fn is_in_need(&self) -> bool {
         self.priority < DEF_PRIORITY / 2
+    }
+
+    /// How long it is until its deadline.
+    pub(crate) fn time_left(&self) -> Duration {
+        self.deadline.map_or(Duration::MAX, |deadline| {
+            deadline.saturating_duration_since(clock::now())
+        })
     }
 
     /// Whether its deadline has passed.

@@ -71,7 +71,7 @@ impl Reclaimer<'_> {
     }
 
     /// Whether so many folios are isolated already that this thread should not isolate more. Waits for
-    /// others first.
+    /// others first, for as long as it has time.
     fn is_crowded(&self, node: &Node, list: LruList, sc: &ScanControl) -> bool {
         let powers = sc.powers;
         let item = match list.kind() {
@@ -86,8 +86,8 @@ impl Reclaimer<'_> {
         if !is_crowded() {
             return false;
         }
-        thread::sleep(ISOLATED_WAIT);
-        is_crowded()
+        thread::sleep(sc.time_left().min(ISOLATED_WAIT));
+        sc.is_late() || is_crowded()
     }
 
     /// Judges one folio, and sees to it; returns the pages that left memory at once.
