@@ -8,6 +8,7 @@ use crate::error::AllocError;
 use crate::gfp::Gfp;
 use crate::sync::clock::{self, Instant};
 use crate::types::{GroupId, NodeMask, Order, ZoneType};
+use crate::zone::vmstat::VmEvent;
 
 /// Somebody who has nothing left to try but to ask others to give memory up.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +43,7 @@ pub(crate) trait Overseer: Sync {
 }
 
 impl Allocator<'_> {
-    /// Reports a request that got no further than its first checks.
+    /// Reports and counts a request that got no further than its first checks.
     #[cold]
     pub(super) fn report_early(
         &self,
@@ -51,6 +52,7 @@ impl Allocator<'_> {
         placement: Placement,
         error: AllocError,
     ) -> AllocError {
+        self.nodes.events().count(VmEvent::Refusals);
         if let Some(overseer) = self.overseer.filter(|_| !gfp.contains(Gfp::NOWARN)) {
             overseer.report(&ReportParts {
                 outcome: Outcome::Refused,
