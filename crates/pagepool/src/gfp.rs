@@ -45,9 +45,9 @@ bitflags! {
         const HARDER = 1 << 6;
         /// Reclaim on behalf of this request may start I/O.
         const IO = 1 << 7;
-        /// Reclaim on behalf of this request may call into a user's backing store. Dirty folios of such
-        /// stores are left to the background reclaimer; a request without this flag waits for that one
-        /// a second at most.
+        /// Reclaim on behalf of this request may call shrinkers that take locks of a store's, and within a group's
+        /// limit write to a user's backing store. Other dirty folios of such stores are left to the background
+        /// reclaimer; a request without this flag waits for that one a second at most.
         const FS = 1 << 8;
         /// The caller may wait, and reclaim and compact itself.
         const DIRECT_RECLAIM = 1 << 9;

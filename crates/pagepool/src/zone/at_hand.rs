@@ -174,7 +174,7 @@ impl Zone {
         let pop = || lists.withdraw(&self.map, Order::ZERO, want);
         let mut left: Half = std::iter::from_fn(pop).take(most).collect();
         let used = self.use_at_hand(slot, (), |open| {
-            // The last first: those are the hottest, and come out last of what is left.
+            // The last first: those are the coldest, and come out last.
             while let Some(pfn) = left.pop() {
                 let entry = self.map.entry(pfn);
                 if self.keep_at_hand(open, pfn, entry, want) != Kept::Yes {

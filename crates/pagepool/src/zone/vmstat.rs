@@ -109,7 +109,8 @@ events! {
     KswapdInodesteal = "kswapd_inodesteal",
     /// Times that kswapd was woken in its first short sleep.
     KswapdLowWmarkHitQuickly = "kswapd_low_wmark_hit_quickly",
-    /// Times that kswapd did not go to sleep since the high mark no longer held, or never did.
+    /// Times that kswapd did not go to sleep since the high mark no longer held, or never did, or something new
+    /// was asked of it.
     KswapdHighWmarkHitQuickly = "kswapd_high_wmark_hit_quickly",
     /// Times that kswapd set out to balance its node.
     Pageoutrun = "pageoutrun",

@@ -107,7 +107,7 @@ impl Folio {
 }
 
 impl PagePool {
-    /// Allocates a folio of `len` bytes, 1 to 4 MiB, filled with zeros and in memory. What it takes is
+    /// Allocates a folio of `len` bytes, from 1 byte to 4 MiB, filled with zeros and in memory. What it takes is
     /// the next power of two of pages.
     ///
     /// # Errors
@@ -149,7 +149,7 @@ impl PagePool {
         }
     }
 
-    /// Makes a folio of `len` bytes, 1 to 4 MiB, that reads as zeros and takes no memory until it is
+    /// Makes a folio of `len` bytes, from 1 byte to 4 MiB, that reads as zeros and takes no memory until it is
     /// touched.
     ///
     /// # Errors
