@@ -23,10 +23,13 @@ const NR_PART_ORDERS: usize = PAGEBLOCK_ORDER.get() as usize;
 /// A shelf's first pageblock: its number plus one, 0 when the shelf is empty.
 type Head = u32;
 
+/// The first pageblock of each shelf, by type, largest free block and fullness.
+type PartShelves = [[[Head; FULLNESS_STEPS]; NR_PART_ORDERS]; NR_MIGRATETYPES];
+
 /// The shelves of one zone, and the links of its pageblocks.
 #[derive(Debug)]
 pub(super) struct Shelves {
-    part: [[[Head; FULLNESS_STEPS]; NR_PART_ORDERS]; NR_MIGRATETYPES],
+    part: Box<PartShelves>,
     part_bits: [[u64; NR_PART_ORDERS]; NR_MIGRATETYPES],
     whole: [[[Head; 2]; NR_ORDERS]; NR_MIGRATETYPES],
     /// Of each type, pageblocks on the shelves of those that are at most two thirds full.
@@ -45,7 +48,8 @@ impl Shelves {
     /// whole, and is not counted as sparse.
     pub(super) fn new(nr_blocks: usize, nr_whole: usize) -> Result<Shelves, BuildError> {
         Ok(Shelves {
-            part: [[[0; FULLNESS_STEPS]; NR_PART_ORDERS]; NR_MIGRATETYPES],
+            // In a box: a zone is moved a few times while its pool is built.
+            part: Box::new([[[0; FULLNESS_STEPS]; NR_PART_ORDERS]; NR_MIGRATETYPES]),
             part_bits: [[0; NR_PART_ORDERS]; NR_MIGRATETYPES],
             whole: [[[0; 2]; NR_ORDERS]; NR_MIGRATETYPES],
             nr_sparse: [0; NR_MIGRATETYPES],
@@ -56,12 +60,12 @@ impl Shelves {
 
     /// What [`bytes`](Self::bytes) is for so many pageblocks.
     pub(super) fn estimate(nr_blocks: usize) -> usize {
-        ZeroedTable::<[u32; 2]>::bytes_for(nr_blocks)
+        size_of::<PartShelves>() + ZeroedTable::<[u32; 2]>::bytes_for(nr_blocks)
     }
 
-    /// Bytes of the links table.
+    /// Bytes that the shelves and the links take.
     pub(super) fn bytes(&self) -> usize {
-        self.links.bytes()
+        size_of::<PartShelves>() + self.links.bytes()
     }
 
     /// Moves a pageblock from one shelf to another.
