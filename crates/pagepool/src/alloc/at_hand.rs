@@ -1,7 +1,8 @@
 //! Which [magazine](crate::zone::magazine) the calling thread has, of which pool.
 //!
 //! A thread gets one when it first allocates or frees a single page the long way, and keeps it until it ends. Of
-//! the pool that it used last it knows it by two numbers; of a few more, by a list.
+//! the pool that it used last it knows at once where everything is that the shortest way touches; of a few more,
+//! by a list.
 //!
 //! **Invariants**
 //! - C1: the number of a pool is used once in the life of a process, so that what a thread remembers of a pool
@@ -9,17 +10,21 @@
 //! - C2: a thread that is known to have a slot holds a reference to the magazines that it is in: they are there
 //!   as long as the thread is, even after the pool's end.
 //! - C3: a slot is one thread's alone, from when it was claimed until it is released (G1).
+//! - C4: the zone and the arena that a thread remembers are those of the pool whose number it remembers with them.
 
 #![forbid(unsafe_code)]
 
 use std::cell::{Cell, RefCell};
+use std::ptr::NonNull;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 
+use crate::arena::Arena;
 use crate::sync::thread::{per_thread, per_thread_until_its_end};
 use crate::types::NodeId;
-use crate::zone::magazine::Magazines;
+use crate::zone::Zone;
+use crate::zone::magazine::{Magazine, Magazines};
 
 /// Pools that a thread has magazines of at once.
 const MOST: usize = 4;
@@ -40,13 +45,26 @@ impl PoolId {
     }
 }
 
-/// Where a thread's magazine is.
+/// A thread's magazine, and what it takes to use it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Place {
-    /// Of this node's zone for raw pages.
-    pub(crate) node: NodeId,
-    /// The slot there.
+    /// The magazine: there as long as [`here`] finds it (C2).
+    pub(crate) magazine: NonNull<Magazine>,
+    /// The zone that it is in front of: there as long as the pool is (C4).
+    pub(crate) zone: NonNull<Zone>,
+    /// The memory of that zone's node: likewise.
+    pub(crate) arena: NonNull<Arena>,
+    /// Which of the zone's magazines it is.
     pub(crate) slot: usize,
+}
+
+impl Place {
+    const NOWHERE: Place = Place {
+        magazine: NonNull::dangling(),
+        zone: NonNull::dangling(),
+        arena: NonNull::dangling(),
+        slot: 0,
+    };
 }
 
 #[derive(Clone, Copy)]
@@ -55,8 +73,15 @@ struct Here {
     place: Place,
 }
 
+impl Here {
+    const NOWHERE: Here = Here {
+        pool: PoolId::NONE,
+        place: Place::NOWHERE,
+    };
+}
+
 per_thread! {
-    static HERE: Cell<Here> = Cell::new(Here { pool: PoolId::NONE, place: Place { node: NodeId::at(0), slot: 0 } });
+    static HERE: Cell<Here> = Cell::new(Here::NOWHERE);
 }
 
 // Whether the thread is looking for a magazine.
@@ -105,21 +130,16 @@ pub(crate) fn here(pool: PoolId) -> Option<Place> {
 
 /// The thread has no magazine that it knows of.
 fn forget() {
-    let nowhere = Here {
-        pool: PoolId::NONE,
-        place: Place {
-            node: NodeId::at(0),
-            slot: 0,
-        },
-    };
     // Where the thread is about to end, there may be nothing to forget.
-    let _ended = HERE.try_with(|here| here.set(nowhere));
+    let _ended = HERE.try_with(|here| here.set(Here::NOWHERE));
 }
 
-/// Finds or gets the thread a magazine of a pool, on the node that it runs on, whose magazines are `magazines`;
-/// [`here`] finds it from now on. None if there is none to be had, or the thread is about to end.
+/// Finds or gets the thread a magazine of a pool, in front of a zone of the node that it runs on, which is the
+/// zone's and the arena's; [`here`] finds it from now on. None if there is none to be had, or the thread is about to
+/// end.
 #[cold]
-pub(crate) fn find(pool: PoolId, node: NodeId, magazines: &Arc<Magazines>) -> Option<Place> {
+pub(crate) fn find(pool: PoolId, zone: &Zone, arena: &Arena) -> Option<Place> {
+    let (node, magazines) = (zone.node(), zone.magazines());
     // The list's first use may ask for memory, to have it dropped at the thread's end: and so come here again.
     if magazines.depth() == 0 || INSIDE.with(|inside| inside.replace(true)) {
         return None;
@@ -137,13 +157,18 @@ pub(crate) fn find(pool: PoolId, node: NodeId, magazines: &Arc<Magazines>) -> Op
                 misses: 0,
             });
         }
-        let slot = holdings.of(pool)?.slot?;
-        Some(Place { node, slot })
+        holdings.of(pool)?.slot
     });
     INSIDE.with(|inside| inside.set(false));
     // Not before: the last one who knows a zone's magazines gives their memory back.
     drop(gone);
-    let place = found.ok().flatten()?;
+    let slot = found.ok().flatten()?;
+    let place = Place {
+        magazine: NonNull::from(magazines.slot(slot)?),
+        zone: NonNull::from(zone),
+        arena: NonNull::from(arena),
+        slot,
+    };
     let _ended = HERE.try_with(|here| here.set(Here { pool, place }));
     Some(place)
 }
@@ -169,12 +194,13 @@ impl Holdings {
     }
 }
 
-/// The magazines that the thread's slot of a pool is in (C2).
+/// The magazine that the thread used last, and those that it is one of (C2); None, if it has none any more.
 #[cold]
-pub(crate) fn magazines_of(pool: PoolId) -> Option<Arc<Magazines>> {
+pub(crate) fn latest() -> Option<(Arc<Magazines>, Place)> {
+    let Here { pool, place } = HERE.with(Cell::get);
     let found = HOLDINGS.try_with(|holdings| {
         let holdings = holdings.try_borrow().ok()?;
         Some(Arc::clone(&holdings.of(pool)?.magazines))
     });
-    found.ok().flatten()
+    Some((found.ok().flatten()?, place))
 }

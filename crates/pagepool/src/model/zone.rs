@@ -7,6 +7,7 @@ use crate::memmap::Memmap;
 use crate::sync::{FenceNames, WaitQueue};
 use crate::types::{Migratetype, NR_ZONES, NodeId, Order, Pfn, ZoneType};
 use crate::zone::at_hand::Kept;
+use crate::zone::magazine::Magazine;
 use crate::zone::sizing::PcpSizes;
 use crate::zone::watermark::{AllocFlags, Mark, Marks};
 use crate::zone::zonelist::NodeShape;
@@ -75,7 +76,9 @@ impl Zone {
 
     /// Takes a page from the calling thread's magazine, as a pool does.
     pub fn take_at_hand(&self, slot: usize) -> Option<Page> {
-        let used = self.zone.take_at_hand(slot, Migratetype::Movable);
+        let used = self
+            .zone
+            .take_at_hand(self.magazine(slot), Migratetype::Movable);
         if used.is_revoked {
             self.empty_own(slot);
         }
@@ -84,7 +87,8 @@ impl Zone {
 
     /// Fills the calling thread's magazine from the cache of its CPU, as a pool does.
     pub fn restock(&self, slot: usize) {
-        if self.zone.restock(slot, Migratetype::Movable).is_revoked {
+        let used = self.zone.restock(self.magazine(slot), Migratetype::Movable);
+        if used.is_revoked {
             self.empty_own(slot);
         }
     }
@@ -97,7 +101,7 @@ impl Zone {
     /// Puts a page into the calling thread's magazine, or if that cannot be, back into the zone, as a pool does.
     /// Returns the pages that came back to a closing zone.
     pub fn put_at_hand(&self, slot: usize, page: Page) -> usize {
-        let used = self.zone.put_at_hand(slot, page.0);
+        let used = self.zone.put_at_hand(self.magazine(slot), page.0);
         let mut closing = 0;
         if used.is_revoked {
             closing += self.empty_own(slot);
@@ -106,6 +110,11 @@ impl Zone {
             closing += self.put(page, || ());
         }
         closing
+    }
+
+    fn magazine(&self, slot: usize) -> &Magazine {
+        let magazine = self.zone.magazines().slot(slot);
+        magazine.expect("an actor has one of those that the zone was given")
     }
 
     fn empty_own(&self, slot: usize) -> usize {

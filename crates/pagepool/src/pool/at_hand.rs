@@ -9,7 +9,7 @@
 use super::lifetime::{Tether, settle};
 use super::pages::PagesUninit;
 use super::{Inner, PagePool};
-use crate::alloc::at_hand::{self, Place};
+use crate::alloc::at_hand;
 use crate::arena::Arena;
 use crate::backing::callback;
 use crate::error::AllocError;
@@ -18,6 +18,7 @@ use crate::node::{FrameSink, identity};
 use crate::sync::cpu;
 use crate::types::{Migratetype, NodeId, Order, Pfn, ZoneType};
 use crate::zone::at_hand::{Kept, Used};
+use crate::zone::magazine::Magazine;
 use crate::zone::{Freed, Taken, Zone};
 
 /// The type of page that is wanted, if a request may be served from a magazine.
@@ -43,27 +44,60 @@ pub(super) const fn is_kept(order: Order, gfp: Gfp) -> bool {
     wanted(order, gfp).is_some()
 }
 
+/// A thread's magazine with its zone and its node's memory.
+#[derive(Clone, Copy)]
+struct Hand<'a> {
+    magazine: &'a Magazine,
+    zone: &'a Zone,
+    arena: &'a Arena,
+    slot: usize,
+}
+
+/// What the calling thread has at hand of a pool, if it used that one last.
+#[inline(always)]
+fn hand(pool: &Inner) -> Option<Hand<'_>> {
+    let place = at_hand::here(pool.id)?;
+    // SAFETY: (C4) this is a zone of the pool, which is there: its nodes do not move before it ends.
+    let zone = unsafe { place.zone.as_ref() };
+    // SAFETY: (C4) as above; nodes keep their arenas.
+    let arena = unsafe { place.arena.as_ref() };
+    // SAFETY: (C2) it is one of that zone's, which keeps them; and the thread keeps them after the pool's end.
+    let magazine = unsafe { place.magazine.as_ref() };
+    Some(Hand {
+        magazine,
+        zone,
+        arena,
+        slot: place.slot,
+    })
+}
+
 impl PagePool {
     /// Takes a page from the calling thread's magazine, if that is what the request wants and there is one; else
     /// goes the long way.
     #[inline(always)]
     pub(super) fn alloc_at_hand(&self, order: Order, gfp: Gfp) -> Result<PagesUninit, AllocError> {
-        let pool = self.inner();
-        if let Some(want) = wanted(order, gfp)
-            && let Some(place) = at_hand::here(pool.id)
+        let Some(want) = wanted(order, gfp) else {
+            return self.alloc_the_long_way(order, gfp);
+        };
+        if let Some(hand) = hand(self.inner())
             && !callback::is_inside_any()
         {
-            let node = pool.nodes.node(place.node);
-            let used = node.zone(ZoneType::Normal).take_at_hand(place.slot, want);
-            // The rest is left to calls that this ends with: then it needs no frame of its own.
+            let used = hand.zone.take_at_hand(hand.magazine, want);
             if used.is_revoked {
-                return self.alloc_after_revoked(place, used.outcome, order, gfp);
+                return self.alloc_after_revoked(used.outcome, gfp);
             }
             if let Some(taken) = used.outcome {
-                return Ok(self.page_at_hand(node.arena(), &taken));
+                return Ok(self.page_at_hand(hand.arena, &taken));
             }
         }
-        self.alloc_the_long_way(order, gfp)
+        self.alloc_page_the_long_way(gfp)
+    }
+
+    // Not the same with an order: then that is to be kept on the way here.
+    #[cold]
+    #[inline(never)]
+    fn alloc_page_the_long_way(&self, gfp: Gfp) -> Result<PagesUninit, AllocError> {
+        self.alloc_the_long_way(Order::ZERO, gfp)
     }
 
     #[inline(always)]
@@ -76,19 +110,19 @@ impl PagePool {
     #[inline(never)]
     fn alloc_after_revoked(
         &self,
-        place: Place,
         taken: Option<Taken>,
-        order: Order,
         gfp: Gfp,
     ) -> Result<PagesUninit, AllocError> {
-        let node = self.inner().nodes.node(place.node);
+        let pool = self.inner();
+        let Some(hand) = hand(pool) else {
+            unreachable!("C3: the magazine was there just now");
+        };
         // First of all it has an owner, whatever comes.
-        let page = taken.map(|taken| self.page_at_hand(node.arena(), &taken));
-        self.inner()
-            .empty_own(node.zone(ZoneType::Normal), place.slot);
+        let page = taken.map(|taken| self.page_at_hand(hand.arena, &taken));
+        pool.empty_own(hand.zone, hand.slot);
         match page {
             Some(page) => Ok(page),
-            None => self.alloc_the_long_way(order, gfp),
+            None => self.alloc_the_long_way(Order::ZERO, gfp),
         }
     }
 }
@@ -115,11 +149,14 @@ impl Inner {
         };
         let node = self.nodes.of_cpu(cpu::current());
         let zone = self.zone_at_hand(node);
-        let Some(Place { slot, .. }) = at_hand::find(self.id, node, zone.magazines()) else {
+        let arena = self.nodes.node(node).arena();
+        if at_hand::find(self.id, zone, arena).is_none() {
             return;
-        };
-        if zone.restock(slot, want).is_revoked {
-            self.empty_own(zone, slot);
+        }
+        if let Some(hand) = hand(self)
+            && hand.zone.restock(hand.magazine, want).is_revoked
+        {
+            self.empty_own(hand.zone, hand.slot);
         }
     }
 
@@ -135,110 +172,112 @@ impl Inner {
     }
 }
 
+/// Why a page is not in its thread's magazine: the thread has none, or this came of it.
+pub(super) type Refused = Option<Used<Kept>>;
+
 /// Puts a single page into the calling thread's magazine, if it may be there.
 ///
+/// # Errors
+/// Why it may not; nothing has happened.
+///
 /// # Safety
-/// 1. The page is out, and the caller owns it: nobody uses its memory any more. 2. Unless this returns true,
-///    nothing has happened.
+/// The page is out, and the caller owns it: nobody uses its memory any more.
 #[inline(always)]
-pub(super) unsafe fn release(tether: Tether, pfn: Pfn) -> bool {
+pub(super) unsafe fn release(tether: Tether, pfn: Pfn) -> Result<(), Refused> {
     // SAFETY: (L2) the caller's block is out.
     let pool = unsafe { tether.pool() };
-    let id = pool.id;
-    let Some(place) = at_hand::here(id) else {
-        // SAFETY: by the caller's promise.
-        return unsafe { release_into_new(tether, pfn) };
+    let Some(hand) = hand(pool) else {
+        return Err(None);
     };
-    let node = pool.nodes.node(place.node);
-    let zone = node.zone(ZoneType::Normal);
-    if !zone.contains(pfn) || identity::is_any_measured() {
-        return false;
+    if !hand.zone.contains(pfn) || identity::is_any_measured() {
+        return Err(Some(Used {
+            outcome: Kept::No,
+            is_revoked: false,
+        }));
     }
-    node.arena().asan_poison(pfn.index(), 1);
-    let used = zone.put_at_hand(place.slot, pfn);
+    hand.arena.asan_poison(pfn.index(), 1);
+    let used = hand.zone.put_at_hand(hand.magazine, pfn);
     if used.outcome != Kept::Yes {
-        // SAFETY: by the caller's promise: the block is still out.
-        return unsafe { release_after(tether, pfn, place, &used) };
+        return Err(Some(used));
     }
     if used.is_revoked {
-        empty_after_put(tether, id, place);
+        empty_after_put(tether);
     }
-    true
+    Ok(())
 }
 
 /// Empties the calling thread's magazine after its page went there: the pool is there as long as anything is in
 /// the magazine, since that counts as out.
 #[cold]
 #[inline(never)]
-fn empty_after_put(tether: Tether, id: at_hand::PoolId, place: Place) {
-    let Some(magazines) = at_hand::magazines_of(id) else {
+fn empty_after_put(tether: Tether) {
+    let Some((magazines, place)) = at_hand::latest() else {
         return;
     };
     let mut pages = magazines.take_own(place.slot);
     if pages.is_empty() {
         return;
     }
-    // SAFETY: (L2) these pages are out until they are put back here.
-    let zone = unsafe { tether.pool() }.zone_at_hand(place.node);
+    // SAFETY: (C4, L2) the zone's pool is there until these pages, which are out, are put back here.
+    let zone = unsafe { place.zone.as_ref() };
     let freed = zone.give_to_buddy(&mut pages);
     // SAFETY: it came from this zone just now, and what is out of it keeps the pool alive.
     unsafe { settle(tether, zone, freed) };
 }
 
-/// The magazine did not take the page: makes room in it, or gives up.
+/// The page was refused: finds the calling thread a magazine, or makes room in it, and puts the page there.
+/// Returns whether that was done.
 ///
 /// # Safety
-/// As [`release`].
-#[cold]
-#[inline(never)]
-unsafe fn release_after(tether: Tether, pfn: Pfn, place: Place, used: &Used<Kept>) -> bool {
+/// As [`release`], which has just refused the page.
+pub(super) unsafe fn release_again(tether: Tether, pfn: Pfn, refused: Refused) -> bool {
     // SAFETY: (L2) the caller's block is out.
     let pool = unsafe { tether.pool() };
-    let zone = pool.zone_at_hand(place.node);
+    let is_possible = match refused {
+        None => find_for(pool, pfn),
+        Some(used) => make_room(tether, pool, &used),
+    };
+    if !is_possible {
+        return false;
+    }
+    // SAFETY: by the caller's promise.
+    let Err(refused) = (unsafe { release(tether, pfn) }) else {
+        return true;
+    };
+    if refused.is_some_and(|used| used.is_revoked) {
+        empty_after_put(tether);
+    }
+    false
+}
+
+/// Finds the calling thread a magazine that the page may go to.
+fn find_for(pool: &Inner, pfn: Pfn) -> bool {
+    let node = pool.nodes.of_cpu(cpu::current());
+    let zone = pool.zone_at_hand(node);
+    let arena = pool.nodes.node(node).arena();
+    !pool.hardened && zone.contains(pfn) && at_hand::find(pool.id, zone, arena).is_some()
+}
+
+/// Makes room in the calling thread's magazine, if that was full.
+fn make_room(tether: Tether, pool: &Inner, used: &Used<Kept>) -> bool {
+    let Some(Hand { magazine, zone, .. }) = hand(pool) else {
+        return false;
+    };
     let empty = |is_revoked: bool| {
         if is_revoked {
-            empty_after_put(tether, pool.id, place);
+            empty_after_put(tether);
         }
     };
     empty(used.is_revoked);
     let Kept::Full(mobility) = used.outcome else {
         return false;
     };
-    let made = zone.make_room(place.slot, mobility);
+    let made = zone.make_room(magazine, mobility);
     empty(made.is_revoked);
     for freed in made.outcome {
+        // Whoever is called for that may use a magazine on this very thread, and another than this by now.
         // SAFETY: it came from this zone just now; the caller's block keeps the pool alive.
         unsafe { settle(tether, zone, freed) };
     }
-    let id = pool.id;
-    // Whoever is called for that may use a magazine on this very thread, and another than this by now.
-    if at_hand::here(id) != Some(place) {
-        return false;
-    }
-    let used = zone.put_at_hand(place.slot, pfn);
-    if used.is_revoked {
-        empty_after_put(tether, id, place);
-    }
-    used.outcome == Kept::Yes
-}
-
-/// Finds the calling thread a magazine, and puts the page there.
-///
-/// # Safety
-/// As [`release`].
-#[cold]
-#[inline(never)]
-unsafe fn release_into_new(tether: Tether, pfn: Pfn) -> bool {
-    // SAFETY: (L2) the caller's block is out.
-    let pool = unsafe { tether.pool() };
-    if pool.hardened {
-        return false;
-    }
-    let node = pool.nodes.of_cpu(cpu::current());
-    let zone = pool.zone_at_hand(node);
-    if !zone.contains(pfn) || at_hand::find(pool.id, node, zone.magazines()).is_none() {
-        return false;
-    }
-    // SAFETY: by the caller's promise; the thread has a magazine now, so that this ends.
-    unsafe { release(tether, pfn) }
+    true
 }

@@ -138,15 +138,27 @@ impl Drop for Block {
     fn drop(&mut self) {
         // One test for the three.
         let particular = self.order.get() | u8::from(self.was_raw) | u8::from(self.is_charged);
-        // SAFETY: 1. (O1) the block is ours, and this is its end; 2. its state is looked at there.
-        if particular == 0 && unsafe { at_hand::release(self.tether, self.pfn) } {
-            return;
+        if particular != 0 {
+            return self.end();
         }
-        self.end();
+        // SAFETY: (O1) the block is ours, and this is its end; its state is looked at there.
+        if let Err(refused) = unsafe { at_hand::release(self.tether, self.pfn) } {
+            self.end_refused(refused);
+        }
     }
 }
 
 impl Block {
+    /// Gives a single page back that the thread's magazine did not take.
+    #[cold]
+    #[inline(never)]
+    fn end_refused(&self, refused: at_hand::Refused) {
+        // SAFETY: as in `drop`.
+        if !unsafe { at_hand::release_again(self.tether, self.pfn, refused) } {
+            self.end();
+        }
+    }
+
     /// Gives the block back in any case.
     #[cold]
     #[inline(never)]

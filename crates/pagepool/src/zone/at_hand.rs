@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 
-use super::magazine::{Half, MAX_DEPTH, Magazines, Open};
+use super::magazine::{Half, MAX_DEPTH, Magazine, Magazines, Open};
 use super::pcp::{RETURN_BATCH, Returned};
 use super::{Freed, Taken, Zone};
 use crate::memmap::{Entry, FrameState};
@@ -70,8 +70,12 @@ impl Zone {
 
     /// Takes a page from the calling thread's magazine.
     #[inline(always)]
-    pub(crate) fn take_at_hand(&self, slot: usize, want: Migratetype) -> Used<Option<Taken>> {
-        let Some(open) = self.magazines.open(slot) else {
+    pub(crate) fn take_at_hand(
+        &self,
+        magazine: &Magazine,
+        want: Migratetype,
+    ) -> Used<Option<Taken>> {
+        let Some(open) = magazine.open() else {
             return Used::unopened(None);
         };
         let taken = self.take_from(&open, want);
@@ -98,7 +102,7 @@ impl Zone {
     /// Puts a page of this zone into the calling thread's magazine, which its owner gave back. Once it was put
     /// there, the zone is not touched any more: see [`Freed`].
     #[inline(always)]
-    pub(crate) fn put_at_hand(&self, slot: usize, pfn: Pfn) -> Used<Kept> {
+    pub(crate) fn put_at_hand(&self, magazine: &Magazine, pfn: Pfn) -> Used<Kept> {
         let entry = self.map.entry(pfn);
         let Some(mobility) = entry.state().plain_page() else {
             return Used {
@@ -106,7 +110,7 @@ impl Zone {
                 is_revoked: false,
             };
         };
-        let Some(open) = self.magazines.open(slot) else {
+        let Some(open) = magazine.open() else {
             return Used::unopened(Kept::No);
         };
         let kept = self.keep_at_hand(&open, pfn, entry, mobility);
@@ -121,12 +125,11 @@ impl Zone {
 
     /// Has `work` done with the calling thread's magazine, if it is not revoked; returns `otherwise` if it is.
     fn use_at_hand<T>(
-        &self,
-        slot: usize,
+        magazine: &Magazine,
         otherwise: T,
         work: impl FnOnce(&Open<'_>) -> T,
     ) -> Used<T> {
-        let Some(open) = self.magazines.open(slot) else {
+        let Some(open) = magazine.open() else {
             return Used::unopened(otherwise);
         };
         Used {
@@ -162,7 +165,7 @@ impl Zone {
 
     /// Fills half of the calling thread's magazine from the cache of this CPU, with pages for requests of type
     /// `want`.
-    pub(crate) fn restock(&self, slot: usize, want: Migratetype) -> Used<()> {
+    pub(crate) fn restock(&self, magazine: &Magazine, want: Migratetype) -> Used<()> {
         let most = self.magazines.depth().div_ceil(2);
         // Under this lock whatever does not find its place is where it was.
         let Some(mut lists) = self.pcp.try_of(cpu::current()) else {
@@ -173,7 +176,7 @@ impl Zone {
         };
         let pop = || lists.withdraw(&self.map, Order::ZERO, want);
         let mut left: Half = std::iter::from_fn(pop).take(most).collect();
-        let used = self.use_at_hand(slot, (), |open| {
+        let used = Zone::use_at_hand(magazine, (), |open| {
             // The last first: those are the coldest, and come out last.
             while let Some(pfn) = left.pop() {
                 let entry = self.map.entry(pfn);
@@ -191,13 +194,17 @@ impl Zone {
     }
 
     /// Moves half of what the calling thread's magazine has of a type to the cache of this CPU, or into the buddy.
-    pub(crate) fn make_room(&self, slot: usize, mobility: Migratetype) -> Used<FreedOfHalf> {
+    pub(crate) fn make_room(
+        &self,
+        magazine: &Magazine,
+        mobility: Migratetype,
+    ) -> Used<FreedOfHalf> {
         let sizes = self.pcp.sizes();
         let mut lists = self.pcp.try_of(cpu::current());
         let Used {
             outcome: half,
             is_revoked,
-        } = self.use_at_hand(slot, Half::new(), |open| open.take_half(mobility.idx()));
+        } = Zone::use_at_hand(magazine, Half::new(), |open| open.take_half(mobility.idx()));
         let mut all = FreedOfHalf::new();
         let mut rest = Returned::new();
         for pfn in half {

@@ -86,9 +86,9 @@ pub(crate) struct Open<'a> {
 }
 
 impl Magazine {
-    /// Opens the magazine for its owner, unless it is revoked.
-    #[inline]
-    fn open(&self) -> Option<Open<'_>> {
+    /// Opens the magazine for its owner (G1), unless it is revoked.
+    #[inline(always)]
+    pub(super) fn open(&self) -> Option<Open<'_>> {
         // Relaxed: the barrier orders it before the look; pairs with the heavy one in `collect` (G2).
         self.busy.store(true, Ordering::Relaxed);
         asym::light("magazine.open");
@@ -158,7 +158,10 @@ impl Open<'_> {
     pub(crate) fn push(&self, column: usize, pfn: Pfn, depth: usize) -> bool {
         let count = &self.magazine.counts[column];
         let nr = count.load(Ordering::Relaxed) as usize;
-        let frame = self.magazine.frames[column].get(nr).filter(|_| nr < depth);
+        if nr >= depth {
+            return false;
+        }
+        let frame = self.magazine.frames[column].get(nr);
         let Some(frame) = frame else { return false };
         frame.store(pfn.get(), Ordering::Relaxed);
         count.store(nr as u32 + 1, Ordering::Relaxed);
@@ -286,10 +289,9 @@ impl Magazines {
         self.depth.load(Ordering::Relaxed) as usize
     }
 
-    /// Opens the calling thread's own (G1).
-    #[inline]
-    pub(crate) fn open(&self, slot: usize) -> Option<Open<'_>> {
-        self.slots.get(slot)?.open()
+    /// The magazine in a slot.
+    pub(crate) fn slot(&self, slot: usize) -> Option<&Magazine> {
+        self.slots.get(slot).map(|magazine| &**magazine)
     }
 
     /// How many there are.
