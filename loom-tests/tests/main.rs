@@ -46,6 +46,7 @@ mod r23_drain_all;
 mod r24_watermark_snapshot;
 mod r25_unmanaged;
 mod r26_magazine;
+mod r27_depot;
 mod shrinker_call;
 mod store_io;
 mod tables;

@@ -93,6 +93,22 @@ impl Zone {
         }
     }
 
+    /// Moves half of what is in the calling thread's magazine to where others find it, as a pool does. Returns the
+    /// pages that came back to a closing zone.
+    pub fn make_room(&self, slot: usize) -> usize {
+        let used = self
+            .zone
+            .make_room(self.magazine(slot), Migratetype::Movable);
+        let mut closing = 0;
+        if used.is_revoked {
+            closing += self.empty_own(slot);
+        }
+        for freed in used.outcome {
+            closing += self.settle(freed, || ());
+        }
+        closing
+    }
+
     /// Pages in the caches of CPUs and in magazines.
     pub fn cached_pages(&self) -> usize {
         self.zone.cached_pages()

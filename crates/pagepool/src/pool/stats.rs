@@ -239,12 +239,14 @@ pub struct MagazineStats {
     pub threads: usize,
     /// Pages of a migratetype that each may hold; 0 if they are switched off.
     pub depth: usize,
-    /// Pages in all of them.
+    /// Pages in all of them, and in the depot, where one thread leaves what another may need.
     pub pages: usize,
     /// Pages handed out from them so far.
     pub allocated: u64,
     /// Pages taken back into them so far.
     pub freed: u64,
+    /// Pages that one thread left in the depot and another took from there so far.
+    pub exchanged: u64,
 }
 
 /// The cache of one CPU in front of a zone.
@@ -271,6 +273,7 @@ impl MagazineStats {
             pages: magazines.pages(),
             allocated: events.allocated,
             freed: events.freed,
+            exchanged: events.exchanged,
         }
     }
 }

@@ -13,6 +13,8 @@ pub enum Rank {
     Lru,
     /// The lock of those who empty threads' magazines.
     Magazines,
+    /// The lock of what threads have left to each other.
+    Depot,
     /// The lock of one CPU's list of free frames.
     PcpSlot,
     /// The lock around a zone's buddy.

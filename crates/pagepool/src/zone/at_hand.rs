@@ -163,9 +163,26 @@ impl Zone {
         Kept::Yes
     }
 
-    /// Fills half of the calling thread's magazine from the cache of this CPU, with pages for requests of type
-    /// `want`.
+    /// Fills half of the calling thread's magazine with pages for requests of type `want`: with what other threads
+    /// have left, or from the cache of this CPU.
     pub(crate) fn restock(&self, magazine: &Magazine, want: Migratetype) -> Used<()> {
+        let from_depot = self.restock_from_depot(magazine, want);
+        from_depot.unwrap_or_else(|| self.restock_from_cache(magazine, want))
+    }
+
+    /// The same, if other threads have left something and nobody is at it.
+    fn restock_from_depot(&self, magazine: &Magazine, want: Migratetype) -> Option<Used<()>> {
+        // Under this lock whatever does not find its place is where it was (D2).
+        let mut depot = self.magazines.try_depot()?;
+        let mut left = depot.take(want.idx())?;
+        let used = self.restock_with(magazine, want, &mut left);
+        if !left.is_empty() {
+            depot.put_back(want.idx(), left);
+        }
+        Some(used)
+    }
+
+    fn restock_from_cache(&self, magazine: &Magazine, want: Migratetype) -> Used<()> {
         let most = self.magazines.depth().div_ceil(2);
         // Under this lock whatever does not find its place is where it was.
         let Some(mut lists) = self.pcp.try_of(cpu::current()) else {
@@ -176,29 +193,62 @@ impl Zone {
         };
         let pop = || lists.withdraw(&self.map, Order::ZERO, want);
         let mut left: Half = std::iter::from_fn(pop).take(most).collect();
-        let used = Zone::use_at_hand(magazine, (), |open| {
-            // The last first: those are the coldest, and come out last.
-            while let Some(pfn) = left.pop() {
-                let entry = self.map.entry(pfn);
-                if self.keep_at_hand(open, pfn, entry, want) != Kept::Yes {
-                    left.push(pfn);
-                    break;
-                }
-            }
-        });
-        // The hottest is the first again.
-        for pfn in left.into_iter().rev() {
+        // The coldest go in first, and come out last.
+        left.reverse();
+        let used = self.restock_with(magazine, want, &mut left);
+        for pfn in left {
             lists.put_back(&self.map, pfn, Order::ZERO, want);
         }
         used
     }
 
-    /// Moves half of what the calling thread's magazine has of a type to the cache of this CPU, or into the buddy.
+    /// Moves pages into the calling thread's magazine, the first ones first; `left` are those that it does not
+    /// take.
+    fn restock_with(&self, magazine: &Magazine, want: Migratetype, left: &mut Half) -> Used<()> {
+        Zone::use_at_hand(magazine, (), |open| {
+            let keep = |pfn: &Pfn| {
+                let entry = self.map.entry(*pfn);
+                self.keep_at_hand(open, *pfn, entry, want) == Kept::Yes
+            };
+            let nr = left.iter().take_while(|pfn| keep(pfn)).count();
+            left.drain(..nr);
+        })
+    }
+
+    /// Moves half of what the calling thread's magazine has of a type to where other threads find it, to the cache
+    /// of this CPU, or into the buddy.
     pub(crate) fn make_room(
         &self,
         magazine: &Magazine,
         mobility: Migratetype,
     ) -> Used<FreedOfHalf> {
+        let to_depot = self.make_room_by_depot(magazine, mobility);
+        to_depot.unwrap_or_else(|| self.make_room_by_cache(magazine, mobility))
+    }
+
+    /// The same, if there is room for other threads to find it, and nobody is at it.
+    fn make_room_by_depot(
+        &self,
+        magazine: &Magazine,
+        mobility: Migratetype,
+    ) -> Option<Used<FreedOfHalf>> {
+        let column = mobility.idx();
+        // Who waits or isolates need not be looked for: see D2.
+        let mut depot = self.magazines.try_depot()?;
+        if !depot.has_room(column) {
+            return None;
+        }
+        let used = Zone::use_at_hand(magazine, Half::new(), |open| open.take_half(column));
+        if !used.outcome.is_empty() {
+            depot.put(column, used.outcome);
+        }
+        Some(Used {
+            outcome: FreedOfHalf::new(),
+            is_revoked: used.is_revoked,
+        })
+    }
+
+    fn make_room_by_cache(&self, magazine: &Magazine, mobility: Migratetype) -> Used<FreedOfHalf> {
         let sizes = self.pcp.sizes();
         let mut lists = self.pcp.try_of(cpu::current());
         let Used {

@@ -21,9 +21,9 @@
 //!   revoked? ─► empties it itself   revoked = 0
 //! ```
 //!
-//! What moves between a magazine and the cache of a CPU moves under that cache's lock. So a drain, which takes
-//! from the magazines, then from the caches, and keeps the magazines revoked meanwhile, misses nothing that is on
-//! its way: only what a thread has that was stopped between `busy = 1` and `busy = 0`, a page or a few.
+//! What moves between a magazine and the [depot](super::depot) or the cache of a CPU moves under that one's lock. So
+//! a drain, which takes from the magazines, then from the depot and the caches, and keeps the magazines revoked
+//! meanwhile, misses nothing that is on its way: only what a thread has that was stopped between `busy = 1` and `busy = 0`, a page or a few.
 //!
 //! **Invariants**
 //! - G1: a slot has one owner at a time, and only its owner opens it.
@@ -33,7 +33,7 @@
 //! - G5: all who take frames from magazines of a zone hold its `keeper`, and so does who revokes; only owners of
 //!   opened ones do not.
 //!
-//! **Locking:** the keeper's lock is taken before that of a cache, and that before a zone's. It is held for a
+//! **Locking:** the keeper's lock is taken before the depot's, that before a cache's, and that before a zone's. It is held for a
 //! whole drain: a heavy barrier, which takes microseconds, and emptying the caches. An owner who finds his magazine
 //! revoked waits for that, as he would for the zone's lock.
 //!
@@ -45,10 +45,11 @@
 use arrayvec::ArrayVec;
 use crossbeam::utils::CachePadded;
 
+use super::depot::Depot;
 use super::pcp::{RETURN_BATCH, Returned};
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::sync::fence::{mutated, ordering_at};
-use crate::sync::{CoreMutex, Rank, asym, thread};
+use crate::sync::{CoreGuard, CoreMutex, Rank, asym, thread};
 use crate::types::{NR_PCP_TYPES, Order, Pfn};
 
 /// Frames of a type that a magazine can hold.
@@ -225,6 +226,7 @@ struct Keeper {
 pub(crate) struct Magazines {
     slots: Box<[CachePadded<Magazine>]>,
     keeper: CoreMutex<Keeper>,
+    depot: CoreMutex<Depot>,
     depth: AtomicU32,
 }
 
@@ -235,6 +237,8 @@ pub(crate) struct MagazineEvents {
     pub(crate) allocated: u64,
     /// Taken back.
     pub(crate) freed: u64,
+    /// Left by one thread to another.
+    pub(crate) exchanged: u64,
 }
 
 impl Magazines {
@@ -246,12 +250,16 @@ impl Magazines {
 
     /// Bytes that those of a zone of `pages` take at most.
     pub(crate) const fn estimate(pages: usize) -> usize {
-        Magazines::planned(pages) * size_of::<CachePadded<Magazine>>()
+        Magazines::bytes_of(Magazines::planned(pages))
     }
 
     /// Bytes that these take.
     pub(crate) fn bytes(&self) -> usize {
-        self.slots.len() * size_of::<CachePadded<Magazine>>()
+        Magazines::bytes_of(self.slots.len())
+    }
+
+    const fn bytes_of(slots: usize) -> usize {
+        slots * size_of::<CachePadded<Magazine>>() + size_of::<Magazines>()
     }
 
     /// Makes those of a zone of `pages`, empty and switched off; none, where they cannot be drained. A model has
@@ -270,6 +278,7 @@ impl Magazines {
         Magazines {
             slots: (0..slots).map(|_| CachePadded::default()).collect(),
             keeper: CoreMutex::ranked(Rank::Magazines, Keeper::default()),
+            depot: CoreMutex::ranked(Rank::Depot, Depot::with_room(slots)),
             depth: AtomicU32::new(0),
         }
     }
@@ -292,6 +301,11 @@ impl Magazines {
     /// The magazine in a slot.
     pub(crate) fn slot(&self, slot: usize) -> Option<&Magazine> {
         self.slots.get(slot).map(|magazine| &**magazine)
+    }
+
+    /// The depot, unless somebody is at it.
+    pub(super) fn try_depot(&self) -> Option<CoreGuard<'_, Depot>> {
+        self.depot.try_lock()
     }
 
     /// How many there are.
@@ -341,15 +355,25 @@ impl Magazines {
 
     fn collect_locked(&self, keeper: &Keeper, sink: &mut dyn FnMut(Pfn), rest: impl FnOnce()) {
         let used = &self.slots[..keeper.used];
-        if used.is_empty() || !self.revoke(used) {
+        if used.is_empty() {
             return rest();
         }
-        let mut is_left = [false; MAX_SLOTS];
-        for (magazine, is_left) in used.iter().zip(&mut is_left) {
-            *is_left = magazine.stays_busy();
-            if !*is_left {
-                magazine.take_all(sink);
+        if mutated("depot.while_revoked") {
+            self.depot.lock().take_all(sink);
+        }
+        let is_revoked = self.revoke(used);
+        let mut is_left = [true; MAX_SLOTS];
+        if is_revoked {
+            for (magazine, is_left) in used.iter().zip(&mut is_left) {
+                *is_left = magazine.stays_busy();
+                if !*is_left {
+                    magazine.take_all(sink);
+                }
             }
+        }
+        if !mutated("depot.while_revoked") {
+            // Not before they are revoked (D2).
+            self.depot.lock().take_all(sink);
         }
         rest();
         let mine = used.iter().zip(is_left).filter(|(_, is_left)| !is_left);
@@ -381,9 +405,10 @@ impl Magazines {
         pages
     }
 
-    /// Pages in all of them; exact when nobody uses any.
+    /// Pages in all of them and in the depot; exact when nobody uses any.
     pub(crate) fn pages(&self) -> usize {
-        self.slots.iter().map(|magazine| magazine.pages()).sum()
+        let in_threads: usize = self.slots.iter().map(|magazine| magazine.pages()).sum();
+        in_threads + self.depot.lock().frames().count()
     }
 
     /// What passed through them; exact when nobody uses any.
@@ -394,11 +419,13 @@ impl Magazines {
             sum.allocated += magazine.allocated.load(Ordering::Relaxed);
             sum.freed += magazine.freed.load(Ordering::Relaxed);
         }
+        sum.exchanged = self.depot.lock().exchanged();
         sum
     }
 
-    /// Calls `look` with every frame in them. Nobody uses any meanwhile.
+    /// Calls `look` with every frame in them and in the depot. Nobody uses any meanwhile.
     pub(crate) fn each_frame(&self, mut look: impl FnMut(Pfn)) {
+        self.depot.lock().frames().for_each(&mut look);
         for magazine in &self.slots {
             for (count, frames) in magazine.counts.iter().zip(&magazine.frames) {
                 // Relaxed: as said.

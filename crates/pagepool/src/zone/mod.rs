@@ -35,6 +35,7 @@
 
 pub(crate) mod at_hand;
 pub(crate) mod charges;
+mod depot;
 pub(crate) mod evacuate;
 pub(crate) mod figure;
 pub(crate) mod fragmentation;

@@ -227,3 +227,31 @@ fn owners_and_drains_at_once_lose_nothing() {
     assert_eq!(pool.stats().free_pages, pool.stats().managed_pages);
     pool.verify().unwrap();
 }
+
+/// What one thread frees another allocates, page by page the same ones, and nothing of it is out of reach.
+#[test]
+fn pages_go_from_thread_to_thread_by_the_depot() {
+    let pool = pool();
+    let exchanged = || {
+        let zones = &pool.stats().nodes[0].zones;
+        let normal = zones.iter().find(|zone| zone.zone == ZoneType::Normal);
+        normal.unwrap().magazines.exchanged
+    };
+    let (to_free, freed) = std::sync::mpsc::sync_channel::<Vec<PagesUninit>>(2);
+    thread::scope(|scope| {
+        let freer = scope.spawn(move || freed.iter().map(|pages| pages.len()).sum::<usize>());
+        for _ in 0..500 {
+            to_free.send((0..8).map(|_| page(&pool)).collect()).unwrap();
+        }
+        drop(to_free);
+        assert_eq!(freer.join().unwrap(), 4_000);
+    });
+    assert!(exchanged() >= 1_000, "{}", exchanged());
+    pool.verify().unwrap();
+    let cached = at_hand(&pool);
+    assert!(cached > 0);
+    pool.drain();
+    assert_eq!(at_hand(&pool), 0);
+    let stats = pool.stats();
+    assert_eq!(stats.free_pages, stats.managed_pages);
+}
