@@ -83,3 +83,17 @@ ensure_node_exporter() {
     PAGEPOOL_NODE_EXPORTER=$(realpath "$program")
     export PAGEPOOL_NODE_EXPORTER
 }
+
+# Installs chromium, in which a test looks at the stress tool's page, where it is missing: a package of the system. Names
+# it in PAGEPOOL_CHROMIUM, for the tests.
+ensure_chromium() {
+    if [[ -z ${PAGEPOOL_CHROMIUM:-} ]]; then
+        if ! command -v chromium >/dev/null; then
+            echo "=== installing chromium"
+            timeout --kill-after=10 600 bash -c \
+                'apt-get update --quiet && apt-get install --quiet --yes --no-install-recommends chromium'
+        fi
+        PAGEPOOL_CHROMIUM=$(command -v chromium)
+    fi
+    export PAGEPOOL_CHROMIUM
+}

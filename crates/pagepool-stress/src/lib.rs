@@ -7,7 +7,9 @@
 //!                    player   plays it on a thread of its own, verifies contents
 //!                    phase    one pool: build, play, verify(), release, trim
 //!                    progress how it stands meanwhile
+//!                    record   how it stood over time
 //!                    report   one model, as text and as JSON
+//!                    page     model and recordings, as a page to look at
 //! ```
 //!
 //! A library for the tests' sake: [`main`] is the program, and [`input`] what it reads from outside, for whoever
@@ -30,13 +32,16 @@ pub mod input; // what is read from outside, for tests
 mod interrupt; // Ctrl-C
 mod ledger; // latencies of requests that were due
 mod levels; // how much groups have, sampled
+mod meter; // latencies that can be looked at meanwhile
 mod order_mix; // which orders are asked for
+mod page; // the page of --report
 mod phase; // one pool and its load
 mod pattern; // which folio is touched next
 mod player; // loads
 mod policy; // what well-known policies would miss
 mod posts; // where threads stand, and the watchdog
 mod progress; // what is shown meanwhile
+mod record; // how things stood, over time
 mod rehearsal;
 mod report; // text and JSON
 mod rng; // random numbers

@@ -25,6 +25,7 @@ use crate::{
     player::{Played, Stage},
     posts::{Place, Watchdog},
     progress::{Goal, Progress, Screen},
+    record::{Meters, Recorder, Tape},
     rehearsal::rehearse,
     rss::Rss,
     swapping::SwapPlan,
@@ -216,9 +217,20 @@ pub(crate) struct House {
     pub(crate) rss: Option<Rss>,
     /// Where progress is shown.
     pub(crate) screen: Screen,
+    /// Records what is played, for a page.
+    pub(crate) recorder: Option<Arc<Recorder>>,
     /// Watches until the house is gone.
     #[expect(dead_code, reason = "it works by being there")]
     pub(crate) watchdog: Watchdog,
+}
+
+impl House {
+    /// What was recorded last was a rehearsal, and is not for the page.
+    pub(crate) fn forget_rehearsal(&self) {
+        if let Some(recorder) = &self.recorder {
+            recorder.forget_last();
+        }
+    }
 }
 
 /// Plays a phase.
@@ -239,6 +251,9 @@ pub(crate) fn perform(
     watch.built(&pool);
     let (screen, goal) = (&house.screen, plan.goal());
     let progress = Progress::begin(screen, &plan.name, goal, &pool, &house.control);
+    let meters = Meters::of(players.iter().map(|player| player.tally()));
+    let recorder = house.recorder.as_ref();
+    let tape = recorder.and_then(|recorder| recorder.begin(&pool, &house.control, meters));
     let stage = Stage {
         pool,
         control: Arc::clone(&house.control),
@@ -256,12 +271,16 @@ pub(crate) fn perform(
         violations: Violations::default(),
     };
     let (held, swap) = performance.play_rounds(plan, watch);
+    let taken = tape.map(Tape::end);
     let pool = performance.stage.pool.clone();
     let outcome = performance.finish(plan, held, swap, rss_start);
     // The last handle: daemons and devices come to their ends.
     posts.conduct(Place::Housekeeping, || drop(pool));
     if let Some(swap) = &plan.swap {
         swap.remove();
+    }
+    if let (Some(recorder), Some(taken)) = (recorder, taken) {
+        recorder.keep(&plan.name, taken);
     }
     Ok(outcome)
 }

@@ -6,6 +6,8 @@ use std::{fmt, time::Instant};
 use hdrhistogram::Histogram;
 use pagepool::{AccessError, AllocError};
 
+use crate::meter::Latencies;
+
 /// Nanoseconds beyond which a latency is recorded as this one: a minute.
 const MAX_LATENCY_NS: u64 = 60_000_000_000;
 
@@ -75,11 +77,11 @@ pub(crate) struct Tally {
     pub(crate) access_errors: Vec<Refusals>,
     pub(crate) violations: Violations,
     /// Latency of the pool's allocation call, zeroing not included.
-    pub(crate) alloc_ns: Histogram<u64>,
+    pub(crate) alloc_ns: Latencies,
     /// Latency of the pool's free call.
-    pub(crate) free_ns: Histogram<u64>,
+    pub(crate) free_ns: Latencies,
     /// Latency of accesses that found the folio away, the time until its bytes were there.
-    pub(crate) fault_ns: Histogram<u64>,
+    pub(crate) fault_ns: Latencies,
 }
 
 impl Tally {
@@ -100,9 +102,9 @@ impl Tally {
             refusals: Vec::with_capacity(16),
             access_errors: Vec::with_capacity(16),
             violations: Violations::default(),
-            alloc_ns: latencies(),
-            free_ns: latencies(),
-            fault_ns: latencies(),
+            alloc_ns: Latencies::new(),
+            free_ns: Latencies::new(),
+            fault_ns: Latencies::new(),
         }
     }
 
@@ -143,21 +145,15 @@ impl Tally {
         merge_refusals(&mut self.refusals, &other.refusals);
         merge_refusals(&mut self.access_errors, &other.access_errors);
         self.violations.merge(&other.violations);
-        self.alloc_ns
-            .add(&other.alloc_ns)
-            .expect("both have the same bounds");
-        self.free_ns
-            .add(&other.free_ns)
-            .expect("both have the same bounds");
-        self.fault_ns
-            .add(&other.fault_ns)
-            .expect("both have the same bounds");
+        self.alloc_ns.add(&other.alloc_ns);
+        self.free_ns.add(&other.free_ns);
+        self.fault_ns.add(&other.fault_ns);
     }
 }
 
 /// Records the time since `begin`.
 #[inline]
-pub(crate) fn record(latencies: &mut Histogram<u64>, begin: Instant) {
+pub(crate) fn record(latencies: &mut Latencies, begin: Instant) {
     latencies.saturating_record(begin.elapsed().as_nanos() as u64);
 }
 

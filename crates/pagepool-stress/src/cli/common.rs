@@ -51,4 +51,7 @@ pub(crate) struct Common {
     /// Write the report as one JSON object to this file; `-` is standard output, and the readable report goes to standard error
     #[arg(long, global = true, value_name = "FILE|-")]
     pub(crate) json: Option<PathBuf>,
+    /// Write a page to look at, report.html, into this folder, with plots over time and a map of all pageblocks; and report.json, the same as data. The folder is made if the one above it exists
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) report: Option<PathBuf>,
 }

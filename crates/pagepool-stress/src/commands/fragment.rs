@@ -122,7 +122,9 @@ fn rehearse(common: &Common, load: &Load, house: &House) -> Result<(), BadInput>
         settle: MOMENT,
         ..load.clone()
     };
-    run(&small, &load, Daemons::On, 0, house).map(drop)
+    run(&small, &load, Daemons::On, 0, house)?;
+    house.forget_rehearsal();
+    Ok(())
 }
 
 fn describe(load: &Load, daemons: Daemons) -> String {

@@ -25,10 +25,12 @@ use crate::{
     control::Control,
     crew::{Crew, Seat},
     interrupt::Interrupt,
+    page::PagePlace,
     phase::{self, Daemons, House, Length, Movable, NoWatch, Outcome, Plan, Size, Watch},
     player::blocks::BlockPlayer,
     posts::Watchdog,
     progress::Screen,
+    record::Recorder,
     report::{Facts, Report, Sink},
     rng::any_seed,
     rss::Rss,
@@ -64,8 +66,16 @@ pub(crate) enum Ending {
 pub(crate) fn perform(cli: Cli) -> Result<Ending, BadInput> {
     let interrupt = Interrupt::heed()?;
     let sink = Sink::open(cli.common.json.as_deref()).map_err(BadInput::Usage)?;
+    let place = cli.common.report.as_deref().map(PagePlace::prepare);
+    let place = place.transpose().map_err(BadInput::Usage)?;
     let seed = cli.common.seed.unwrap_or_else(any_seed);
     sink.say(&format!("seed {seed}\n"));
+    if let Some(place) = &place {
+        sink.say(&format!(
+            "report      {}, when it is over\n",
+            place.page().display()
+        ));
+    }
     let common = cli.common;
     let command = cli.command.unwrap_or(Command::Run);
     let errand = Errand {
@@ -74,6 +84,7 @@ pub(crate) fn perform(cli: Cli) -> Result<Ending, BadInput> {
         sink: Arc::new(sink),
         interrupt,
         screen: Screen::new(common.progress),
+        recorder: place.is_some().then(|| Arc::new(Recorder::new())),
         hang_after: common.hang_after,
     };
     let report = match command {
@@ -92,6 +103,11 @@ pub(crate) fn perform(cli: Cli) -> Result<Ending, BadInput> {
         _ => Ending::Violated,
     };
     errand.sink.deliver(&report).map_err(BadInput::Usage)?;
+    if let (Some(place), Some(recorder)) = (place, &errand.recorder) {
+        place
+            .write(&report, recorder.recordings())
+            .map_err(BadInput::Usage)?;
+    }
     match report.unwritten() {
         Some(what) => Err(BadInput::Usage(what)),
         None => Ok(ending),
@@ -106,6 +122,8 @@ pub(crate) struct Errand {
     interrupt: Interrupt,
     /// Where progress is shown.
     screen: Screen,
+    /// Records what is played, if there is to be a page.
+    recorder: Option<Arc<Recorder>>,
     /// How long a thread may go without finishing anything.
     hang_after: Duration,
 }
@@ -174,6 +192,7 @@ fn set_up(threads: usize, errand: &Errand) -> Result<House, BadInput> {
         control,
         rss: Rss::start(),
         screen: errand.screen.clone(),
+        recorder: errand.recorder.clone(),
     };
     let trace = Arc::new(shipped::rehearsal()?);
     let player = |n| Box::new(BlockPlayer::new(Arc::clone(&trace), Depth::Full, n)) as Seat;
@@ -198,6 +217,7 @@ fn set_up(threads: usize, errand: &Errand) -> Result<House, BadInput> {
     let mut report = Report::new("rehearsal", 0, false);
     report.add_phases(&[(Facts::default(), outcome)]);
     drop(report);
+    house.forget_rehearsal();
     Ok(house)
 }
 

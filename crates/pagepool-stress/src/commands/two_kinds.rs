@@ -89,7 +89,9 @@ fn rehearse(common: &Common, load: &Load, house: &House) -> Result<(), BadInput>
         look: (REHEARSED / 4, LOOK_AT_LEAST_EVERY),
         ..load.clone()
     };
-    run(&small, &load, Daemons::On, 0, house).map(drop)
+    run(&small, &load, Daemons::On, 0, house)?;
+    house.forget_rehearsal();
+    Ok(())
 }
 
 fn describe(load: &Load, daemons: Daemons) -> String {

@@ -12,6 +12,7 @@ mod latency; // requests at a given rate
 mod loads; // run and churn
 mod misses; // what is missed of a trace, by policies and by a pool
 mod mixed; // movable and unmovable memory side by side
+mod page; // what --report writes
 mod paging; // overcommit, faults and idle
 mod progress; // what is shown meanwhile
 mod replays; // every format
