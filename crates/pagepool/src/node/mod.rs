@@ -384,7 +384,7 @@ impl Nodes {
     /// How many pages are out, and some of the blocks.
     pub(crate) fn outstanding(&self, max_blocks: usize) -> (usize, Vec<(Pfn, Order)>) {
         let pages = self.zones().map(Zone::outstanding).sum();
-        let blocks = self.zones().flat_map(|zone| zone.blocks_out(max_blocks));
+        let blocks = self.zones().flat_map(Zone::blocks_out);
         (pages, blocks.take(max_blocks).collect())
     }
 

@@ -384,7 +384,7 @@ impl Inner {
         }
         for node in self.nodes.iter() {
             for zone in node.zones() {
-                for (pfn, order) in zone.blocks_out(usize::MAX) {
+                for (pfn, order) in zone.blocks_out() {
                     held[node.map().group_of_raw(pfn).get()] += order.pages();
                 }
             }

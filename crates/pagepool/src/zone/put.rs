@@ -327,16 +327,15 @@ impl Zone {
         self.pages.saturating_sub(kept)
     }
 
-    /// Some of the blocks that are out.
-    pub(crate) fn blocks_out(&self, max: usize) -> Vec<(Pfn, Order)> {
+    /// The blocks that are out, lowest first. Walks the frame table without the lock: exact when nothing else runs.
+    pub(crate) fn blocks_out(&self) -> impl Iterator<Item = (Pfn, Order)> {
         let frames = (0..self.pages).map(|offset| self.start.add(offset));
-        let out = frames.filter_map(|pfn| {
+        frames.filter_map(|pfn| {
             let state = self.map.state(pfn);
             state
                 .block()
                 .filter(|_| state.is_allocated())
                 .map(|(order, _)| (pfn, order))
-        });
-        out.take(max).collect()
+        })
     }
 }
