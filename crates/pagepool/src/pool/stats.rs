@@ -41,7 +41,8 @@ pub struct Stats {
     pub metadata_bytes: usize,
     /// Pages that can be handed out.
     pub managed_pages: usize,
-    /// Pages free in the zones.
+    /// Pages free in the zones. A page that something is being moved to, or that compaction keeps from others while
+    /// it empties a pageblock, is not among them, although nobody holds it.
     pub free_pages: usize,
     /// Free pages in the caches of the CPUs.
     pub cached_pages: usize,
@@ -179,7 +180,7 @@ pub struct ZoneStats {
     pub present: usize,
     /// Of these, pages that can be handed out.
     pub managed: usize,
-    /// Pages free in the zone.
+    /// Pages free in the zone, as in [`Stats::free_pages`].
     pub free: usize,
     /// Free pages in the caches of the CPUs and in threads' magazines.
     pub cached: usize,

@@ -429,6 +429,27 @@ fn an_owner_that_blocks_is_in_nobody_elses_way() {
 }
 
 #[test]
+fn a_page_that_something_is_moved_to_is_not_counted_as_free() {
+    let pool = quiet(16 << 20);
+    let herd = Herd::new(Mood::Blocks, Step::Migrate);
+    let (blocks, others) = scatter(&pool, |n| herd.block(&pool, Order::ZERO, n));
+    let held = blocks.len() + others.len();
+    let neither_free_nor_held = || {
+        pool.drain();
+        let stats = pool.stats();
+        stats.managed_pages - held - stats.free_pages
+    };
+    assert_eq!(neither_free_nor_held(), 0);
+    pool.compact(Duration::from_secs(10));
+    assert_eq!(herd.answers.asked(), 1, "it has a place to move to");
+    assert_eq!(neither_free_nor_held(), 1);
+    herd.answers.set(Mood::Willing);
+    eventually("the move is over", || neither_free_nor_held() == 0);
+    drop((blocks, others));
+    assert_all_back(&pool);
+}
+
+#[test]
 fn a_pool_lives_as_long_as_somebody_has_a_block_in_hand() {
     let herd = Herd::new(Mood::Blocks, Step::Migrate);
     let pool = quiet(16 << 20);

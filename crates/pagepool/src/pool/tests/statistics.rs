@@ -4,6 +4,7 @@
 
 use super::*;
 use crate::pool::state::PoolState;
+use crate::types::Migratetype;
 
 #[test]
 fn statistics_count_pages_by_their_kernel_names() {
@@ -56,6 +57,112 @@ fn pageblocks_say_how_many_of_their_pages_are_in_use() {
     drop(blocks);
     pool.drain();
     assert_eq!(pageblocks(), [0; 8]);
+}
+
+/// 8 pageblocks, and the address of the first.
+fn eight_pageblocks() -> (PagePool, usize) {
+    let pool = PagePool::builder()
+        .managed(16 << 20)
+        .movable_share(0)
+        .daemons(false)
+        .min_free_kbytes(0)
+        .deadline(Duration::ZERO)
+        .build()
+        .unwrap();
+    let all = take_all(&pool, order(9));
+    assert_eq!(all.len(), 8);
+    let first = all.iter().map(|block| block.as_ptr().addr()).min().unwrap();
+    drop(all);
+    pool.drain();
+    (pool, first)
+}
+
+/// The types of all pageblocks, once nothing is in a cache; they must add up.
+#[track_caller]
+fn types_of(pool: &PagePool) -> Vec<Migratetype> {
+    pool.drain();
+    let stats = pool.stats();
+    let zone = &stats.nodes[0].zones[0];
+    let types = zone.pageblock_types.clone();
+    assert_eq!(types.len(), zone.pageblocks.len());
+    for (mt, nr) in Migratetype::ALL.into_iter().zip(zone.pageblocks_by_type) {
+        let found = types.iter().filter(|found| **found == mt).count();
+        assert_eq!(found as u64, nr, "{mt:?} of {types:?}");
+    }
+    types
+}
+
+#[test]
+fn pageblocks_say_which_kind_of_memory_they_are_for() {
+    let (pool, first) = eight_pageblocks();
+    let before = types_of(&pool);
+    let kinds = [
+        (Gfp::KERNEL, Migratetype::Unmovable),
+        (
+            Gfp::KERNEL.union(Gfp::RECLAIMABLE),
+            Migratetype::Reclaimable,
+        ),
+        (Gfp::USER_MOVABLE, Migratetype::Movable),
+    ];
+    let pages = kinds.map(|(flags, _)| pool.alloc_pages(order(0), flags).unwrap());
+    let after = types_of(&pool);
+    let at = pages
+        .each_ref()
+        .map(|page| (page.as_ptr().addr() - first) >> 21);
+    for (block, (_, mt)) in at.into_iter().zip(kinds) {
+        assert_eq!(after[block], mt, "pageblock {block}");
+        assert_eq!(pool.stats().nodes[0].zones[0].pageblocks[block], 1);
+    }
+    for block in (0..8).filter(|block| !at.contains(block)) {
+        assert_eq!(after[block], before[block], "nobody was there: {block}");
+    }
+}
+
+/// Who finds nothing of its own kind takes a page here and there, and that makes it no other kind of pageblock; who
+/// finds most of a pageblock free claims all of it.
+#[test]
+fn a_pageblock_changes_its_type_when_it_is_claimed_and_not_when_kinds_mix() {
+    let (pool, first) = eight_pageblocks();
+    let movable = |order_| pool.alloc_pages(order(order_), Gfp::USER_MOVABLE);
+    let mut all: Vec<_> = std::iter::from_fn(|| movable(9).ok()).collect();
+    assert_eq!(all.len(), 8);
+    let shared = all.swap_remove(3);
+    let block = (shared.as_ptr().addr() - first) >> 21;
+    let mut pages: Vec<_> = shared.split(order(0)).collect();
+    assert_eq!(types_of(&pool), [Migratetype::Movable; 8]);
+
+    drop(pages.pop());
+    let raw = pool.alloc_pages(order(0), Gfp::KERNEL).unwrap();
+    assert_eq!(
+        (raw.as_ptr().addr() - first) >> 21,
+        block,
+        "no other page is free"
+    );
+    assert_eq!(pool.mixed_pageblocks()[Migratetype::Movable.idx()], 1);
+    assert_eq!(types_of(&pool), [Migratetype::Movable; 8]);
+
+    pages.truncate(128);
+    pool.drain();
+    let claim = pool.alloc_pages(order(7), Gfp::KERNEL).unwrap();
+    assert_eq!((claim.as_ptr().addr() - first) >> 21, block);
+    let mut expected = [Migratetype::Movable; 8];
+    expected[block] = Migratetype::Unmovable;
+    assert_eq!(types_of(&pool), expected);
+    drop((raw, claim, pages, all));
+}
+
+#[test]
+fn a_pageblock_that_is_not_whole_has_a_type_too() {
+    let pool = small_pool(1031);
+    for zone in &pool.stats().nodes[0].zones {
+        assert_eq!(zone.pageblock_types.len(), zone.pageblocks.len());
+        let pages: usize = zone.pageblocks.len() << zone.pageblock_order.get();
+        assert!(
+            pages >= zone.present,
+            "{} pageblocks",
+            zone.pageblocks.len()
+        );
+    }
 }
 
 /// A folio in each pageblock, the rest of it raw: what cannot be moved has nowhere else to go in the end.
