@@ -286,11 +286,15 @@ impl FragmentPlayer {
             keeps
         });
         stage.pool.drain();
-        let folios = self.folios.iter();
-        let pages = folios.map(|kept| wide(kept.folio.order().pages())).sum();
         let mut findings = self.notebook.open();
-        findings.kept = (wide(self.folios.len()), pages);
+        findings.kept = (wide(self.folios.len()), self.kept_pages());
         findings.unmovable = wide(self.obstacles.len());
+    }
+
+    /// Pages of the folios that are kept.
+    fn kept_pages(&self) -> u64 {
+        let folios = self.folios.iter();
+        folios.map(|kept| wide(kept.folio.order().pages())).sum()
     }
 
     /// Waits, and looks at what the pool's threads do in the second half.
@@ -309,7 +313,8 @@ impl FragmentPlayer {
     fn take(&mut self, stage: &Stage, order: Order) {
         let pool = &stage.pool;
         pool.drain();
-        let mut taking = Taking::begin(order, &pool.stats());
+        let held = self.kept_pages() + wide(self.obstacles.len());
+        let mut taking = Taking::begin(order, held, &pool.stats());
         self.latencies.reset();
         while self.taken.room() > 0 && !stage.control.look(1) {
             let begin = Instant::now();
