@@ -69,6 +69,31 @@
     });
   };
 
+  // What is not known for long is a gap in a line; what is not known for a moment is passed over (undefined, to uPlot).
+  const joined = (times, values) => {
+    const patience = Math.max((times[times.length - 1] - times[0]) / 40, 0);
+    let last = -Infinity;
+    let begun = 0;
+    const all = values.slice();
+    for (let n = 0; n < all.length; n += 1) {
+      if (!isKnown(all[n])) continue;
+      const isShort = times[n] - last <= patience;
+      for (let m = begun; m < n; m += 1) all[m] = isShort ? undefined : null;
+      last = times[n];
+      begun = n + 1;
+    }
+    return all.fill(null, begun);
+  };
+  // Those known by themselves, between two gaps: no line shows them.
+  const lonely = (values) => {
+    const nearest = (from, step) => {
+      let n = from + step;
+      while (n >= 0 && n < values.length && values[n] === undefined) n += step;
+      return values[n];
+    };
+    return [...values.keys()].filter((n) => isKnown(values[n]) && !isKnown(nearest(n, -1)) && !isKnown(nearest(n, 1)));
+  };
+
   // --- Plots ------------------------------------------------------------------------------------------------------
 
   let plots = [];
@@ -91,37 +116,57 @@
     return made;
   };
 
-  // `series`: [label, values, options]. `unit`: how a value is written beside the axis, and in the legend.
-  const plot = (parent, { title, note, times, series, unit, legendUnit, log, range }) => {
+  const decades = (_, ticks) => ticks.map((tick) => (Math.log10(tick) % 1 === 0 ? tick : null));
+
+  // `series`: [label, values, options]. `unit`: how a value is written beside the axis; `legendUnit`: in the legend.
+  // `axis`: what is counted. `ranges`: named ranges of the axis, one of which is chosen by a button.
+  const plot = (parent, { title, note, times, series, unit, legendUnit, axis, log, range, ranges, first }) => {
     const box = figure(parent, title, note);
     const legend = legendUnit || unit;
-    const lines = series.map(([label, values, options = {}], n) => ({
-      label,
-      stroke: colour(options.colour || "--c" + (n % 11)),
-      width: options.width || 1.5,
-      dash: options.dash,
-      spanGaps: Boolean(log),
-      fill: options.fill ? colour(options.colour || "--c" + n) + "30" : undefined,
-      paths: options.steps ? uPlot.paths.stepped({ align: -1 }) : undefined,
-      points: { show: times.length < 3 },
-      value: (_, value) => (isKnown(value) ? legend(value) : "–"),
-    }));
-    const axis = { stroke: colour("--faint"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 } };
+    const lines = series.map(([label, values, options = {}], n) => {
+      const stroke = colour(options.colour || "--c" + (n % 8));
+      const alone = lonely(values);
+      return {
+        label,
+        stroke,
+        width: options.width || 1.5,
+        dash: options.dash,
+        fill: options.fill ? stroke + "30" : undefined,
+        points: { show: alone.length > 0, size: 4, fill: stroke, filter: () => alone },
+        value: (_, value, __, at) => (isKnown(at) ? (isKnown(value) ? legend(value) : "–") : ""),
+      };
+    });
+    let chosen = first || 0;
+    const usual = range || ((_, low, high) => [Math.min(0, low), high > 0 ? high * 1.05 : 1]);
+    const font = "12px system-ui, sans-serif";
+    const look = { font, labelFont: font, stroke: colour("--faint"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 } };
     const made = new uPlot({
       width: Math.max(box.clientWidth - 28, 280),
       height: 230,
       cursor: { sync: { key: "time", scales: ["x", null] }, drag: { x: true, y: false } },
+      legend: { markers: { dash: (_, n) => (n > 0 && lines[n - 1].dash ? "dashed" : "solid") } },
       scales: {
         x: { time: false },
-        y: log ? { distr: 3 } : { range: range || ((_, low, high) => [Math.min(0, low), high > 0 ? high * 1.05 : 1]) },
+        y: log ? { distr: 3 } : { range: (...now) => (ranges ? ranges[chosen][1] : usual)(...now) },
       },
       axes: [
-        { ...axis, values: (_, ticks) => ticks.map(clock) },
-        { ...axis, size: 74, values: (_, ticks) => ticks.map((tick) => (isKnown(tick) ? unit(tick) : "")) },
+        { ...look, values: (_, ticks) => ticks.map(clock) },
+        // Of a logarithmic scale the lines at 1, 10, 100 and so on are enough.
+        { ...look, ...(log ? { grid: { ...look.grid, filter: decades }, ticks: { ...look.ticks, filter: decades } } : {}), size: 66, label: axis, labelSize: axis ? 18 : 0, values: (_, ticks) => ticks.map((tick) => (isKnown(tick) ? unit(tick) : "")) },
       ],
-      series: [{ label: "time", value: (_, value) => (isKnown(value) ? clock(value) : "–") }, ...lines],
+      series: [{ label: "at", value: (_, value) => (isKnown(value) ? clock(value) : "") }, ...lines],
       hooks: { setScale: [followZoom] },
     }, [times, ...series.map(([, values]) => values)], box);
+    if (ranges) {
+      const buttons = ranges.map(([text], n) => element("button", { type: "button", text, "aria-pressed": String(n === chosen) }));
+      buttons.forEach((button, n) => button.addEventListener("click", () => {
+        chosen = n;
+        buttons.forEach((other, m) => other.setAttribute("aria-pressed", String(m === n)));
+        const { min, max } = made.scales.x;
+        made.setScale("x", { min, max });
+      }));
+      box.prepend(element("span", { className: "choice" }, ...buttons));
+    }
     const canvas = box.querySelector("canvas");
     canvas.setAttribute("role", "img");
     const most = series.map(([label, values]) => {
@@ -143,6 +188,7 @@
       times,
       series: [["events", rate(recording.events)], ...timed.map(([label, kind]) => [label, rate(recording.latency[kind].count)])],
       unit: short,
+      axis: "a second",
       legendUnit: (value) => whole(value) + " /s",
     });
   };
@@ -157,9 +203,10 @@
         note: "The pool's call alone, on a logarithmic scale. Percentiles are to an eighth, of each interval by itself; max is exact.",
         times: recording.time_s,
         // Nothing is shorter than a nanosecond on a logarithmic scale.
-        series: [["max", times.max, { width: 1, colour: "--c4" }], ["p99.9", times.p999, { colour: "--c5" }], ["p99", times.p99, { colour: "--c1" }], ["p50", times.p50, { colour: "--c0", width: 2 }]]
-          .map(([label, values, options]) => [label, values.map((ns) => (ns === 0 ? 1 : ns)), options]),
+        series: [["max", times.max, { width: 1, colour: "--c6", dash: [2, 2] }], ["p99.9", times.p999, { width: 1, colour: "--c3" }], ["p99", times.p99, { width: 1, colour: "--c1" }], ["p50", times.p50, { colour: "--c0", width: 2 }]]
+          .map(([label, values, options]) => [label, joined(recording.time_s, values.map((ns) => (ns === 0 ? 1 : ns))), options]),
         unit: nanoseconds,
+        axis: "time of a call",
         log: true,
       });
     }
@@ -172,24 +219,27 @@
       const series = [
         ["free", zone.free, { fill: true }],
         ["in caches of CPUs and threads", zone.cached, { colour: "--c6" }],
-        ["min", zone.min, { colour: "--c5", dash: [3, 3] }],
+        ["min", zone.min, { colour: "--c1", dash: [3, 3] }],
         ["low", zone.low, { colour: "--c4", dash: [6, 3] }],
         ["high", zone.high, { colour: "--c2", dash: [10, 3] }],
       ];
       if (total(zone.boost)) series.push(["boost, within the marks", zone.boost, { colour: "--c3" }]);
-      // What matters happens near the marks: of a zone that is mostly free the top is cut off.
+      // What matters happens near the marks, which are low; a zone that is mostly near them is shown so at first.
       const known = zone.free.filter(isKnown).sort((a, b) => a - b);
       const usual = known[Math.floor(known.length / 2)] || 0;
-      const top = Math.max(...zone.high.filter(isKnown), 1) * 2.5;
-      const cut = usual < top && known[known.length - 1] > 2 * top;
+      const near = Math.max(...zone.high.filter(isKnown), 1) * 2.5;
+      const all = Math.max(near / 2.5, known[known.length - 1] || 0) * 1.05;
       plot(parent, {
         title: "Free memory of " + nameOf(zone),
-        note: "Pages of 4 KiB; free is the least that was seen in an interval. kswapd is woken below low and sleeps above high; below min only urgent requests are served." + (cut ? " The axis ends at 2.5 times the high mark; more is free than that at times." : ""),
+        note: "Pages of 4 KiB; free is the least that was seen in an interval. kswapd is woken below low and sleeps above high; below min only urgent requests are served.",
         times: recording.time_s,
         series,
         unit: short,
+        axis: "pages",
         legendUnit: whole,
-        range: cut ? () => [0, top] : undefined,
+        ranges: all > 2 * near ? [["All of it", () => [0, all]], ["Near the marks", () => [0, near]]] : undefined,
+        range: () => [0, all],
+        first: usual < near ? 1 : 0,
       });
     }
   };
@@ -201,10 +251,11 @@
       note: "The share of the looks that found a daemon at work, sliding mean over a fiftieth of the run. Napping is between two looks of its own; the rest of the time it is asleep, or not there.",
       times,
       series: recording.daemons.flatMap((daemon, n) => [
-        [daemon.name + " working", smooth(daemon.working).map((share) => share * 100), { colour: "--c" + (n % 11) }],
-        ...(total(daemon.napping) ? [[daemon.name + " napping", smooth(daemon.napping).map((share) => share * 100), { colour: "--c" + (n % 11), dash: [3, 3], width: 1 }]] : []),
+        [daemon.name + " working", smooth(daemon.working).map((share) => share * 100), { colour: "--c" + (n % 8) }],
+        ...(total(daemon.napping) ? [[daemon.name + " napping", smooth(daemon.napping).map((share) => share * 100), { colour: "--c" + (n % 8), dash: [3, 3], width: 1 }]] : []),
       ]),
       unit: percent,
+      axis: "of the looks",
       range: () => [0, 102],
     });
     const work = [
@@ -218,8 +269,9 @@
       title: "Reclaim and compaction",
       note: "Pages a second that were reclaimed and looked at, and folios a second that were moved: by daemons, and by threads that had to help themselves.",
       times,
-      series: work.map(([label, event], n) => [label, smooth(perSecond(times, recording.vmstat[event])), n === 2 || n === 3 ? { width: 1, dash: [4, 3] } : {}]),
+      series: work.map(([label, event], n) => [label, smooth(perSecond(times, recording.vmstat[event])), { colour: "--c" + [0, 1, 0, 1, 2][n], ...(n === 2 || n === 3 ? { width: 1, dash: [4, 3] } : {}) }]),
       unit: short,
+      axis: "pages or folios a second",
       legendUnit: (value) => whole(value) + " /s",
     });
   };
@@ -231,8 +283,9 @@
       title: "Pressure",
       note: "The share of the time for which threads waited for memory: at least one (some), or one while nobody did anything else (full).",
       times,
-      series: [["some", share(recording.pressure_some_s), { fill: true }], ["full", share(recording.pressure_full_s), { colour: "--c5", fill: true }]],
+      series: [["some", share(recording.pressure_some_s), { fill: true }], ["full", share(recording.pressure_full_s), { colour: "--c1", fill: true }]],
       unit: percent,
+      axis: "of the time",
       range: (_, low, high) => [0, Math.max(1, high * 1.05)],
     });
   };
@@ -246,6 +299,7 @@
       times,
       series: [["in use", recording.swap_used, { fill: true }]],
       unit: short,
+      axis: "pages",
       legendUnit: whole,
     });
     plot(parent, {
@@ -254,6 +308,7 @@
       times,
       series: [["out", smooth(perSecond(times, recording.vmstat.pswpout))], ["in", smooth(perSecond(times, recording.vmstat.pswpin))]],
       unit: short,
+      axis: "pages a second",
       legendUnit: (value) => whole(value) + " /s",
     });
   };
@@ -267,9 +322,10 @@
         series: zone.unusable_index.slice(1).map((values, n) => [
           "order " + (n + 1) + " (" + orderSize(n + 1) + ")",
           smooth(values).map((share) => (isKnown(share) ? share * 100 : null)),
-          { width: n + 1 === 9 ? 2.2 : 1.1 },
+          { width: n + 1 === 9 ? 2.4 : 1.2, colour: "--o" + (n + 1) },
         ]),
         unit: percent,
+        axis: "of what is free",
         range: () => [0, 102],
       });
     }
@@ -308,7 +364,7 @@
 
   const map = (parent, recording) => {
     const film = recording.pageblocks;
-    const box = figure(parent, "Pageblocks over time", "Each square is a pageblock, the lowest address first: its colour is its kind, and the more of it is in use the stronger it is. The slider moves through the run. Moves are counted for the pool as a whole, not by pageblock.");
+    const box = figure(parent, "Pageblocks over time", "Each square is a pageblock, the lowest address first: its colour is its kind, and the more of it is in use the stronger it is. The slider moves through the run; the bars below it are the folios that compaction moved between two pictures, anywhere in the pool.");
     box.classList.add("wide");
     if (!film.changes.length) {
       box.append(element("p", { text: "There are more pageblocks than a recording has room for." }));
@@ -325,9 +381,20 @@
       square.style.background = style;
       return element("span", {}, square, text);
     };
+    // From nothing in use to all of it, as `paint` paints it.
+    const strength = () => {
+      const steps = [0, 1, 15, 31, 46, FULL].map((level) => {
+        const step = element("i");
+        step.style.background = "rgba(" + colours[1] + "," + shade(level) + ")";
+        return step;
+      });
+      return element("span", { className: "strength" }, "nothing in use ", ...steps, " all of it");
+    };
+    const shade = (level) => (level === 0 ? 0.1 : 0.22 + (0.78 * level) / FULL);
     const key = element("div", { className: "key" });
     const hint = element("p", { className: "note", text: "Point at a pageblock to read it." });
-    box.append(element("div", { className: "controls" }, play, slider, output, ...modes), key);
+    const moves = element("canvas", { className: "moves", role: "img" });
+    box.append(element("div", { className: "controls" }, play, element("div", { className: "time" }, slider, moves), output, ...modes), key);
     let begin = 0;
     const sheets = film.zones.map((zone) => {
       const sheet = { ...zone, begin, canvas: element("canvas", { className: "map", role: "img" }) };
@@ -374,14 +441,35 @@
     const paint = (sign, before) => {
       const level = sign & 63;
       if (level === ABSENT) return null;
-      if (mode === 0) return "rgba(" + colours[sign >> 6] + "," + (level === 0 ? 0.1 : 0.22 + (0.78 * level) / FULL) + ")";
+      if (mode === 0) return "rgba(" + colours[sign >> 6] + "," + shade(level) + ")";
       const step = level - ((before & 63) === ABSENT ? 0 : before & 63);
       const share = Math.min(1, 0.25 + (0.75 * Math.abs(step)) / FULL);
       if (step) return "rgba(" + (step > 0 ? colours[0] : colours[1]) + "," + share + ")";
       return sign >> 6 === before >> 6 ? "rgba(128,136,144,0.15)" : "rgba(" + colours[3] + ",0.9)";
     };
     const moved = perPicture(film.time_s, recording);
+    moves.setAttribute("aria-label", whole(total(moved)) + " folios moved, at most " + whole(moved.reduce((a, b) => Math.max(a, b), 0)) + " between two pictures");
+    const drawMoves = () => {
+      const dense = window.devicePixelRatio || 1;
+      const [width, height] = [Math.max(moves.clientWidth, 40), 22];
+      moves.width = width * dense;
+      moves.height = height * dense;
+      const pen = moves.getContext("2d");
+      pen.scale(dense, dense);
+      pen.fillStyle = colour("--line");
+      pen.fillRect(0, height - 1, width, 1);
+      // The slider's knob stays within it by half of its own width.
+      const [edge, most] = [8, Math.max(...moved, 1)];
+      const step = (width - 2 * edge) / Math.max(moved.length - 1, 1);
+      moved.forEach((count, n) => {
+        // So that few beside many are still seen.
+        const tall = count ? Math.max(2, Math.sqrt(count / most) * (height - 1)) : 0;
+        pen.fillStyle = n === shown ? colour("--ink") : colour("--c2");
+        pen.fillRect(edge + n * step - Math.max(step, 1) / 2, height - tall, Math.max(step, 1), tall);
+      });
+    };
     const draw = () => {
+      drawMoves();
       const picture = pictures[shown];
       const before = pictures[Math.max(0, shown - 1)];
       for (const sheet of sheets) {
@@ -406,7 +494,7 @@
     };
     const explain = () => {
       const squares = mode === 0
-        ? [...film.kinds.map((kind, n) => swatch("rgba(" + colours[n] + ",1)", kind)), swatch("rgba(" + colours[1] + ",0.1)", "nothing in use")]
+        ? [...film.kinds.map((kind, n) => swatch("rgba(" + colours[n] + ",1)", kind)), strength()]
         : [swatch("rgb(" + colours[0] + ")", "more in use than in the picture before"), swatch("rgb(" + colours[1] + ")", "less in use"), swatch("rgb(" + colours[3] + ")", "another kind"), swatch("rgba(128,136,144,0.3)", "as it was")];
       key.replaceChildren(...squares);
     };
