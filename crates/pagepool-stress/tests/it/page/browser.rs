@@ -188,7 +188,7 @@ fn lists_of_nothing_and_of_what_is_not_known_are_drawn() {
     let nothing = |_: &mut Vec<Value>| Vec::new();
     let first = |list: &mut Vec<Value>| list.drain(..1).collect();
     let not_known = |list: &mut Vec<Value>| vec![Value::Null; list.len()];
-    let variants: [&dyn Fn(&mut Vec<Value>) -> Vec<Value>; 3] = [&nothing, &first, &not_known];
+    let variants: [Change<'_>; 3] = [&nothing, &first, &not_known];
     for (n, change) in variants.into_iter().enumerate() {
         let mut page = page.clone();
         let recording = &mut page["recordings"][0];
@@ -214,8 +214,11 @@ fn lists_of_nothing_and_of_what_is_not_known_are_drawn() {
     }
 }
 
+/// Another list of figures, made of one.
+type Change<'a> = &'a dyn Fn(&mut Vec<Value>) -> Vec<Value>;
+
 /// Changes each list of figures.
-fn change_lists(value: &mut Value, change: &dyn Fn(&mut Vec<Value>) -> Vec<Value>) {
+fn change_lists(value: &mut Value, change: Change<'_>) {
     match value {
         Value::Object(fields) => {
             fields
