@@ -212,23 +212,28 @@ fn pressure_is_in_inverse_proportion_to_seeks() {
             Ok(scanned)
         }
     }
-    let pool = pool(false);
-    let handles = [1, 2, 8].map(|seeks| {
-        let options = options(&format!("{seeks}")).seeks(seeks);
-        pool.register_shrinker(options, Arc::new(Endless)).unwrap()
-    });
-    let held = Cache::new(Mood::Idle);
-    let refused = held.fill(&pool, Gfp::KERNEL | Gfp::NORETRY, PAGES);
-    assert_eq!(refused, Err(AllocError::BelowMin));
-    let asked = handles.map(|handle| {
-        let stats = handle.stats();
-        stats.scanned + stats.deferred
-    });
+    // A busy machine may keep a callback from returning in time, or from being asked: then this says nothing.
+    let round = || {
+        let pool = pool(false);
+        let handles = [1, 2, 8].map(|seeks| {
+            let options = options(&format!("{seeks}")).seeks(seeks);
+            pool.register_shrinker(options, Arc::new(Endless)).unwrap()
+        });
+        let held = Cache::new(Mood::Idle);
+        let refused = held.fill(&pool, Gfp::KERNEL | Gfp::NORETRY, PAGES);
+        assert_eq!(refused, Err(AllocError::BelowMin));
+        pool.verify().unwrap();
+        let stats = handles.map(|handle| handle.stats());
+        let is_in_time = |one: &ShrinkerStats| one.timeouts == 0 && one.calls == stats[0].calls;
+        let is_undisturbed = stats.iter().all(is_in_time);
+        is_undisturbed.then(|| stats.map(|stats| stats.scanned + stats.deferred))
+    };
+    let asked = (0..20).find_map(|_| round());
+    let asked = asked.expect("of twenty rounds one was not disturbed");
     assert!(asked[2] > 0);
     let [cheap, usual, dear] = asked.map(|asked| asked as f64);
     assert!((3.9..=4.2).contains(&(usual / dear)), "{asked:?}");
     assert!((1.9..=2.1).contains(&(cheap / usual)), "{asked:?}");
-    pool.verify().unwrap();
 }
 
 #[test]
