@@ -17,6 +17,7 @@ mod mixed;
 pub(crate) mod open;
 pub(crate) mod pair;
 mod pieces;
+mod recorded;
 mod scratch;
 mod script;
 mod swap_out;
@@ -115,6 +116,12 @@ pub(crate) const ALL: &[Entry] = &[
         title: "Allocate one page for a group and free it, 1 thread: ns per pair",
         rows: charge::ROWS,
         run: charge::measure,
+    },
+    Entry {
+        name: "record",
+        title: "A pair of one page, and a step that also fills or reads memory, of a pool that is recorded: ns of CPU",
+        rows: recorded::ROWS,
+        run: recorded::measure,
     },
     Entry {
         name: "hold a folio",

@@ -17,6 +17,7 @@ pub mod error; // 1  what can go wrong
 pub(crate) mod arena; // 2  reservations and what the system is asked about them
 pub(crate) mod host; // 2  the memory limit that this process runs under
 pub(crate) mod memmap; // 2  the frame table, lists by frame number
+pub(crate) mod record; // 2  what happens to a pool, written down event by event
 pub(crate) mod buddy; // 3  free areas, pageblocks, fallback (pure)
 pub(crate) mod zone; // 4  a buddy behind a lock: marks, reserves, per-CPU caches, zonelists, vmstat
 pub(crate) mod diagnosis; // 5  why a request failed, and what would help
@@ -68,6 +69,7 @@ pub use pool::pages::{Pages, PagesUninit, Split};
 pub use pool::pressure::{PressureTrigger, Worker};
 pub use pool::procfs::{ProcFile, ProcStep, ProcText, ProcWriteError};
 pub use pool::reclaiming::ReclaimNodeError;
+pub use pool::recording::{Accesses, RecordError, RecordOptions, Recorded, Recording};
 pub use pool::request::AllocRequest;
 pub use pool::state::{NodeState, PoolState, TurnState};
 pub use pool::stats::{
@@ -81,6 +83,7 @@ pub use reclaim::shrinkers::{
     Freeable, Scanned, ShrinkControl, Shrinker, ShrinkerError, ShrinkerHandle, ShrinkerOptions,
     ShrinkerReport, ShrinkerState, ShrinkerStats, Stop,
 };
+pub use record::{AccessKind, Cause, Event, Happening, Tape, TapeError};
 pub use swap::{Fault, Faults, FaultyDevice, SwapDevice, SwapError, SwapFile, SwapFileBuilder};
 #[cfg(all(feature = "watchdog", not(any(loom, shuttle))))]
 #[cfg_attr(docsrs, doc(cfg(feature = "watchdog")))]

@@ -6,7 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::fmt::Write;
 
-use pagepool::{AllocError, Gfp, Order, PagePool};
+use pagepool::{AllocError, Gfp, Order, PagePool, RecordOptions};
 
 thread_local! {
     static TAKEN: Cell<u64> = const { Cell::new(0) };
@@ -84,4 +84,28 @@ fn a_refusal_and_its_report_take_nothing() {
     assert_eq!(taken_by(|| write!(buffer, "{report}").unwrap()), 0);
     let text = std::str::from_utf8(&buffer.text[..buffer.len]).unwrap();
     assert_eq!(text, report.to_string());
+}
+
+#[test]
+fn what_is_recorded_takes_nothing() {
+    let pool = PagePool::builder().managed(8 << 20).build().unwrap();
+    // Less than what is recorded, and so much that not all of it goes to the file at once.
+    let small = RecordOptions::ring(64 << 10);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    for options in [small, RecordOptions::file(file.path()).buffer(64 << 10)] {
+        let recording = pool.record(options).unwrap();
+        let mut folio = pool.alloc_folio(4096, Gfp::USER_MOVABLE).unwrap();
+        let taken = taken_by(|| {
+            for _ in 0..5000 {
+                drop(pool.alloc_pages(Order::ZERO, Gfp::KERNEL).unwrap());
+                folio.write().unwrap()[0] += 1;
+                folio.discard().unwrap();
+            }
+        });
+        assert_eq!(taken, 0, "the heap was asked for memory");
+        drop(folio);
+        let recorded = recording.stop().unwrap();
+        let all = recorded.events + recorded.dropped + recorded.overwritten;
+        assert!(all > 20_000, "{recorded:?}");
+    }
 }

@@ -37,6 +37,7 @@ mod waiters;
 mod word;
 
 pub use self::frames::follow_last_owner;
+pub(crate) use self::slot::SHADOWS;
 pub use self::slot::{FolioSlot, Mark};
 #[cfg(loom)]
 pub(crate) use self::waiters::Waiters;

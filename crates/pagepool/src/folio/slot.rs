@@ -70,15 +70,15 @@ use super::word::{Courtesy, FolioWord, Landing, Obstacle, Released};
 use crate::arena::Zeroable;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::fence::{acq_rel_at, acquire_fence_at, mutated, ordering_at, release_fence_at};
-use crate::types::Order;
+use crate::types::{MAX_NODES, Order};
 
 /// What is remembered about a folio beside its word.
 ///
 /// ```text
-///  31          16 15   12 11    8 7                                   0
-/// +--------------+-------+-------+-------------------------------------+
-/// |    shadow    | node  | order | backed, locked, dirty, accessed ... |
-/// +--------------+-------+-------+-------------------------------------+
+///  31       17     16     15   12 11    8 7                                   0
+/// +-----------+---------+-------+-------+-------------------------------------+
+/// |  shadow   | watched | node  | order | backed, locked, dirty, accessed ... |
+/// +-----------+---------+-------+-------+-------------------------------------+
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mark {
@@ -98,12 +98,19 @@ pub enum Mark {
     Awaited = 1 << 6,
     /// It was evicted, and its shadow says when.
     Evicted = 1 << 7,
+    /// Each use of it is recorded, so that none is known before.
+    Watched = 1 << 16,
 }
 
 const ORDER_SHIFT: u32 = 8;
 const ORDER_MASK: u32 = 0xf;
 const NODE_SHIFT: u32 = 12;
-const SHADOW_SHIFT: u32 = 16;
+const NODE_MASK: u32 = 0xf;
+const SHADOW_SHIFT: u32 = 17;
+/// A shadow is less than this.
+pub(crate) const SHADOWS: u32 = 1 << (u32::BITS - SHADOW_SHIFT);
+
+const _: () = assert!(MAX_NODES - 1 <= NODE_MASK as usize);
 
 /// The slot of one folio: 16 bytes, four to a cache line.
 #[derive(Debug)]
@@ -200,10 +207,16 @@ impl FolioSlot {
         Order::at((marks >> ORDER_SHIFT & ORDER_MASK) as usize)
     }
 
-    /// Whether it was used since reclaim last looked, and was not brought back ahead of that use: then a
-    /// use leaves no new trace.
+    /// Whether a use leaves no new trace: it [is used](Self::is_used), and nobody wants to know of each use.
     #[inline]
     pub fn is_known_used(&self) -> bool {
+        const ALL: u32 = Mark::Accessed as u32 | Mark::ReadAhead as u32 | Mark::Watched as u32;
+        // Relaxed: hints.
+        self.marks.load(Ordering::Relaxed) & ALL == Mark::Accessed as u32
+    }
+
+    /// Whether it was used since reclaim last looked, and was not brought back ahead of that use.
+    pub fn is_used(&self) -> bool {
         const BOTH: u32 = Mark::Accessed as u32 | Mark::ReadAhead as u32;
         // Relaxed: hints.
         self.marks.load(Ordering::Relaxed) & BOTH == Mark::Accessed as u32
@@ -215,17 +228,18 @@ impl FolioSlot {
         // as a hint; the node is one of the pool's at any moment.
         let marks = self.marks.load(Ordering::Relaxed);
         (
-            (marks >> NODE_SHIFT & 0xf) as u8,
+            (marks >> NODE_SHIFT & NODE_MASK) as u8,
             (marks >> SHADOW_SHIFT) as u16,
         )
     }
 
     /// Leaves something about the folio for when it comes back. For who is about to evict it.
     pub fn set_shadow(&self, node: u8, shadow: u16) {
+        const LEFT: u32 = NODE_MASK << NODE_SHIFT | (SHADOWS - 1) << SHADOW_SHIFT;
+        debug_assert!(u32::from(shadow) < SHADOWS, "{shadow} is no shadow");
         let left = u32::from(shadow) << SHADOW_SHIFT | u32::from(node) << NODE_SHIFT;
         // Relaxed: as in `shadow`. Two steps, since only one thread does this.
-        self.marks
-            .fetch_and(!(u32::MAX << NODE_SHIFT), Ordering::Relaxed);
+        self.marks.fetch_and(!LEFT, Ordering::Relaxed);
         self.marks
             .fetch_or(left | Mark::Evicted as u32, Ordering::Relaxed);
     }

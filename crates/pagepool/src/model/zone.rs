@@ -7,7 +7,7 @@ use crate::memmap::Memmap;
 use crate::sync::{FenceNames, WaitQueue};
 use crate::types::{Migratetype, NR_ZONES, NodeId, Order, Pfn, ZoneType};
 use crate::zone::at_hand::Kept;
-use crate::zone::magazine::Magazine;
+use crate::zone::magazine::{Magazine, Opens};
 use crate::zone::sizing::PcpSizes;
 use crate::zone::watermark::{AllocFlags, Mark, Marks};
 use crate::zone::zonelist::NodeShape;
@@ -76,9 +76,8 @@ impl Zone {
 
     /// Takes a page from the calling thread's magazine, as a pool does.
     pub fn take_at_hand(&self, slot: usize) -> Option<Page> {
-        let used = self
-            .zone
-            .take_at_hand(self.magazine(slot), Migratetype::Movable);
+        let magazine = self.magazine(slot);
+        let used = { &self.zone }.take_at_hand(magazine, Migratetype::Movable, Opens::Unwatched);
         if used.is_revoked {
             self.empty_own(slot);
         }
@@ -117,7 +116,8 @@ impl Zone {
     /// Puts a page into the calling thread's magazine, or if that cannot be, back into the zone, as a pool does.
     /// Returns the pages that came back to a closing zone.
     pub fn put_at_hand(&self, slot: usize, page: Page) -> usize {
-        let used = self.zone.put_at_hand(self.magazine(slot), page.0);
+        let magazine = self.magazine(slot);
+        let used = { &self.zone }.put_at_hand(magazine, page.0, Opens::Unwatched, || ());
         let mut closing = 0;
         if used.is_revoked {
             closing += self.empty_own(slot);

@@ -5,6 +5,9 @@
 //! **Lifetimes.** A page in a magazine counts as out (L2): it is subtracted by whoever takes it from there while
 //! the pool ends. So once a block's page was put there, and its owner does not find the magazine revoked, the
 //! pool may be gone; the magazine itself is not (C2).
+//!
+//! While the pool is recorded, magazines are watched, and what these paths do is done by their slow ends, which note
+//! it ([`record`](crate::record)).
 
 use super::lifetime::{Tether, settle};
 use super::pages::PagesUninit;
@@ -15,10 +18,11 @@ use crate::backing::callback;
 use crate::error::AllocError;
 use crate::gfp::Gfp;
 use crate::node::{FrameSink, identity};
+use crate::record::Happening;
 use crate::sync::cpu;
 use crate::types::{Migratetype, NodeId, Order, Pfn, ZoneType};
 use crate::zone::at_hand::{Kept, Used};
-use crate::zone::magazine::Magazine;
+use crate::zone::magazine::{Magazine, Opens};
 use crate::zone::{Freed, Taken, Zone};
 
 /// The type of page that is wanted, if a request may be served from a magazine.
@@ -82,9 +86,9 @@ impl PagePool {
         if let Some(hand) = hand(self.inner())
             && !callback::is_inside_any()
         {
-            let used = hand.zone.take_at_hand(hand.magazine, want);
+            let used = { hand.zone }.take_at_hand(hand.magazine, want, Opens::Unwatched);
             if used.is_revoked {
-                return self.alloc_after_revoked(used.outcome, gfp);
+                return self.alloc_after_revoked(used.outcome, want, gfp);
             }
             if let Some(taken) = used.outcome {
                 return Ok(self.page_at_hand(hand.arena, &taken));
@@ -105,12 +109,13 @@ impl PagePool {
         PagesUninit::of_plain_page(self.inner.tether(), arena, taken)
     }
 
-    /// The same, once the magazine was found to be revoked.
+    /// The same, once the magazine was found to be revoked, or watched.
     #[cold]
     #[inline(never)]
     fn alloc_after_revoked(
         &self,
         taken: Option<Taken>,
+        want: Migratetype,
         gfp: Gfp,
     ) -> Result<PagesUninit, AllocError> {
         let pool = self.inner();
@@ -118,8 +123,19 @@ impl PagePool {
             unreachable!("C3: the magazine was there just now");
         };
         // First of all it has an owner, whatever comes.
-        let page = taken.map(|taken| self.page_at_hand(hand.arena, &taken));
-        pool.empty_own(hand.zone, hand.slot);
+        let mut page = taken.map(|taken| self.page_at_hand(hand.arena, &taken));
+        let mut is_revoked = true;
+        if page.is_none() && hand.magazine.is_watched() {
+            let used = { hand.zone }.take_at_hand(hand.magazine, want, Opens::Any);
+            page = { used.outcome }.map(|taken| self.page_at_hand(hand.arena, &taken));
+            is_revoked = used.is_revoked;
+            if let Some(page) = &page {
+                pool.note_alloc(page, gfp);
+            }
+        }
+        if is_revoked {
+            pool.empty_own(hand.zone, hand.slot);
+        }
         match page {
             Some(page) => Ok(page),
             None => self.alloc_the_long_way(Order::ZERO, gfp),
@@ -184,6 +200,21 @@ pub(super) type Refused = Option<Used<Kept>>;
 /// The page is out, and the caller owns it: nobody uses its memory any more.
 #[inline(always)]
 pub(super) unsafe fn release(tether: Tether, pfn: Pfn) -> Result<(), Refused> {
+    // SAFETY: by the caller's promise.
+    unsafe { put(tether, pfn, Opens::Unwatched, |_| ()) }
+}
+
+/// The same for such magazines; `note` is called before the page is there for anybody.
+///
+/// # Safety
+/// As [`release`].
+#[inline(always)]
+unsafe fn put(
+    tether: Tether,
+    pfn: Pfn,
+    opens: Opens,
+    note: impl FnOnce(&Inner),
+) -> Result<(), Refused> {
     // SAFETY: (L2) the caller's block is out.
     let pool = unsafe { tether.pool() };
     let Some(hand) = hand(pool) else {
@@ -196,7 +227,7 @@ pub(super) unsafe fn release(tether: Tether, pfn: Pfn) -> Result<(), Refused> {
         }));
     }
     hand.arena.asan_poison(pfn.index(), 1);
-    let used = hand.zone.put_at_hand(hand.magazine, pfn);
+    let used = { hand.zone }.put_at_hand(hand.magazine, pfn, opens, || note(pool));
     if used.outcome != Kept::Yes {
         return Err(Some(used));
     }
@@ -204,6 +235,17 @@ pub(super) unsafe fn release(tether: Tether, pfn: Pfn) -> Result<(), Refused> {
         empty_after_put(tether);
     }
     Ok(())
+}
+
+/// Puts the page there, whether the magazine is watched or not, and notes it if it is.
+///
+/// # Safety
+/// As [`release`].
+unsafe fn put_and_note(tether: Tether, pfn: Pfn) -> Result<(), Refused> {
+    let order = Order::ZERO;
+    let note = |pool: &Inner| pool.recorder.note(|| Happening::Free { pfn, order });
+    // SAFETY: by the caller's promise.
+    unsafe { put(tether, pfn, Opens::Any, note) }
 }
 
 /// Empties the calling thread's magazine after its page went there: the pool is there as long as anything is in
@@ -225,14 +267,24 @@ fn empty_after_put(tether: Tether) {
     unsafe { settle(tether, zone, freed) };
 }
 
-/// The page was refused: finds the calling thread a magazine, or makes room in it, and puts the page there.
-/// Returns whether that was done.
+/// The page was refused: finds the calling thread a magazine, or makes room in it, and puts the page there. Or the
+/// magazine is watched. Returns whether the page is there.
 ///
 /// # Safety
 /// As [`release`], which has just refused the page.
 pub(super) unsafe fn release_again(tether: Tether, pfn: Pfn, refused: Refused) -> bool {
     // SAFETY: (L2) the caller's block is out.
     let pool = unsafe { tether.pool() };
+    let mut refused = refused;
+    let is_watched = || hand(pool).is_some_and(|hand| hand.magazine.is_watched());
+    let seems_revoked = refused.as_ref().is_some_and(|used| used.is_revoked);
+    if seems_revoked && is_watched() {
+        // SAFETY: by the caller's promise.
+        match unsafe { put_and_note(tether, pfn) } {
+            Ok(()) => return true,
+            Err(still) => refused = still,
+        }
+    }
     let is_possible = match refused {
         None => find_for(pool, pfn),
         Some(used) => make_room(tether, pool, &used),
@@ -241,7 +293,7 @@ pub(super) unsafe fn release_again(tether: Tether, pfn: Pfn, refused: Refused) -
         return false;
     }
     // SAFETY: by the caller's promise.
-    let Err(refused) = (unsafe { release(tether, pfn) }) else {
+    let Err(refused) = (unsafe { put_and_note(tether, pfn) }) else {
         return true;
     };
     if refused.is_some_and(|used| used.is_revoked) {

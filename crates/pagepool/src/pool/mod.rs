@@ -27,6 +27,7 @@ pub(crate) mod pages;
 pub(crate) mod pressure;
 pub(crate) mod procfs;
 pub(crate) mod reclaiming;
+pub(crate) mod recording;
 pub(crate) mod request;
 mod shrinking;
 pub(crate) mod state;
@@ -58,6 +59,7 @@ use crate::oom::OomDesk;
 use crate::reclaim::ReclaimState;
 use crate::reclaim::shrinkers::Shrinkers;
 use crate::reclaim::thrashing::ThrashingGauge;
+use crate::record::{Cause, Happening, Recorder};
 use crate::swap::{ReadAhead, SwapSpace};
 use crate::sync::atomic::AtomicU32;
 use crate::sync::{Mutex, thread};
@@ -112,6 +114,8 @@ pub(crate) struct Inner {
     failures: Failures,
     /// What tells thrashing from hard work.
     thrashing: ThrashingGauge,
+    /// Where what happens is written down, if it is.
+    recorder: Recorder,
     daemons: Daemons,
     config: Config,
     budget: Budget,
@@ -164,6 +168,23 @@ impl Inner {
         self.nodes
             .node(pfn.node())
             .count(NodeItem::KernelMiscReclaimable, pages);
+    }
+
+    fn note_alloc(&self, pages: &PagesUninit, gfp: Gfp) {
+        self.recorder.note(|| Happening::Alloc {
+            pfn: pages.pfn(),
+            order: pages.order(),
+            gfp,
+            migratetype: gfp.migratetype(),
+        });
+    }
+
+    fn note_refused(&self, order: Order, gfp: Gfp, error: AllocError) {
+        self.recorder.note(|| Happening::Refused {
+            order,
+            gfp,
+            cause: Cause::of_alloc(error),
+        });
     }
 
     /// Gives the memory of all free blocks of a pageblock and more to the system; returns how many bytes. The
@@ -272,7 +293,8 @@ impl PagePool {
     #[cold]
     #[inline(never)]
     fn alloc_the_long_way(&self, order: Order, gfp: Gfp) -> Result<PagesUninit, AllocError> {
-        let granted = self.inner.allocator().alloc(order, gfp)?;
+        let granted = self.inner.allocator().alloc(order, gfp);
+        let granted = granted.inspect_err(|error| self.inner.note_refused(order, gfp, *error))?;
         let pages = self.adopt(granted, Paid::ByNobody);
         if at_hand::is_kept(order, gfp) {
             self.inner.stock_at_hand(order, gfp);
@@ -281,6 +303,16 @@ impl PagePool {
     }
 
     fn alloc_placed(
+        &self,
+        order: Order,
+        gfp: Gfp,
+        placement: Placement,
+    ) -> Result<PagesUninit, AllocError> {
+        let allocated = self.try_alloc_placed(order, gfp, placement);
+        allocated.inspect_err(|error| self.inner.note_refused(order, gfp, *error))
+    }
+
+    fn try_alloc_placed(
         &self,
         order: Order,
         gfp: Gfp,
@@ -312,6 +344,7 @@ impl PagePool {
 
     /// Makes an adopted block ready for use.
     fn hand_out(&self, pages: PagesUninit, gfp: Gfp) -> PagesUninit {
+        self.inner.note_alloc(&pages, gfp);
         if gfp.contains(Gfp::RECLAIMABLE) {
             self.inner
                 .count_reclaimable(pages.pfn(), pages.order().pages() as i64);
@@ -360,7 +393,8 @@ impl PagePool {
                         from_reserve: false,
                     };
                     blocks.push(self.adopt(granted, Paid::ByNobody));
-                })?;
+                });
+            let n = n.inspect_err(|error| self.inner.note_refused(order, gfp, *error))?;
             out.extend(
                 blocks
                     .drain(..)

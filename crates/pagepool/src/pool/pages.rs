@@ -20,6 +20,7 @@ use crate::folio::follow_last_owner;
 use crate::gfp::Gfp;
 use crate::memmap::{FrameState, Memmap};
 use crate::node::{Granted, identity};
+use crate::record::Happening;
 use crate::types::{GroupId, Migratetype, NodeId, Order, Pfn, ZoneType};
 use crate::zone::hotplug::OfflineBlock;
 use crate::zone::{Taken, Zone};
@@ -170,6 +171,9 @@ impl Block {
                 self.pfn, self.order
             ),
         };
+        // Before it is given back, so that whoever gets it next is later.
+        let Block { pfn, order, .. } = *self;
+        self.pool().recorder.note(|| Happening::Free { pfn, order });
         if mobility == Migratetype::Reclaimable {
             self.pool()
                 .count_reclaimable(self.pfn, -(self.order.pages() as i64));
@@ -272,6 +276,11 @@ impl Pages {
         let whole = ManuallyDrop::new(self);
         let block = &whole.block;
         let count = block.order.pages() >> order.get();
+        block.pool().recorder.note(|| Happening::Split {
+            pfn: block.pfn,
+            order: own,
+            into: order,
+        });
         let (_, mobility) = block
             .map()
             .state(block.pfn)

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 
-use super::magazine::{Half, MAX_DEPTH, Magazine, Magazines, Open};
+use super::magazine::{Half, MAX_DEPTH, Magazine, Magazines, Open, Opens};
 use super::pcp::{RETURN_BATCH, Returned};
 use super::{Freed, Taken, Zone};
 use crate::memmap::{Entry, FrameState};
@@ -74,8 +74,9 @@ impl Zone {
         &self,
         magazine: &Magazine,
         want: Migratetype,
+        opens: Opens,
     ) -> Used<Option<Taken>> {
-        let Some(open) = magazine.open() else {
+        let Some(open) = magazine.open(opens) else {
             return Used::unopened(None);
         };
         let taken = self.take_from(&open, want);
@@ -100,9 +101,15 @@ impl Zone {
     }
 
     /// Puts a page of this zone into the calling thread's magazine, which its owner gave back. Once it was put
-    /// there, the zone is not touched any more: see [`Freed`].
+    /// there, the zone is not touched any more: see [`Freed`]. Before, `note` is called.
     #[inline(always)]
-    pub(crate) fn put_at_hand(&self, magazine: &Magazine, pfn: Pfn) -> Used<Kept> {
+    pub(crate) fn put_at_hand(
+        &self,
+        magazine: &Magazine,
+        pfn: Pfn,
+        opens: Opens,
+        note: impl FnOnce(),
+    ) -> Used<Kept> {
         let entry = self.map.entry(pfn);
         let Some(mobility) = entry.state().plain_page() else {
             return Used {
@@ -110,11 +117,12 @@ impl Zone {
                 is_revoked: false,
             };
         };
-        let Some(open) = magazine.open() else {
+        let Some(open) = magazine.open(opens) else {
             return Used::unopened(Kept::No);
         };
         let kept = self.keep_at_hand(&open, pfn, entry, mobility);
         if kept == Kept::Yes {
+            note();
             open.count_freed();
         }
         Used {
@@ -129,7 +137,7 @@ impl Zone {
         otherwise: T,
         work: impl FnOnce(&Open<'_>) -> T,
     ) -> Used<T> {
-        let Some(open) = magazine.open() else {
+        let Some(open) = magazine.open(Opens::Any) else {
             return Used::unopened(otherwise);
         };
         Used {

@@ -23,7 +23,12 @@
 //!
 //! What moves between a magazine and the [depot](super::depot) or the cache of a CPU moves under that one's lock. So
 //! a drain, which takes from the magazines, then from the depot and the caches, and keeps the magazines revoked
-//! meanwhile, misses nothing that is on its way: only what a thread has that was stopped between `busy = 1` and `busy = 0`, a page or a few.
+//! meanwhile, misses nothing that is on its way: only what a thread has that was stopped between `busy = 1` and
+//! `busy = 0`, a page or a few.
+//!
+//! **Watched.** While a pool is recorded, its magazines are *watched*: the word that says whether one is revoked says
+//! so, too, so that the shortest path, which takes no magazine of which anything is said, has nothing more to test.
+//! Its slow end opens a watched one all the same, and notes the page that passes.
 //!
 //! **Invariants**
 //! - G1: a slot has one owner at a time, and only its owner opens it.
@@ -47,7 +52,7 @@ use crossbeam::utils::CachePadded;
 
 use super::depot::Depot;
 use super::pcp::{RETURN_BATCH, Returned};
-use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use crate::sync::fence::{mutated, ordering_at};
 use crate::sync::{CoreGuard, CoreMutex, Rank, asym, thread};
 use crate::types::{NR_PCP_TYPES, Order, Pfn};
@@ -68,11 +73,29 @@ pub(crate) type Half = ArrayVec<Pfn, { MAX_DEPTH / 2 }>;
 const PAGES_PER_SLOT: usize = 1024;
 const MAX_SLOTS: usize = 256;
 
+/// What may be said of a magazine.
+mod said {
+    /// Somebody drains it: its owner keeps off.
+    pub(super) const REVOKED: u8 = 1;
+    /// What passes through it is noted.
+    pub(super) const WATCHED: u8 = 2;
+}
+
+/// Which magazines their owner opens.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Opens {
+    /// Those of which nothing is said.
+    Unwatched,
+    /// Those that are not revoked.
+    Any,
+}
+
 /// A thread's own pages, by type.
 #[derive(Debug, Default)]
 pub(crate) struct Magazine {
     busy: AtomicBool,
-    revoked: AtomicBool,
+    /// A set of [`said`]; written under the keeper's lock.
+    said: AtomicU8,
     counts: [AtomicU32; NR_PCP_TYPES],
     allocated: AtomicU64,
     freed: AtomicU64,
@@ -87,17 +110,19 @@ pub(crate) struct Open<'a> {
 }
 
 impl Magazine {
-    /// Opens the magazine for its owner (G1), unless it is revoked.
+    /// Opens the magazine for its owner (G1), unless something is said of it that is in the way.
     #[inline(always)]
-    pub(super) fn open(&self) -> Option<Open<'_>> {
+    pub(super) fn open(&self, opens: Opens) -> Option<Open<'_>> {
+        let in_the_way = match opens {
+            Opens::Unwatched => u8::MAX,
+            Opens::Any => said::REVOKED,
+        };
         // Relaxed: the barrier orders it before the look; pairs with the heavy one in `collect` (G2).
         self.busy.store(true, Ordering::Relaxed);
         asym::light("magazine.open");
         // Acquire: pairs with the Release in `Magazines::take_all`, so that the counts are those of after.
-        if self
-            .revoked
-            .load(ordering_at("magazine.see_open", Ordering::Acquire))
-        {
+        let said = { &self.said }.load(ordering_at("magazine.see_open", Ordering::Acquire));
+        if said & in_the_way != 0 {
             // Release: as in `close`. What was done before this look is to be seen by who sees this.
             self.busy.store(false, Ordering::Release);
             return None;
@@ -119,6 +144,19 @@ impl Magazine {
             }
         }
         true
+    }
+
+    /// Whether its uses are to be noted.
+    pub(crate) fn is_watched(&self) -> bool {
+        // Relaxed: a hint; whether anything is noted says the recorder.
+        self.said.load(Ordering::Relaxed) & said::WATCHED != 0
+    }
+
+    /// Says something else of it. The caller holds the keeper.
+    fn say(&self, said: u8) {
+        // Release: who took the frames out is done with that. Pairs with the Acquire in `open`.
+        let order = ordering_at("magazine.reopen", Ordering::Release);
+        self.said.store(said, order);
     }
 
     /// Takes every frame out. The caller holds the keeper, and nobody is busy with it.
@@ -201,12 +239,13 @@ impl Open<'_> {
     /// [empty](Magazines::take_own) it.
     #[inline]
     pub(crate) fn close(self) -> bool {
-        let Magazine { busy, revoked, .. } = self.magazine;
+        let Magazine { busy, said, .. } = self.magazine;
         // Release: who drains and sees it, with Acquire, sees what was done.
         busy.store(false, ordering_at("magazine.close", Ordering::Release));
         asym::light("magazine.look_again");
         // Relaxed: `take_own` takes the keeper's lock.
-        revoked.load(Ordering::Relaxed) && !mutated("magazine.empty_own")
+        let is_revoked = said.load(Ordering::Relaxed) & said::REVOKED != 0;
+        is_revoked && !mutated("magazine.empty_own")
     }
 }
 
@@ -219,6 +258,16 @@ struct Keeper {
     used: usize,
     /// All stay revoked from now on.
     ended: bool,
+    /// What passes through them is noted.
+    watched: bool,
+}
+
+impl Keeper {
+    /// What is said of a magazine.
+    fn said(&self, is_revoked: bool) -> u8 {
+        let of = |is_said, what| if is_said { what } else { 0 };
+        of(is_revoked, said::REVOKED) | of(self.watched, said::WATCHED)
+    }
 }
 
 /// The magazines in front of one zone. Shared with the threads that have one, which may end after the zone.
@@ -308,6 +357,17 @@ impl Magazines {
         self.depot.try_lock()
     }
 
+    /// Has what passes through them noted, or not any more. Who uses one after this sees it.
+    pub(crate) fn watch(&self, watched: bool) {
+        let mut keeper = self.keeper.lock();
+        keeper.watched = watched;
+        for magazine in &self.slots {
+            // Relaxed: it is written under the keeper's lock alone.
+            let is_revoked = magazine.said.load(Ordering::Relaxed) & said::REVOKED != 0;
+            magazine.say(keeper.said(is_revoked));
+        }
+    }
+
     /// How many there are.
     pub(crate) fn nr_slots(&self) -> usize {
         self.slots.len()
@@ -361,7 +421,7 @@ impl Magazines {
         if mutated("depot.while_revoked") {
             self.depot.lock().take_all(sink);
         }
-        let is_revoked = self.revoke(used);
+        let is_revoked = self.revoke(keeper, used);
         let mut is_left = [true; MAX_SLOTS];
         if is_revoked {
             for (magazine, is_left) in used.iter().zip(&mut is_left) {
@@ -382,10 +442,10 @@ impl Magazines {
 
     /// Says that these are revoked, to all who use one from now on. If the system refuses, they stay so, and
     /// nothing goes into any: their owners empty them.
-    fn revoke(&self, used: &[CachePadded<Magazine>]) -> bool {
+    fn revoke(&self, keeper: &Keeper, used: &[CachePadded<Magazine>]) -> bool {
         for magazine in used {
             // Relaxed: the barrier orders it before the looks that follow.
-            magazine.revoked.store(true, Ordering::Relaxed);
+            magazine.said.store(keeper.said(true), Ordering::Relaxed);
         }
         // Pairs with the light ones of the owners (G2, G3).
         let is_said = asym::heavy("magazine.revoke");
@@ -442,8 +502,6 @@ impl Magazines {
 /// Lets the owner of an empty magazine use it again, unless that is over.
 fn reopen(keeper: &Keeper, magazine: &Magazine) {
     if !keeper.ended {
-        // Release: pairs with the Acquire in `open`.
-        let order = ordering_at("magazine.reopen", Ordering::Release);
-        magazine.revoked.store(false, order);
+        magazine.say(keeper.said(false));
     }
 }

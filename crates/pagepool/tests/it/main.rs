@@ -22,6 +22,7 @@ mod movable;
 mod observing;
 mod pressure;
 mod processes;
+mod recording;
 mod shrinkers;
 mod stress;
 mod swap;

@@ -31,6 +31,7 @@ use crate::pool::{Inner, PagePool, spawn};
 use crate::reclaim::ReclaimState;
 use crate::reclaim::shrinkers::{MAX_SHRINKERS, Shrinkers};
 use crate::reclaim::thrashing::ThrashingGauge;
+use crate::record::Recorder;
 use crate::swap::{ReadAhead, SwapSpace, SwapSpec, default_page_cluster};
 use crate::sync::atomic::AtomicU32;
 use crate::sync::{Mutex, cpu};
@@ -98,6 +99,7 @@ impl Builder {
             oom: OomDesk::new(PoolTag::of(&*stores), spawn),
             failures: Failures::new(nodes.zones().count()),
             thrashing: ThrashingGauge::default(),
+            recorder: Recorder::new(),
             stores,
             max_stores: self.store_limit(),
             stores_to_ask: AtomicU32::new(0),

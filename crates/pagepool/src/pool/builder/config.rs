@@ -20,6 +20,8 @@ pub struct Config {
     managed: usize,
     metadata: usize,
     zones: Vec<[usize; NR_ZONES]>,
+    /// The share of the Movable zone that was asked for, if one was.
+    movable_percent: Option<u8>,
     host_nodes: Vec<Option<usize>>,
     cpus: Vec<Vec<usize>>,
     patience: Duration,
@@ -63,6 +65,16 @@ impl Config {
     #[must_use]
     pub fn deadline(&self) -> Duration {
         self.patience
+    }
+
+    /// Bytes of each zone, node by node.
+    pub(in crate::pool) fn zones(&self) -> &[[usize; NR_ZONES]] {
+        &self.zones
+    }
+
+    /// The share of the Movable zone that was asked for, in percent, if one was.
+    pub(in crate::pool) fn movable_percent(&self) -> Option<u8> {
+        self.movable_percent
     }
 
     /// Whether every node is placed on a NUMA node of the host.
@@ -138,6 +150,7 @@ impl Builder {
                 .iter()
                 .map(|plan| plan.zones.pages.map(|pages| pages * PAGE_SIZE))
                 .collect(),
+            movable_percent: self.movable_percent,
             host_nodes: plans.iter().map(|plan| plan.arena.host_node).collect(),
             cpus: plans.iter().map(|plan| plan.cpus.clone()).collect(),
             patience: self.patience,

@@ -9,6 +9,7 @@ use crate::error::AccessError;
 use crate::fault::{Claim, Terms};
 use crate::folio::{Courtesy, FolioSlot, FolioWord, Landing, Obstacle, Waited};
 use crate::gfp::Gfp;
+use crate::record::AccessKind;
 use crate::sync::clock::{self, Instant};
 use crate::types::Pfn;
 
@@ -31,6 +32,14 @@ impl Access {
             Access::Read(_) => Landing::Read,
             Access::WriteOwned | Access::Write => Landing::Write,
             Access::Pin => Landing::Pin,
+        }
+    }
+
+    fn kind(self) -> AccessKind {
+        match self {
+            Access::Read(_) => AccessKind::Read,
+            Access::WriteOwned | Access::Write => AccessKind::Write,
+            Access::Pin => AccessKind::Pin,
         }
     }
 
@@ -168,7 +177,7 @@ impl Folio {
     #[must_use = "if it did not succeed, the bytes mean nothing"]
     pub fn read_optimistic(&self, offset: usize, dst: &mut [u8]) -> bool {
         self.check_range(offset, dst.len());
-        self.touch();
+        self.touch(AccessKind::Read);
         self.copy_if_settled(offset, dst)
     }
 
@@ -199,22 +208,27 @@ impl Folio {
         }
     }
 
-    /// Notes that the folio is used. Stores nothing if that is known.
+    /// Notes that the folio is used. Stores nothing if that is known and not recorded.
     #[inline]
-    fn touch(&self) {
+    fn touch(&self, kind: AccessKind) {
         if !self.slot().is_known_used() {
-            self.touch_slow();
+            self.touch_slow(kind);
         }
     }
 
     #[cold]
-    fn touch_slow(&self) {
-        self.pool().note_use(self.id());
+    fn touch_slow(&self, kind: AccessKind) {
+        let (pool, id) = (self.pool(), self.id());
+        let is_first = !self.slot().is_used();
+        if is_first {
+            pool.note_use(id);
+        }
+        pool.note_access(id, kind, is_first);
     }
 
     #[inline]
     fn try_hold(&self, access: Access) -> Result<FolioWord, AccessError> {
-        self.touch();
+        self.touch(access.kind());
         self.begin(access).map_err(|obstacle| match obstacle {
             Obstacle::Away | Obstacle::Taken => AccessError::WouldBlock,
             Obstacle::TooMany => AccessError::TooManyPins,
@@ -245,7 +259,7 @@ impl Folio {
         access: Access,
         patience: Option<Duration>,
     ) -> Result<FolioWord, AccessError> {
-        self.touch();
+        self.touch(access.kind());
         match self.begin(access) {
             Ok(word) => Ok(word),
             Err(obstacle) => self.hold_slow(access, obstacle, patience),
@@ -272,9 +286,8 @@ impl Folio {
                         deadline,
                         is_object: false,
                     };
-                    if let Claim::Done(word) =
-                        pool.faulter().fault(self.id(), access.landing(), terms)?
-                    {
+                    let fault = || pool.faulter().fault(self.id(), access.landing(), terms);
+                    if let Claim::Done(word) = pool.note_fault(self.id(), access.kind(), fault)? {
                         // What was away was clean.
                         if self.home().is_some() && access.landing() == Landing::Write {
                             self.note_dirtied(word);

@@ -11,6 +11,7 @@ use crate::error::AllocError;
 use crate::folio::{FolioId, FolioSlot, Mark};
 use crate::pool::Inner;
 use crate::pool::lifetime::{PoolRef, Tether};
+use crate::record::{Cause, Happening};
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::types::{GroupId, NodeId, Order, Pfn};
 
@@ -61,7 +62,18 @@ impl Folio {
         let folios = pool.folios();
         let raw_home = home.map_or(0, Entry::raw);
         let opened = folios.open(order, marks, raw_home, group);
-        let (id, is_first) = opened.ok_or(AllocError::TooManyFolios)?;
+        let opened = opened.ok_or(AllocError::TooManyFolios);
+        let (id, is_first) = opened.inspect_err(|error| {
+            pool.recorder.note(|| Happening::NotOpened {
+                len: len as u32,
+                cause: Cause::of_alloc(*error),
+            });
+        })?;
+        pool.recorder.note(|| Happening::Open {
+            folio: id.get(),
+            len: len as u32,
+            backed: home.is_some(),
+        });
         if !group.is_root() {
             pool.groups.slot(group).join();
         }
@@ -151,6 +163,9 @@ const _: () = assert!(cfg!(loom) || size_of::<Folio>() == 32);
 impl Drop for Folio {
     fn drop(&mut self) {
         self.flush_last();
+        // Before its number is anybody else's.
+        let folio = self.id().get();
+        self.pool().recorder.note(|| Happening::Close { folio });
         self.pool().end_folio(self.id());
         if self.pool().folios().close() {
             // SAFETY: `close` says to one folio in the life of the table's handle that it was the last.

@@ -37,6 +37,7 @@ use crate::error::{AccessError, AllocError};
 use crate::fault::Terms;
 use crate::folio::Landing;
 use crate::gfp::Gfp;
+use crate::record::{AccessKind, Happening};
 use crate::sync::clock;
 use crate::types::{GroupId, Order};
 
@@ -59,6 +60,8 @@ impl Folio {
         match advice {
             Advice::WillNeed => self.bring_back(),
             Advice::Cold => {
+                let folio = self.id().get();
+                self.pool().recorder.note(|| Happening::Cool { folio });
                 self.pool().cool(self.id());
                 Ok(())
             }
@@ -76,6 +79,8 @@ impl Folio {
     /// # Errors
     /// As [`write`](Self::write), in the rare case that the zeros must be written.
     pub fn discard(&mut self) -> Result<(), AccessError> {
+        let folio = self.id().get();
+        self.pool().recorder.note(|| Happening::Discard { folio });
         if self.pool().discard(self.id()) {
             return Ok(());
         }
@@ -90,12 +95,16 @@ impl Folio {
     /// As [`read`](Self::read).
     pub fn lock(&self) -> Result<(), AccessError> {
         let _here = self.pin()?;
+        let folio = self.id().get();
+        self.pool().recorder.note(|| Happening::Lock { folio });
         self.pool().set_locked(self.id(), true);
         Ok(())
     }
 
     /// Lets the folio leave memory again.
     pub fn unlock(&self) {
+        let folio = self.id().get();
+        self.pool().recorder.note(|| Happening::Unlock { folio });
         self.pool().set_locked(self.id(), false);
     }
 
@@ -142,7 +151,9 @@ impl PagePool {
 
     /// Brings a blank folio into memory.
     fn populate(&self, folio: &Folio, terms: Terms) -> Result<(), AllocError> {
-        match self.inner.faulter().fault(folio.id(), Landing::Idle, terms) {
+        let pool = &*self.inner;
+        let fault = || pool.faulter().fault(folio.id(), Landing::Idle, terms);
+        match pool.note_fault(folio.id(), AccessKind::Idle, fault) {
             Ok(_) => Ok(()),
             Err(AccessError::Alloc(error)) => Err(error),
             Err(error) => unreachable!("a blank folio is not read from anywhere: {error}"),

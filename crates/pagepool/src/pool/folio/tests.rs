@@ -12,6 +12,8 @@ use crate::folio::Mark;
 use crate::node::lru::Isolated;
 use crate::node::lru_list::LruList;
 use crate::pool::pages::Pages;
+use crate::pool::recording::{Accesses, RecordOptions};
+use crate::record::Event;
 use crate::swap::{SwapError, SwapFile};
 use crate::types::{GroupId, NodeId, PAGE_SIZE};
 use crate::zone::vmstat::NodeItem;
@@ -147,6 +149,36 @@ fn a_folio_that_came_back_elsewhere_is_read_where_it_is() {
     for _ in 0..2 {
         assert!(folio.read_optimistic(9, &mut byte));
         assert_eq!(byte, [3]);
+    }
+}
+
+/// Each use comes the long way while all are recorded, and only the first of them afterwards.
+#[test]
+fn a_folio_is_watched_for_as_long_as_its_accesses_are_recorded() {
+    let pool = pool();
+    let folio = folio(&pool);
+    // The first use is that for which it came.
+    (0..2).for_each(|_| folio.read_at(0, &mut [0]).unwrap());
+    assert!(folio.slot().is_known_used());
+    let options = RecordOptions::ring(1 << 20);
+    for accesses in [Accesses::FirstUses, Accesses::All, Accesses::FirstUses] {
+        let recording = pool.record(options.clone().accesses(accesses)).unwrap();
+        let is_watched = |folio: &Folio| folio.slot().is(Mark::Watched);
+        let expected = accesses == Accesses::All;
+        for _ in 0..3 {
+            folio.read_at(0, &mut [0]).unwrap();
+            assert_eq!(is_watched(&folio), expected);
+        }
+        // It leaves memory, and comes back.
+        let was_evicted = isolate(&pool, &folio);
+        evict(&pool, was_evicted);
+        assert_eq!(is_watched(&folio), expected);
+        drop(folio.read().unwrap());
+        folio.read_at(0, &mut [0]).unwrap();
+        let tape = recording.stop().unwrap().tape.unwrap();
+        let is_access = |event: &&Event| matches!(event.what, Happening::Access { .. });
+        let nr = tape.events().iter().filter(is_access).count();
+        assert_eq!(nr, if expected { 5 } else { 1 }, "{accesses:?}");
     }
 }
 

@@ -10,13 +10,13 @@
 //! of them can spare the place.
 //!
 //! ```text
-//!  15   14                                  0
+//!  14   13                                  0
 //! +----+-------------------------------------+
 //! | ws |      age >> bucket_order            |     ws: it had been active before
 //! +----+-------------------------------------+
 //! ```
 //!
-//! Fifteen bits count 32,768 ages. A node with more pages counts in buckets of 2^bucket_order, so that
+//! Fourteen bits count 16,384 ages. A node with more pages counts in buckets of 2^bucket_order, so that
 //! the clock goes once around in no less than all the node's pages. A distance is thereby up to one
 //! bucket too long; one of more than a whole turn is taken for a short one, which activates a folio too
 //! many.
@@ -25,13 +25,16 @@
 //! shadow is, the kernel keeps in it; here the folio's slot remembers its node.
 
 use super::tables::PerList;
+use crate::folio::SHADOWS;
 use crate::node::lru_list::FolioKind;
 
-const AGE_BITS: u32 = 15;
+const AGE_BITS: u32 = 14;
 const AGE_MASK: u64 = (1 << AGE_BITS) - 1;
 const WORKINGSET: u16 = 1 << AGE_BITS;
 
-/// What is remembered of a folio that was evicted. All 16 bits may be 0: whether there is a shadow, its
+const _: () = assert!(WORKINGSET as u32 * 2 <= SHADOWS);
+
+/// What is remembered of a folio that was evicted, in 15 bits. All may be 0: whether there is a shadow, its
 /// keeper must know.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Shadow(u16);
@@ -161,13 +164,13 @@ mod tests {
     const SMALL: Buckets = Buckets::for_pages(1000);
 
     #[test]
-    fn buckets_are_of_one_age_until_fifteen_bits_do_not_hold_them() {
+    fn buckets_are_of_one_age_until_fourteen_bits_do_not_hold_them() {
         let order = |pages| Buckets::for_pages(pages).order;
-        assert_eq!([0, 1, 2, 1000, 1 << 15].map(order), [0; 5]);
-        assert_eq!(order((1 << 15) + 1), 1);
-        assert_eq!(order(1 << 16), 1);
-        assert_eq!(order(1 << 18), 3, "1 GiB");
-        assert_eq!(order(1 << 27), 12, "512 GiB");
+        assert_eq!([0, 1, 2, 1000, 1 << 14].map(order), [0; 5]);
+        assert_eq!(order((1 << 14) + 1), 1);
+        assert_eq!(order(1 << 15), 1);
+        assert_eq!(order(1 << 18), 4, "1 GiB");
+        assert_eq!(order(1 << 27), 13, "512 GiB");
     }
 
     #[test]
@@ -182,15 +185,15 @@ mod tests {
 
     #[test]
     fn distances_span_the_end_of_the_clock() {
-        let shadow = SMALL.shadow((1 << 15) - 3, true);
-        assert_eq!(SMALL.distance((1 << 15) + 4, shadow), 7);
+        let shadow = SMALL.shadow((1 << 14) - 3, true);
+        assert_eq!(SMALL.distance((1 << 14) + 4, shadow), 7);
         let last = SMALL.shadow(u64::MAX, false);
         assert_eq!(SMALL.distance(4, last), 5);
     }
 
     #[test]
     fn a_distance_of_a_whole_turn_is_taken_for_none() {
-        assert_eq!(SMALL.distance(5 + (1 << 15), SMALL.shadow(5, false)), 0);
+        assert_eq!(SMALL.distance(5 + (1 << 14), SMALL.shadow(5, false)), 0);
     }
 
     #[test]
