@@ -4,7 +4,7 @@ use pagepool_stress::input;
 
 use crate::assert_one_line;
 
-/// Reads an input as a trace, or as the state of a kernel if its name says so.
+/// Reads an input as a trace, or as the state of a kernel or a recording if its name says so.
 ///
 /// # Panics
 /// If what is accepted is inconsistent, or what is refused is not refused in one line that begins with the name.
@@ -18,11 +18,12 @@ pub fn traces(bytes: &[u8]) {
     let Some(name) = str::from_utf8(name).ok().filter(|_| name.iter().all(plain)) else {
         return;
     };
-    let read = match name.contains(".kernel.") {
-        true => input::kernel_state,
-        false => input::trace,
+    let read = match name {
+        name if name.contains(".kernel.") => input::kernel_state(name, file.to_vec()),
+        name if name.ends_with(".ppr") => input::recording(name, file),
+        name => input::trace(name, file.to_vec()),
     };
-    match read(name, file.to_vec()) {
+    match read {
         Ok(events) => assert!(events > 0, "nothing was read"),
         Err(refusal) => {
             assert!(refusal.starts_with(&format!("{name}: ")), "{refusal:?}");

@@ -9,10 +9,11 @@
 use std::ffi::OsString;
 
 use clap::Parser;
+use pagepool::Tape;
 
 use crate::{
     cli::{self, Cli},
-    trace::{self, BlockTrace, ReferenceTrace, Trace, kernel, source::Source},
+    trace::{self, BlockTrace, ReferenceTrace, Trace, kernel, recorded, source::Source},
     units::{CacheSize, parse_bytes, parse_count, parse_duration, parse_seed},
 };
 
@@ -30,6 +31,20 @@ pub fn trace(name: &str, bytes: Vec<u8>) -> Result<usize, String> {
         Ok(Trace::References(trace)) => Ok(check_references(&trace)),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// Reads `bytes` as a recording of a pool, in a file called `name`; returns the number of its events.
+///
+/// # Errors
+/// The line that a user would see.
+///
+/// # Panics
+/// If what is accepted is inconsistent.
+pub fn recording(name: &str, bytes: &[u8]) -> Result<usize, String> {
+    let tape = recorded::whole(name, Tape::from_bytes(bytes)).map_err(|error| error.to_string())?;
+    recorded::Script::of(&tape).assert_consistent();
+    // Whether there can be such a pool is known only once one is built.
+    Ok(tape.events().len())
 }
 
 /// Reads `bytes` as the state of a kernel, from a file called `name`; returns the number of its zones.

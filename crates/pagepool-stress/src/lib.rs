@@ -33,6 +33,7 @@ mod interrupt; // Ctrl-C
 mod ledger; // latencies of requests that were due
 mod levels; // how much groups have, sampled
 mod meter; // latencies that can be looked at meanwhile
+mod nearest; // what somebody meant who wrote another name
 mod order_mix; // which orders are asked for
 mod page; // the page of --report
 mod phase; // one pool and its load
@@ -49,9 +50,11 @@ mod rss; // resident memory
 mod schedule; // when requests are due
 mod swapping; // what pools swap to
 mod tally; // counts
+mod taping; // a pool that is recorded
 mod threads; // what the pool's own threads do
 mod trace; // readers of traces
 mod units; // numbers as people write them
+mod what_if; // a recorded pool, and what is changed about it
 
 use std::{ffi::OsString, process::ExitCode};
 

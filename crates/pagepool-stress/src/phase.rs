@@ -30,7 +30,9 @@ use crate::{
     rss::Rss,
     swapping::SwapPlan,
     tally::{Tally, Violations},
+    taping::Taping,
     units::wide,
+    what_if::PoolSettings,
 };
 
 /// How long writes may be on their way after all folios are gone.
@@ -62,6 +64,8 @@ pub(crate) enum Size {
     Budget(usize),
     /// A share of what a container has, which the pool follows.
     Container(Arc<Container>),
+    /// As a recorded pool, or one that is otherwise in some ways.
+    Recorded(Arc<PoolSettings>),
 }
 
 /// What becomes of the Movable zone.
@@ -219,6 +223,8 @@ pub(crate) struct House {
     pub(crate) screen: Screen,
     /// Records what is played, for a page.
     pub(crate) recorder: Option<Arc<Recorder>>,
+    /// What is recorded of the first pool that is played.
+    pub(crate) taping: Arc<Taping>,
     /// Watches until the house is gone.
     #[expect(dead_code, reason = "it works by being there")]
     pub(crate) watchdog: Watchdog,
@@ -249,6 +255,7 @@ pub(crate) fn perform(
     let posts = house.control.posts();
     let pool = posts.conduct(Place::Housekeeping, || build(plan))?;
     watch.built(&pool);
+    let recording = house.taping.begin(&pool);
     let (screen, goal) = (&house.screen, plan.goal());
     let progress = Progress::begin(screen, &plan.name, goal, &pool, &house.control);
     let meters = Meters::of(players.iter().map(|player| player.tally()));
@@ -260,6 +267,7 @@ pub(crate) fn perform(
         worker: 0,
     };
     let mut performance = Performance {
+        beside: recording.as_ref().map_or(0, |_| Taping::MOST_BYTES),
         house,
         stage,
         progress,
@@ -274,6 +282,9 @@ pub(crate) fn perform(
     let taken = tape.map(Tape::end);
     let pool = performance.stage.pool.clone();
     let outcome = performance.finish(plan, held, swap, rss_start);
+    if let Some(recording) = recording {
+        posts.conduct(Place::Housekeeping, || house.taping.end(recording));
+    }
     // The last handle: daemons and devices come to their ends.
     posts.conduct(Place::Housekeeping, || drop(pool));
     if let Some(swap) = &plan.swap {
@@ -302,6 +313,7 @@ fn build(plan: &Plan) -> Result<PagePool, BuildError> {
             .host_root(container.root())
             .memory_of_container(SHARE)
             .follow_container(true),
+        Size::Recorded(settings) => settings.shape(builder),
     };
     match plan.movable {
         Movable::Default => builder.build(),
@@ -328,6 +340,8 @@ impl Plan {
 
 /// A phase under way.
 struct Performance<'a> {
+    /// Bytes that a recording of the pool may take beside it.
+    beside: u64,
     house: &'a House,
     stage: Stage,
     progress: Progress,
@@ -450,7 +464,11 @@ impl Performance<'_> {
         check_groups(&pool, &mut self.violations);
         let rss = self.rss_figures(rss_start);
         if let Some(rss) = rss {
-            check_rss(rss, &stats, &mut self.violations);
+            let without_recording = RssFigures {
+                start: rss.start + self.beside,
+                ..rss
+            };
+            check_rss(without_recording, &stats, &mut self.violations);
         }
         let mut tally = Tally::new();
         self.players

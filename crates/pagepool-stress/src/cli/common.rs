@@ -48,6 +48,9 @@ pub(crate) struct Common {
     /// Folder with traces that are not part of the program: run and replay play all of them, and replay looks for its files there, too
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) traces: Option<PathBuf>,
+    /// Record what happens to the first pool into this file, for `replay`
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
     /// Write the report as one JSON object to this file; `-` is standard output, and the readable report goes to standard error
     #[arg(long, global = true, value_name = "FILE|-")]
     pub(crate) json: Option<PathBuf>,

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::{policy::Policy, trace::Format, units::CacheSize};
+use crate::{policy::Policy, trace::Format, units::CacheSize, what_if::Change};
 
 /// Options of `replay`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Replay {
-    /// Traces, compressed by zstd, xz or gzip or not at all; required unless --traces is given
+    /// Recordings of a pool (one at a time), or traces, compressed by zstd, xz or gzip or not at all; required unless --traces is given
     #[arg(value_name = "FILE", required_unless_present = "traces")]
     pub(crate) files: Vec<PathBuf>,
     /// Format of the files [default: told by name, else by the first line]
@@ -31,6 +31,9 @@ pub(crate) struct Replay {
     /// Instead of that, play references through a cache of raw pages that its owner evicts from, the least recently used first: so large, as a share of the footprint, such as 10%, or in bytes, such as 64M
     #[arg(long, value_name = "SHARE|BYTES", conflicts_with_all = ["sizes", "policies"], value_parser = CacheSize::parse)]
     pub(crate) cache: Option<CacheSize>,
+    /// Play a recording a second time, in a pool that is otherwise: memory, swap, movable_share, nodes, daemons, dma, max_folios, or any of the pool's tunables by its name, such as memory=512M or watermark_scale_factor=100; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = Change::parse)]
+    pub(crate) what_if: Vec<Change>,
 }
 
 /// What `--policies` can say.

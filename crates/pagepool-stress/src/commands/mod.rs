@@ -10,6 +10,7 @@ mod latency; // requests that are due by a schedule
 mod misses; // what is missed of a trace of references
 mod overcommit; // more folios than memory
 mod paging; // what overcommit, faults and idle share
+mod recorded; // replay of a recording
 mod replay; // traces from files
 mod soak; // every kind of load, for hours
 mod run; // the trace that is part of the program
@@ -35,6 +36,7 @@ use crate::{
     rng::any_seed,
     rss::Rss,
     tally::Violations,
+    taping::Taping,
     trace::{TraceError, shipped},
 };
 
@@ -78,6 +80,8 @@ pub(crate) fn perform(cli: Cli) -> Result<Ending, BadInput> {
     }
     let common = cli.common;
     let command = cli.command.unwrap_or(Command::Run);
+    let taping = Taping::new(common.record.as_deref()).map_err(BadInput::Usage)?;
+    let taping = Arc::new(taping);
     let errand = Errand {
         command: command.name(),
         seed,
@@ -86,6 +90,7 @@ pub(crate) fn perform(cli: Cli) -> Result<Ending, BadInput> {
         screen: Screen::new(common.progress),
         recorder: place.is_some().then(|| Arc::new(Recorder::new())),
         hang_after: common.hang_after,
+        taping,
     };
     let report = match command {
         Command::Run => run::perform(&common, &errand)?,
@@ -108,10 +113,13 @@ pub(crate) fn perform(cli: Cli) -> Result<Ending, BadInput> {
             .write(&report, recorder.recordings())
             .map_err(BadInput::Usage)?;
     }
-    match report.unwritten() {
-        Some(what) => Err(BadInput::Usage(what)),
-        None => Ok(ending),
+    if let Some(what) = report.unwritten() {
+        return Err(BadInput::Usage(what));
     }
+    if let Some(line) = errand.taping.outcome().map_err(BadInput::Usage)? {
+        errand.sink.say(&line);
+    }
+    Ok(ending)
 }
 
 /// What all commands are given beside their options.
@@ -126,6 +134,7 @@ pub(crate) struct Errand {
     recorder: Option<Arc<Recorder>>,
     /// How long a thread may go without finishing anything.
     hang_after: Duration,
+    taping: Arc<Taping>,
 }
 
 impl Errand {
@@ -186,13 +195,14 @@ struct Act {
 /// allocator. Otherwise they would count as the first pool's.
 fn set_up(threads: usize, errand: &Errand) -> Result<House, BadInput> {
     let control = Arc::new(Control::new(threads, errand.interrupt.clone()));
-    let house = House {
+    let mut house = House {
         crew: Crew::start(threads)?,
         watchdog: Watchdog::start(Arc::clone(&control), errand.hang_after, errand.alarm())?,
         control,
         rss: Rss::start(),
         screen: errand.screen.clone(),
         recorder: errand.recorder.clone(),
+        taping: Arc::default(),
     };
     let trace = Arc::new(shipped::rehearsal()?);
     let player = |n| Box::new(BlockPlayer::new(Arc::clone(&trace), Depth::Full, n)) as Seat;
@@ -218,6 +228,8 @@ fn set_up(threads: usize, errand: &Errand) -> Result<House, BadInput> {
     report.add_phases(&[(Facts::default(), outcome)]);
     drop(report);
     house.forget_rehearsal();
+    // The rehearsal is not what the user wants to see.
+    house.taping = Arc::clone(&errand.taping);
     Ok(house)
 }
 

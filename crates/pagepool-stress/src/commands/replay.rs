@@ -10,7 +10,7 @@ use std::{
 use super::{
     Act, BadInput, Errand,
     misses::{self, NoReadAhead},
-    play_each, report, set_up,
+    play_each, recorded, report, set_up,
 };
 use crate::{
     cli::{Common, Replay},
@@ -28,6 +28,7 @@ use crate::{
         self, Format, Trace,
         blocks::BlockTrace,
         kernel::{self, KernelState},
+        recorded::is_recording,
         references::ReferenceTrace,
         source::{Source, stem},
     },
@@ -43,6 +44,14 @@ pub(crate) fn perform(
     options: &Replay,
     errand: &Errand,
 ) -> Result<Report, BadInput> {
+    if let Some(path) = recording_among(&paths(common, &options.files)?)? {
+        return recorded::perform(common, options, &path, errand);
+    }
+    if !options.what_if.is_empty() {
+        return Err(BadInput::Usage(
+            "--what-if: it is for recordings of a pool, and this is none".to_owned(),
+        ));
+    }
     let threads = common.threads_or(1);
     let program = program(common, options, threads, errand)?;
     let Program {
@@ -63,6 +72,18 @@ pub(crate) fn perform(
     let mut report = report(errand, &played);
     report.miss_ratios = misses;
     Ok(report)
+}
+
+/// The recording, if there is one among these files: it is played by itself.
+fn recording_among(paths: &[PathBuf]) -> Result<Option<PathBuf>, BadInput> {
+    let recording = paths.iter().find(|path| is_recording(path));
+    match recording {
+        Some(recording) if paths.len() > 1 => Err(BadInput::Usage(format!(
+            "{}: a recording is played by itself, without other files",
+            recording.display()
+        ))),
+        found => Ok(found.cloned()),
+    }
 }
 
 /// What is to be played, and what is known without that.

@@ -13,6 +13,7 @@ mod live; // all of a kind of memory that is held
 pub(crate) mod machine; // replays a kernel's blocks, the movable ones as folios
 pub(crate) mod member; // touches the folios of a group
 pub(crate) mod mixed; // every kind of request at random
+pub(crate) mod recorded; // plays a recording of a pool
 pub(crate) mod residence; // replays a trace of references with folios
 pub(crate) mod paging; // touches more folios than there is memory
 pub(crate) mod turn; // for a time, whatever it does

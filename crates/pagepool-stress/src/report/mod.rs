@@ -13,6 +13,7 @@ mod soak; // how things stood for hours, and what grew
 mod table; // columns that line up
 mod text; // the readable form
 mod two_kinds; // movable and unmovable memory side by side
+mod what_if; // a recorded load in two pools
 mod zones; // zones and free lists, beside a real kernel's
 
 use std::{
@@ -36,6 +37,7 @@ pub(crate) use model::{
 pub(crate) use picture::Picture;
 pub(crate) use soak::{Growth, SoakReport, SoakState};
 pub(crate) use two_kinds::{Asked, BothKinds, Held, MixedReport, MixedRun};
+pub(crate) use what_if::{RecordedCounts, RunFigures, WhatIfReport};
 
 /// Where the report goes.
 #[derive(Debug)]

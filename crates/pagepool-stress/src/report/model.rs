@@ -22,6 +22,7 @@ use super::{
     pressure::Pressure,
     soak::SoakReport,
     two_kinds::MixedReport,
+    what_if::WhatIfReport,
 };
 use crate::{
     phase::{Outcome, SwapFigures},
@@ -84,6 +85,9 @@ pub(crate) struct Report {
     /// What was missed of each trace of references.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) miss_ratios: Vec<MissReport>,
+    /// A recorded load in the pool that it was recorded in, and in another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) what_if: Option<WhatIfReport>,
 }
 
 /// What `fragment` found, by its pattern.
@@ -169,7 +173,7 @@ pub(crate) struct Reclaim {
 }
 
 impl Reclaim {
-    fn of(stats: &Stats) -> Reclaim {
+    pub(super) fn of(stats: &Stats) -> Reclaim {
         let event = |name| stats.vmstat.get(name).unwrap_or(0);
         let [kswapd, direct] = ["pgsteal_kswapd", "pgsteal_direct"].map(event);
         let stalls = ["allocstall_dma", "allocstall_normal", "allocstall_movable"];
@@ -443,6 +447,7 @@ impl Report {
             latency: None,
             soak: None,
             miss_ratios: Vec::new(),
+            what_if: None,
         }
     }
 

@@ -11,7 +11,7 @@ use super::{
     },
     pressure, soak,
     table::Table,
-    two_kinds,
+    two_kinds, what_if,
     zones::{write_free_lists, write_pageblocks, write_zones},
 };
 use crate::units::{grouped, human_bytes, human_ns};
@@ -77,6 +77,9 @@ pub(super) fn write(report: &Report) -> String {
         None => {}
     }
     misses::write(&report.miss_ratios, &mut text);
+    if let Some(found) = &report.what_if {
+        what_if::write(found, &mut text);
+    }
     write_summary(report, &mut text);
     text
 }

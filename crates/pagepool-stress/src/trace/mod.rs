@@ -16,6 +16,7 @@ mod mtr; // .mtr
 mod objects; // malloc calls, mapped to blocks
 mod pga; // .pga
 pub(crate) mod references; // a trace of references
+pub(crate) mod recorded; // a recording of a pool, as a script
 mod requests; // .key.txt .pages .vscsi.csv .lis .obj.txt
 pub(crate) mod shipped; // the traces that are part of the binary
 pub(crate) mod source; // files and compression

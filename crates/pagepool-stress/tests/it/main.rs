@@ -15,6 +15,7 @@ mod mixed; // movable and unmovable memory side by side
 mod page; // what --report writes
 mod paging; // overcommit, faults and idle
 mod progress; // what is shown meanwhile
+mod recordings; // made, replayed, and replayed otherwise
 mod replays; // every format
 mod signals; // Ctrl-C
 mod soak; // every kind of load at once
