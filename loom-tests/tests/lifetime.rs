@@ -7,7 +7,8 @@
 //! reports a use that nothing orders before the end. *The bug it would catch:* a block that is
 //! counted neither as free nor as out, so that the pool ends under its owner, or never; an end that
 //! does not wait for what others did just before they let go. *The edits that make it fail:* mutants
-//! `census.retire`, `census.leave`, `pcp.stopped`.
+//! `census.retire`, `census.leave`,
+//! `census.enter_in_one`, `pcp.stopped`.
 
 #![cfg(loom)]
 #![expect(
@@ -135,4 +136,26 @@ fn a_pool_ends_once_after_its_last_handle() {
         assert_eq!(pool.nr_ends.load(Relaxed), 1);
     });
     outcomes.assert_exactly([[None, Some(0)], [Some(0), None]]);
+}
+
+#[test]
+fn a_pool_whose_last_handle_is_gone_does_not_come_back() {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("lifetime_watch", 10, move || {
+        let pool = Shared::new(Pool::new(Zone::new(PAGES, 2, 1, 4)));
+        let h = Shared::clone(&pool);
+        let holder = actor(move || h.leave());
+        // That the census is still there is the list's lock's doing, which is not part of this.
+        let w = Shared::clone(&pool);
+        let watcher = actor(move || w.census.enter_unless_over().then(|| w.leave()));
+        seen.record((join(holder), join(watcher)));
+        assert_eq!(pool.nr_ends.load(Relaxed), 1);
+    });
+    // Too late, there and gone before the last handle, the last handle itself.
+    outcomes.assert_exactly([
+        (Some(0), None),
+        (Some(0), Some(None)),
+        (None, Some(Some(0))),
+    ]);
 }

@@ -34,12 +34,15 @@ pub(crate) mod alloc; // 9  fast path, slow path, scopes
 pub(crate) mod fault; // 9  folios come back to memory
 pub(crate) mod daemon; // 10  threads that keep memory free: kswapd, its life, the freezer
 pub(crate) mod pool; // 11  the public face: pool, builder, tunables, statistics
-#[cfg(any(feature = "allocator-api2", feature = "metrics"))]
-pub(crate) mod adapters; // 12  pools as allocators of collections; their figures as metrics
+#[cfg(any(feature = "allocator-api2", feature = "metrics", feature = "serve"))]
+pub(crate) mod adapters; // 12  pools as allocators of collections; their figures as metrics, and at a socket
 
 #[cfg(feature = "metrics")]
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
 pub use adapters::metrics::PoolCollector;
+#[cfg(all(feature = "serve", not(any(loom, shuttle))))]
+#[cfg_attr(docsrs, doc(cfg(feature = "serve")))]
+pub use adapters::serve::{ServeError, ServeStep, Server};
 pub use alloc::scope;
 pub use backing::{
     Backing, BackingError, FileBacking, IoEngine, StoreInside, StoreReport, WorkerActivity,

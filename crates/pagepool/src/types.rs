@@ -45,6 +45,7 @@ pub const MAX_NODES: usize = 16;
 /// assert!(Order::new(11).is_err());
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Order(u8);
 
 impl Order {
@@ -156,6 +157,7 @@ impl TryFrom<u8> for Order {
 /// The top four bits name the node, the rest the page within it, so that a node's frames are
 /// contiguous, the buddy of a frame is one exclusive-or away, and a node holds up to 1 TiB.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Pfn(u32);
 
 impl Pfn {
@@ -229,6 +231,7 @@ impl fmt::Display for Pfn {
 
 /// A node: an arena with zones, caches and daemons of its own, standing for a NUMA node.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct NodeId(u8);
 
 impl NodeId {
@@ -274,6 +277,7 @@ pub const MAX_GROUPS: usize = 255;
 /// A memory group of a pool, by its place in the pool's table. A place is used again once its group was
 /// deleted.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct GroupId(u16);
 
 impl GroupId {
@@ -366,9 +370,11 @@ impl fmt::Debug for NodeMask {
 
 /// What a zone is for, from the most to the least constrained (kernel: `enum zone_type`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[repr(u8)]
 pub enum ZoneType {
     /// Low in the arena and locked in memory: fit for buffers registered with devices. Optional.
+    #[cfg_attr(feature = "serde", serde(rename = "DMA"))]
     Dma = 0,
     /// General memory.
     Normal = 1,
@@ -411,6 +417,7 @@ impl fmt::Display for ZoneType {
 /// `MIGRATE_CMA` has no counterpart: nothing in a process needs physically contiguous devices'
 /// memory. `MIGRATE_ISOLATE` is a mark beside the type, so that ending an isolation restores it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[repr(u8)]
 pub enum Migratetype {
     /// Stays where it is until its owner frees it.
@@ -452,6 +459,23 @@ impl Migratetype {
             Migratetype::Movable => "Movable",
             Migratetype::Reclaimable => "Reclaimable",
             Migratetype::HighAtomic => "HighAtomic",
+        }
+    }
+
+    /// The letter that stands for it where there is room for no more: `U`, `M`, `E`, `H` (kernel: as
+    /// `show_mem` prints them).
+    ///
+    /// ```
+    /// # use pagepool::Migratetype;
+    /// assert_eq!(Migratetype::ALL.map(Migratetype::letter), ['U', 'M', 'E', 'H']);
+    /// ```
+    #[must_use]
+    pub const fn letter(self) -> char {
+        match self {
+            Migratetype::Unmovable => 'U',
+            Migratetype::Movable => 'M',
+            Migratetype::Reclaimable => 'E',
+            Migratetype::HighAtomic => 'H',
         }
     }
 }

@@ -43,6 +43,8 @@ pub(crate) trait InFile: Send + Sync {
 
 /// How a store reads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum IoEngine {
     /// Whoever needs pages reads them itself, through io_uring.

@@ -19,6 +19,7 @@ const MAX_PAGE: u32 = (1 << PAGE_BITS) - 1;
 
 /// The number of a store, 1 to 31: a swap area, or a backing that a user attached.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub(crate) struct StoreId(u8);
 
 impl StoreId {

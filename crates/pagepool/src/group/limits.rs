@@ -25,12 +25,26 @@ pub(crate) const UNLIMITED: usize = usize::MAX;
 /// assert_eq!(limits.max_bytes(), 64 << 20);
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct GroupLimits {
     min: usize,
     low: usize,
+    #[cfg_attr(feature = "serde", serde(serialize_with = "none_if_unlimited"))]
     soft: usize,
+    #[cfg_attr(feature = "serde", serde(serialize_with = "none_if_unlimited"))]
     high: usize,
+    #[cfg_attr(feature = "serde", serde(serialize_with = "none_if_unlimited"))]
     max: usize,
+}
+
+/// As a limit is written down: none, where there is none.
+#[cfg(feature = "serde")]
+fn none_if_unlimited<S: serde::Serializer>(
+    bytes: &usize,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let limit = (*bytes != UNLIMITED).then_some(bytes);
+    serde::Serialize::serialize(&limit, serializer)
 }
 
 impl Default for GroupLimits {

@@ -32,6 +32,8 @@ use crate::sync::{FenceNames, WaitQueue};
 
 /// What a daemon is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[repr(u8)]
 #[non_exhaustive]
 pub enum DaemonState {

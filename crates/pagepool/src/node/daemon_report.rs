@@ -10,6 +10,7 @@ use crate::types::{Order, ZoneType};
 
 /// A daemon at a moment. Prints as a line.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct DaemonReport {
     /// Its name, which is its thread's.

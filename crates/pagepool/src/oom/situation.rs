@@ -101,6 +101,7 @@ where
 
 /// What was asked of the pool's owner so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct OomStats {
     /// Times that the handler was called.

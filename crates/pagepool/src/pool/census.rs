@@ -49,6 +49,25 @@ impl Census {
         assert!(handles < usize::MAX / 2, "too many handles to one pool");
     }
 
+    /// Counts another handle, made from none, unless there is none any more: a pool whose last handle is gone
+    /// does not come back. The caller knows that the census is still there.
+    #[cfg(any(loom, all(feature = "serve", not(shuttle))))]
+    #[must_use]
+    pub fn enter_unless_over(&self) -> bool {
+        if mutated("census.enter_in_one") {
+            let handles = self.handles.load(Ordering::Relaxed);
+            self.handles
+                .store(handles + usize::from(handles > 0), Ordering::Relaxed);
+            return handles > 0;
+        }
+        let another = |handles: usize| (handles > 0).then_some(handles + 1);
+        // Relaxed, as in `enter`: another handle keeps the pool alive until this one counts, and what this one
+        // does comes before the end by its own `leave`.
+        self.handles
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, another)
+            .is_ok()
+    }
+
     /// Takes a handle out. The last one closes the zones: `count` does so, and says how many pages are
     /// out. Returns whether that ends the pool: then it is the caller's alone.
     #[must_use]

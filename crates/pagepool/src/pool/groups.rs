@@ -46,6 +46,7 @@ pub struct Group {
 /// A group at a moment. Sizes are in bytes and, unless they say otherwise, those of the group and all below
 /// it.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct GroupStats {
     /// The names on the way to it, separated by `/`.

@@ -16,6 +16,9 @@
 //!   is out.
 //! - L7: a pool is on the list of all pools until it is torn down: who looks at it there holds the list's lock,
 //!   which its end takes first.
+//! - L8: a [`PoolWatch`] keeps nothing alive and finds its pool on the list of all pools, by a number that no
+//!   other pool has: while it holds the list's lock the pool is there (L7), and the handle that it makes then is
+//!   counted only if another one was.
 //! - L3: after a block was put back, its former owner touches the pool only by what the zone handed
 //!   to it (see [`Freed`]): an idle block, which keeps the pool alive by L2, or shared parts of it.
 
@@ -29,6 +32,9 @@ use crate::zone::{Freed, Zone};
 
 struct Shared {
     inner: Inner,
+    /// What tells this pool from all others of the process, ended ones included (L8).
+    #[cfg(all(feature = "serve", not(any(loom, shuttle))))]
+    number: u64,
     census: Census,
 }
 
@@ -52,6 +58,8 @@ impl PoolRef {
     pub(super) fn new(inner: Inner) -> PoolRef {
         let shared = Shared {
             inner,
+            #[cfg(all(feature = "serve", not(any(loom, shuttle))))]
+            number: crate::sync::thread::next_unique(),
             census: Census::with_one_handle(),
         };
         let pool = PoolRef {
@@ -125,6 +133,26 @@ impl DaemonRef {
     pub(super) fn pool(&self) -> &Inner {
         // SAFETY: (L6) the last handle waits for the thread that has this before it ends the pool.
         unsafe { self.0.pool() }
+    }
+}
+
+/// Knows a pool, and does not keep it alive (L8).
+#[cfg(all(feature = "serve", not(any(loom, shuttle))))]
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PoolWatch {
+    number: u64,
+}
+
+#[cfg(all(feature = "serve", not(any(loom, shuttle))))]
+impl PoolWatch {
+    pub(super) fn of(pool: &PoolRef) -> PoolWatch {
+        let number = pool.shared().number;
+        PoolWatch { number }
+    }
+
+    /// Another handle to the pool, unless its last one is gone. It may become the last one itself.
+    pub(super) fn pool(self) -> Option<PoolRef> {
+        roll::find(self.number)
     }
 }
 
@@ -224,6 +252,21 @@ mod roll {
 
     pub(super) fn leave(pool: Tether) {
         ALL.lock().retain(|one| one.shared != pool.shared);
+    }
+
+    /// A handle to the pool of this number, if it has one.
+    #[cfg(feature = "serve")]
+    pub(super) fn find(number: u64) -> Option<super::PoolRef> {
+        let all = ALL.lock();
+        all.iter().find_map(|pool| {
+            // SAFETY: (L7) the lock is held for as long as the reference is used.
+            let shared = unsafe { pool.shared.as_ref() };
+            let is_it = shared.number == number && shared.census.enter_unless_over();
+            // Counted just now, by L8.
+            is_it.then(|| super::PoolRef {
+                shared: pool.shared,
+            })
+        })
     }
 
     /// Looks at every pool, the oldest first; false if one that comes or goes was in the way all the time.

@@ -267,6 +267,12 @@ impl PagePool {
         &self.inner
     }
 
+    /// Returns what knows this pool without keeping it alive.
+    #[cfg(all(feature = "serve", not(any(loom, shuttle))))]
+    pub(crate) fn watch(&self) -> WeakPool {
+        WeakPool(lifetime::PoolWatch::of(&self.inner))
+    }
+
     /// Allocates a zeroed block of `order`: 2^order pages of 4 KiB, aligned to its own size.
     ///
     /// With [`Gfp::DIRECT_RECLAIM`] (part of [`Gfp::KERNEL`]) a request of order 3 or less waits for
@@ -489,6 +495,20 @@ impl PagePool {
             return Ok(());
         }
         Err(StillHeld::new(self))
+    }
+}
+
+/// Knows a pool, and does not keep it alive.
+#[cfg(all(feature = "serve", not(any(loom, shuttle))))]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WeakPool(lifetime::PoolWatch);
+
+#[cfg(all(feature = "serve", not(any(loom, shuttle))))]
+impl WeakPool {
+    /// A handle to the pool, if it still has one. Who holds it for a moment may be the one who ends the pool.
+    pub(crate) fn upgrade(self) -> Option<PagePool> {
+        let inner = self.0.pool()?;
+        Some(PagePool { inner })
     }
 }
 

@@ -10,6 +10,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "serde")]
+mod serialize;
 mod vmstat;
 
 pub use vmstat::Vmstat;
@@ -31,6 +33,7 @@ use crate::zone::watermark::Mark;
 
 /// A pool at a moment.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Stats {
     /// The budget in force: what arena and metadata may take together, in bytes.
@@ -70,6 +73,7 @@ pub struct Stats {
 
 /// A node at a moment.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct NodeStats {
     /// The node.
@@ -101,6 +105,7 @@ pub struct NodeStats {
 
 /// A zone that has no memory in service, since it never had any or since all of it was taken out.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct EmptyZoneStats {
     /// The zone's type.
@@ -114,6 +119,7 @@ pub struct EmptyZoneStats {
 /// Pages of folios in memory, by the list that they are on (kernel: `nr_inactive_anon` and so on).
 /// Folios that came a moment ago wait in a CPU's batch and are on none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct LruStats {
     /// Anonymous folios that were not used lately: next to go to swap.
@@ -166,6 +172,7 @@ impl std::iter::Sum for LruStats {
 
 /// A zone at a moment. Sizes are in pages unless they say otherwise.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ZoneStats {
     /// The zone's name: `DMA`, `Normal`, `Movable`.
@@ -218,7 +225,12 @@ pub struct ZoneStats {
     pub pageblocks: Vec<u16>,
     /// The type of each pageblock, lowest first; as many as [`pageblocks`](Self::pageblocks) has. Each is of its
     /// own moment: while the pool is at work they need not add up to
-    /// [`pageblocks_by_type`](Self::pageblocks_by_type).
+    /// [`pageblocks_by_type`](Self::pageblocks_by_type). Serialised, a string with a letter for each:
+    /// see [`Migratetype::letter`].
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "serialize::pageblock_types")
+    )]
     pub pageblock_types: Vec<Migratetype>,
     /// Pages of free blocks of a pageblock and more that have memory behind them.
     pub resident_free_pages: usize,
@@ -231,6 +243,7 @@ pub struct ZoneStats {
 /// The magazines in front of a zone: a few single pages for each thread, which it takes and gives back without a
 /// lock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct MagazineStats {
     /// How many there are. 0 where requests go to the caches of the CPUs at once: in front of zones other than
@@ -252,6 +265,7 @@ pub struct MagazineStats {
 
 /// The cache of one CPU in front of a zone.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct PagesetStats {
     /// The CPU.

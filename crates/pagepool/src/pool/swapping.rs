@@ -16,10 +16,12 @@ use crate::sync::thread;
 
 /// A swap area of a pool.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct SwapArea(StoreId);
 
 /// A swap area at a moment.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct SwapAreaStats {
     /// Which area.

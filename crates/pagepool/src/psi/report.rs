@@ -42,6 +42,7 @@ impl PressureKind {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Pressure {
     /// While at least one thread waited.
@@ -52,6 +53,7 @@ pub struct Pressure {
 
 /// One kind of pressure.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct PressureLine {
     /// The part of the last 10 seconds, in percent (0 to 100), the recent past counting most.

@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_short_stall_does_not_fire_and_several_do() {
-        assert_eq!(Rig::new(100, &[(50, 140)]).wait_until(5000), []);
+        assert_eq!(Rig::new(100, &[(50, 140)]).wait_until(5000), [0_u64; 0]);
         let mut rig = Rig::new(100, &[(50, 100), (200, 240), (600, 700)]);
         let fired = rig.wait_until(5000);
         assert_eq!(fired.len(), 1);
@@ -324,7 +324,7 @@ mod tests {
     #[test]
     fn stalls_that_are_too_far_apart_do_not_fire() {
         let stalls: Vec<_> = (0..20).map(|n| (n * 1100, n * 1100 + 90)).collect();
-        assert_eq!(Rig::new(100, &stalls).wait_until(22_000), []);
+        assert_eq!(Rig::new(100, &stalls).wait_until(22_000), [0_u64; 0]);
     }
 
     #[test]

@@ -1,38 +1,22 @@
-//! All that is told of one pool, at a moment.
+//! The figures of one pool of several, with the labels that tell it from the others.
+
+use std::ops::Deref;
 
 use super::family::Labels;
-use crate::oom::OomStats;
+use crate::adapters::figures::Figures;
 use crate::pool::PagePool;
-use crate::pool::groups::GroupStats;
-use crate::pool::stats::Stats;
-use crate::pool::swapping::SwapAreaStats;
-use crate::psi::Pressure;
 
 /// What a pool said of itself.
 #[derive(Debug)]
 pub(super) struct Snapshot {
     name: Option<String>,
-    pub(super) stats: Stats,
-    /// All groups but the root, with their pressure.
-    pub(super) groups: Vec<(GroupStats, Pressure)>,
-    pub(super) swap_areas: Vec<SwapAreaStats>,
-    pub(super) oom: OomStats,
+    figures: Figures,
 }
 
 impl Snapshot {
     pub(super) fn of(name: Option<String>, pool: &PagePool) -> Snapshot {
-        let groups = pool.groups().into_iter().filter_map(|stats| {
-            // One that was deleted meanwhile is left out.
-            let pressure = pool.group(&stats.path)?.pressure();
-            Some((stats, pressure))
-        });
-        Snapshot {
-            name,
-            stats: pool.stats(),
-            groups: groups.collect(),
-            swap_areas: pool.swap_areas(),
-            oom: pool.oom_stats(),
-        }
+        let figures = Figures::of(pool);
+        Snapshot { name, figures }
     }
 
     /// The labels that every sample of the pool has, and others.
@@ -41,5 +25,13 @@ impl Snapshot {
         name.chain(others)
             .map(|(key, value)| (key, value.into()))
             .collect()
+    }
+}
+
+impl Deref for Snapshot {
+    type Target = Figures;
+
+    fn deref(&self) -> &Figures {
+        &self.figures
     }
 }

@@ -61,6 +61,8 @@ impl Resized {
 
 /// Why a pool could not become as small as it should.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ResizeObstacle {
     /// It would be less than every pool needs: a pageblock a zone, locked memory and the tables.
@@ -107,6 +109,7 @@ impl fmt::Display for ResizeObstacle {
 
 /// The budget of a pool at a moment. In bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct BudgetStats {
     /// What the pool was built with: the most that it can have.
@@ -125,6 +128,7 @@ pub struct BudgetStats {
 
 /// The memory limit of the process, as the pool that [follows](crate::Builder::follow_container) it sees it.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ContainerStats {
     /// What the thread is doing that follows it.

@@ -215,5 +215,5 @@ fn every_pool_is_found_from_outside_until_it_ends() {
     };
     assert_eq!(found(), sizes, "the oldest first");
     drop(pools);
-    assert_eq!(found(), []);
+    assert_eq!(found(), [0_usize; 0]);
 }

@@ -15,6 +15,8 @@ use crate::sync::clock::{self, Instant};
 
 /// What a shrinker is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ShrinkerState {
     /// It is called when memory is short.
@@ -32,6 +34,7 @@ pub enum ShrinkerState {
 
 /// A shrinker at a moment.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ShrinkerStats {
     /// What it is called.
