@@ -8,6 +8,7 @@ mod load; // those of loads that touch folios
 mod overcommit;
 mod replay;
 mod soak;
+mod top;
 
 use std::{ffi::OsString, process::ExitCode, time::Duration};
 
@@ -22,6 +23,7 @@ pub(crate) use load::{Faults, Load};
 pub(crate) use overcommit::Overcommit;
 pub(crate) use replay::{Contestant, Replay};
 pub(crate) use soak::{Soak, SoakPlant};
+pub(crate) use top::{ServeAt, Top};
 
 /// Replays real page traces and generated load against a pagepool, and verifies every byte.
 ///
@@ -171,6 +173,19 @@ pub(crate) enum Command {
     /// Exit status: 0 nothing found, 1 a violation (wrong bytes, an invariant, a leak, a thread that hangs), 2 bad
     /// usage.
     Soak(Soak),
+    /// Show a pool of another process while it works: one that is served by --serve, or by the library's `serve`
+    ///
+    /// On a terminal, a screen that is redrawn each --interval: memory and swap in use, zones beside their marks, LRU
+    /// lists, daemons, free blocks by order, what happens a second, pressure, the largest groups, and a map of a zone's
+    /// pageblocks by type and occupancy. Keys: q quits, p pauses, + and - change the interval, arrows scroll, tab shows
+    /// the next zone's pageblocks, ? helps. NO_COLOR is heeded: then letters say what colours would.
+    ///
+    /// With --once, or where standard output is no terminal, one snapshot as text; with --json, as it was sent, one
+    /// JSON object. --duration ends it. --serve, --seed and what else is about loads mean nothing here.
+    ///
+    /// Exit status: 0 if a pool was shown, also when its process has ended meanwhile; 2 if there is none, nobody may
+    /// look at it, or it speaks another version of the protocol.
+    Top(Top),
 }
 
 impl Command {
@@ -186,6 +201,7 @@ impl Command {
             Command::Faults(_) => "faults",
             Command::Idle(_) => "idle",
             Command::Soak(_) => "soak",
+            Command::Top(_) => "top",
         }
     }
 }
@@ -350,6 +366,8 @@ mod tests {
             "fragment --daemons maybe",
             "fragment --pattern mixed --fill 0.99",
             "fragment --pattern mixed --events some",
+            "top --interval 10ms",
+            "top here --pid 7",
         ] {
             assert!(parse(args).is_err(), "{args}");
         }

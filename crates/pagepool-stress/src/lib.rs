@@ -8,6 +8,7 @@
 //!                    phase    one pool: build, play, verify(), release, trim
 //!                    progress how it stands meanwhile
 //!                    record   how it stood over time
+//!                    top      how a pool of another process stands
 //!                    report   one model, as text and as JSON
 //!                    page     model and recordings, as a page to look at
 //! ```
@@ -27,6 +28,7 @@ mod content; // what is written into blocks
 mod control; // when to stop
 mod crew; // the threads
 mod drift; // what grows
+mod gauge; // bars of text
 mod hdr_log; // latencies, interval by interval, in a file
 pub mod input; // what is read from outside, for tests
 mod interrupt; // Ctrl-C
@@ -52,6 +54,7 @@ mod swapping; // what pools swap to
 mod tally; // counts
 mod taping; // a pool that is recorded
 mod threads; // what the pool's own threads do
+mod top; // a pool of another process, on a terminal
 mod trace; // readers of traces
 mod units; // numbers as people write them
 mod what_if; // a recorded pool, and what is changed about it

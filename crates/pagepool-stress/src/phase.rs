@@ -15,10 +15,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pagepool::{BuildError, DaemonState, PAGE_SIZE, PagePool, Stats};
+use pagepool::{BuildError, DaemonState, PAGE_SIZE, PagePool, ServeError, Server, Stats};
 use serde::Serialize;
 
 use crate::{
+    cli::ServeAt,
     container::{Container, SHARE},
     control::Control,
     crew::{Crew, Order, Seat},
@@ -214,6 +215,34 @@ pub(crate) struct NoWatch;
 
 impl Watch for NoWatch {}
 
+/// Why a phase cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PhaseError {
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+}
+
+/// Where pools are served, one after the other, and what they are called in the folder of all.
+#[derive(Clone, Debug)]
+pub(crate) struct Serving {
+    pub(crate) at: ServeAt,
+    pub(crate) name: &'static str,
+}
+
+impl Serving {
+    fn begin(&self, pool: &PagePool) -> Result<Server, ServeError> {
+        match &self.at {
+            ServeAt::Folder => pool.serve_as(self.name),
+            ServeAt::Path(path) => pool.serve(path),
+        }
+    }
+}
+
+/// Bytes that a pool's server and its thread may take beside the pool.
+const SERVER_BYTES: u64 = 4 << 20;
+
 /// What all phases of a run share.
 pub(crate) struct House {
     pub(crate) crew: Crew,
@@ -225,6 +254,8 @@ pub(crate) struct House {
     pub(crate) recorder: Option<Arc<Recorder>>,
     /// What is recorded of the first pool that is played.
     pub(crate) taping: Arc<Taping>,
+    /// Where pools are served, if anywhere.
+    pub(crate) serve: Option<Serving>,
     /// Watches until the house is gone.
     #[expect(dead_code, reason = "it works by being there")]
     pub(crate) watchdog: Watchdog,
@@ -245,7 +276,7 @@ pub(crate) fn perform(
     house: &House,
     players: Vec<Seat>,
     watch: &mut dyn Watch,
-) -> Result<Outcome, BuildError> {
+) -> Result<Outcome, PhaseError> {
     assert!(
         players.len() <= house.crew.size(),
         "each player has a thread"
@@ -254,6 +285,9 @@ pub(crate) fn perform(
     let rss_start = house.rss.as_ref().map(Rss::mark);
     let posts = house.control.posts();
     let pool = posts.conduct(Place::Housekeeping, || build(plan))?;
+    let server = { house.serve.as_ref() }
+        .map(|serving| serving.begin(&pool))
+        .transpose()?;
     watch.built(&pool);
     let recording = house.taping.begin(&pool);
     let (screen, goal) = (&house.screen, plan.goal());
@@ -285,6 +319,8 @@ pub(crate) fn perform(
     if let Some(recording) = recording {
         posts.conduct(Place::Housekeeping, || house.taping.end(recording));
     }
+    // Before the pool, so that its end is here and not at the server.
+    drop(server);
     // The last handle: daemons and devices come to their ends.
     posts.conduct(Place::Housekeeping, || drop(pool));
     if let Some(swap) = &plan.swap {
@@ -464,11 +500,7 @@ impl Performance<'_> {
         check_groups(&pool, &mut self.violations);
         let rss = self.rss_figures(rss_start);
         if let Some(rss) = rss {
-            let without_recording = RssFigures {
-                start: rss.start + self.beside,
-                ..rss
-            };
-            check_rss(without_recording, &stats, &mut self.violations);
+            check_rss(rss, &stats, self.beside_the_pool(), &mut self.violations);
         }
         let mut tally = Tally::new();
         self.players
@@ -488,6 +520,12 @@ impl Performance<'_> {
             trimmed_bytes,
             rss,
         }
+    }
+
+    /// Bytes that are not the pool's and come with it.
+    fn beside_the_pool(&self) -> u64 {
+        let by_server = self.house.serve.as_ref().map_or(0, |_| SERVER_BYTES);
+        self.beside + by_server
     }
 
     fn rss_figures(&self, start: Option<u64>) -> Option<RssFigures> {
@@ -531,17 +569,17 @@ fn check_groups(pool: &PagePool, violations: &mut Violations) {
 }
 
 /// Holds the pool to its promise: never more than the budget, and all back at the end.
-fn check_rss(rss: RssFigures, stats: &Stats, violations: &mut Violations) {
+fn check_rss(rss: RssFigures, stats: &Stats, beside: u64, violations: &mut Violations) {
     let RssFigures {
         start, max, end, ..
     } = rss;
-    let most = start + wide(stats.budget.built_bytes);
+    let most = start + wide(stats.budget.built_bytes) + beside;
     if max > most {
         violations.add(format_args!(
             "RSS rose to {max} bytes, {start} before and the budget allow {most}"
         ));
     }
-    let most = start + start / 20 + wide(stats.metadata_bytes);
+    let most = start + start / 20 + wide(stats.metadata_bytes) + beside;
     if end > most {
         violations.add(format_args!(
             "RSS stayed at {end} bytes after trim, {most} are allowed"

@@ -6,7 +6,10 @@ use std::{collections::BTreeMap, fs, io, path::Path};
 use serde::Serialize;
 
 /// Beginnings of the names of a pool's threads.
-const NAMES: [&str; 3] = ["kswapd", "kcompactd", "pool-io"];
+const NAMES: [&str; 4] = ["kswapd", "kcompactd", "pool-io", SERVER];
+
+/// The thread that serves a pool to who looks at it.
+pub(crate) const SERVER: &str = "pool-serve";
 
 /// Nanoseconds in a tick of `/proc/*/stat`, which Linux shows in hundredths of a second.
 const TICK_NS: u64 = 10_000_000;

@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 
+use super::top::ServeAt;
 use crate::{
     progress::Show,
     swapping::SwapChoice,
@@ -33,6 +34,9 @@ pub(crate) struct Common {
     /// Swap: a size for a temporary file, such as 256M, or the path of a file to make and remove again; churn, fragment and replay of blocks have none [default: a temporary file that is large enough]
     #[arg(long, global = true, value_name = "SIZE|PATH", value_parser = SwapChoice::parse)]
     pub(crate) swap: Option<SwapChoice>,
+    /// Serve the pool at this socket meanwhile, so that `pagepool-stress top` can show it; `auto` is one in the folder where that looks
+    #[arg(long, global = true, value_name = "PATH|auto")]
+    pub(crate) serve: Option<ServeAt>,
     /// What is shown on standard error meanwhile: on a terminal lines that are redrawn in place, elsewhere a line a second
     #[arg(
         long,

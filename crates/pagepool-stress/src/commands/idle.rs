@@ -23,7 +23,7 @@ use crate::{
     report::{Facts, IdleReport, Report},
     swapping::SwapPlan,
     tally::Violations,
-    threads::{Account, Accounts},
+    threads::{Account, Accounts, SERVER},
 };
 
 /// How long counting lasts unless the user says.
@@ -202,8 +202,10 @@ impl Vigil<'_> {
     }
 
     fn judge(&mut self, threads: Vec<Account>, seconds: f64, violations: &mut Violations) {
-        let wakeups = threads.iter().map(|thread| thread.wakeups).sum();
-        let cpu_ns: u64 = threads.iter().map(|thread| thread.cpu_ns).sum();
+        // Who looks at the pool by `top` has its server work.
+        let of_pool = || threads.iter().filter(|thread| thread.name != SERVER);
+        let wakeups = of_pool().map(|thread| thread.wakeups).sum();
+        let cpu_ns: u64 = of_pool().map(|thread| thread.cpu_ns).sum();
         let cpu_share = cpu_ns as f64 / 1e9 / seconds.max(1e-9);
         match self.scene {
             Scene::Quiet if wakeups > 0 => violations.add(format_args!(

@@ -21,13 +21,16 @@ use std::{io, process, sync::Arc, thread, time::Duration};
 use pagepool::BuildError;
 
 use crate::{
-    cli::{Cli, Command, Common},
+    cli::{Cli, Command, Common, ServeAt},
     content::Depth,
     control::Control,
     crew::{Crew, Seat},
     interrupt::Interrupt,
     page::PagePlace,
-    phase::{self, Daemons, House, Length, Movable, NoWatch, Outcome, Plan, Size, Watch},
+    phase::{
+        self, Daemons, House, Length, Movable, NoWatch, Outcome, PhaseError, Plan, Serving, Size,
+        Watch,
+    },
     player::blocks::BlockPlayer,
     posts::Watchdog,
     progress::Screen,
@@ -37,6 +40,7 @@ use crate::{
     rss::Rss,
     tally::Violations,
     taping::Taping,
+    top,
     trace::{TraceError, shipped},
 };
 
@@ -53,6 +57,15 @@ pub(crate) enum BadInput {
     Usage(String),
 }
 
+impl From<PhaseError> for BadInput {
+    fn from(error: PhaseError) -> BadInput {
+        match error {
+            PhaseError::Build(error) => BadInput::Build(error),
+            PhaseError::Serve(error) => BadInput::Usage(format!("--serve: {error}")),
+        }
+    }
+}
+
 fn source_of(error: &BuildError) -> String {
     std::error::Error::source(error).map_or_else(String::new, |source| format!(": {source}"))
 }
@@ -66,6 +79,10 @@ pub(crate) enum Ending {
 
 /// Carries out a command.
 pub(crate) fn perform(cli: Cli) -> Result<Ending, BadInput> {
+    if let Some(Command::Top(options)) = &cli.command {
+        top::perform(&cli.common, options).map_err(BadInput::Usage)?;
+        return Ok(Ending::Verified);
+    }
     let interrupt = Interrupt::heed()?;
     let sink = Sink::open(cli.common.json.as_deref()).map_err(BadInput::Usage)?;
     let place = cli.common.report.as_deref().map(PagePlace::prepare);
@@ -91,6 +108,7 @@ pub(crate) fn perform(cli: Cli) -> Result<Ending, BadInput> {
         recorder: place.is_some().then(|| Arc::new(Recorder::new())),
         hang_after: common.hang_after,
         taping,
+        serve: common.serve.clone(),
     };
     let report = match command {
         Command::Run => run::perform(&common, &errand)?,
@@ -102,6 +120,7 @@ pub(crate) fn perform(cli: Cli) -> Result<Ending, BadInput> {
         Command::Fragment(options) => fragment::perform(&common, &options, &errand)?,
         Command::Idle(options) => idle::perform(&common, &options, &errand)?,
         Command::Soak(options) => soak::perform(&common, &options, &errand)?,
+        Command::Top(_) => unreachable!("it was seen to"),
     };
     let ending = match report.violations {
         0 => Ending::Verified,
@@ -135,6 +154,8 @@ pub(crate) struct Errand {
     /// How long a thread may go without finishing anything.
     hang_after: Duration,
     taping: Arc<Taping>,
+    /// Where pools are served.
+    serve: Option<ServeAt>,
 }
 
 impl Errand {
@@ -203,6 +224,7 @@ fn set_up(threads: usize, errand: &Errand) -> Result<House, BadInput> {
         screen: errand.screen.clone(),
         recorder: errand.recorder.clone(),
         taping: Arc::default(),
+        serve: None,
     };
     let trace = Arc::new(shipped::rehearsal()?);
     let player = |n| Box::new(BlockPlayer::new(Arc::clone(&trace), Depth::Full, n)) as Seat;
@@ -230,6 +252,10 @@ fn set_up(threads: usize, errand: &Errand) -> Result<House, BadInput> {
     house.forget_rehearsal();
     // The rehearsal is not what the user wants to see.
     house.taping = Arc::clone(&errand.taping);
+    house.serve = { errand.serve.clone() }.map(|at| Serving {
+        at,
+        name: errand.command,
+    });
     Ok(house)
 }
 

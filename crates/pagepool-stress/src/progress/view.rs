@@ -3,7 +3,7 @@
 
 use pagepool::{DaemonReport, DaemonState, PagePool};
 
-use crate::units::grouped;
+use crate::{gauge::gauge, units::grouped};
 
 /// Zones that are shown; a pool of sixteen nodes has more.
 const ZONES: usize = 6;
@@ -127,7 +127,7 @@ impl View {
             format!(
                 "{:width$} [{}] {} free of {min}/{low}/{high}",
                 zone.name,
-                gauge(zone.free, zone.marks),
+                gauge(zone.free, zone.marks, CELLS),
                 grouped(zone.free as u64)
             )
         };
@@ -165,33 +165,9 @@ fn daemon(report: &DaemonReport) -> String {
     }
 }
 
-/// Free pages on a scale that ends at twice the high mark, with the marks on it; `+` says that there are more.
-fn gauge(free: usize, marks: [usize; 3]) -> String {
-    let end = (2 * marks[2]).max(1);
-    let cell = |pages: usize| pages * CELLS / end;
-    let mut cells: Vec<char> = (0..CELLS)
-        .map(|at| if at < cell(free) { '=' } else { ' ' })
-        .collect();
-    if free >= end {
-        cells[CELLS - 1] = '+';
-    }
-    for (mark, letter) in marks.into_iter().zip(['m', 'l', 'h']) {
-        cells[cell(mark).min(CELLS - 1)] = letter;
-    }
-    cells.into_iter().collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_gauge_shows_free_memory_beside_the_marks() {
-        assert_eq!(gauge(0, [30, 60, 120]), "   m  l     h           ");
-        assert_eq!(gauge(70, [30, 60, 120]), "===m==l     h           ");
-        assert_eq!(gauge(500, [30, 60, 120]), "===m==l=====h==========+");
-        assert_eq!(gauge(5, [0, 0, 0]).chars().count(), CELLS);
-    }
 
     fn view() -> View {
         View {

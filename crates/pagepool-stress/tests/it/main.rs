@@ -20,3 +20,4 @@ mod replays; // every format
 mod signals; // Ctrl-C
 mod soak; // every kind of load at once
 mod support; // running the binary, writing traces
+mod top; // a pool of another process
