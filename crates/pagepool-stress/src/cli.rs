@@ -23,7 +23,7 @@ pub(crate) use load::{Faults, Load};
 pub(crate) use overcommit::Overcommit;
 pub(crate) use replay::{Contestant, Replay};
 pub(crate) use soak::{Soak, SoakPlant};
-pub(crate) use top::{ServeAt, Top};
+pub(crate) use top::Top;
 
 /// Replays real page traces and generated load against a pagepool, and verifies every byte.
 ///

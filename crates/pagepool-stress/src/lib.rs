@@ -50,6 +50,7 @@ mod report; // text and JSON
 mod rng; // random numbers
 mod rss; // resident memory
 mod schedule; // when requests are due
+mod serving; // where pools are served
 mod swapping; // what pools swap to
 mod tally; // counts
 mod taping; // a pool that is recorded

@@ -15,11 +15,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pagepool::{BuildError, DaemonState, PAGE_SIZE, PagePool, ServeError, Server, Stats};
+use pagepool::{BuildError, DaemonState, PAGE_SIZE, PagePool, ServeError, Stats};
 use serde::Serialize;
 
 use crate::{
-    cli::ServeAt,
     container::{Container, SHARE},
     control::Control,
     crew::{Crew, Order, Seat},
@@ -29,6 +28,7 @@ use crate::{
     record::{Meters, Recorder, Tape},
     rehearsal::rehearse,
     rss::Rss,
+    serving::Serving,
     swapping::SwapPlan,
     tally::{Tally, Violations},
     taping::Taping,
@@ -223,25 +223,6 @@ pub(crate) enum PhaseError {
     #[error(transparent)]
     Serve(#[from] ServeError),
 }
-
-/// Where pools are served, one after the other, and what they are called in the folder of all.
-#[derive(Clone, Debug)]
-pub(crate) struct Serving {
-    pub(crate) at: ServeAt,
-    pub(crate) name: &'static str,
-}
-
-impl Serving {
-    fn begin(&self, pool: &PagePool) -> Result<Server, ServeError> {
-        match &self.at {
-            ServeAt::Folder => pool.serve_as(self.name),
-            ServeAt::Path(path) => pool.serve(path),
-        }
-    }
-}
-
-/// Bytes that a pool's server and its thread may take beside the pool.
-const SERVER_BYTES: u64 = 4 << 20;
 
 /// What all phases of a run share.
 pub(crate) struct House {
@@ -524,7 +505,7 @@ impl Performance<'_> {
 
     /// Bytes that are not the pool's and come with it.
     fn beside_the_pool(&self) -> u64 {
-        let by_server = self.house.serve.as_ref().map_or(0, |_| SERVER_BYTES);
+        let by_server = self.house.serve.as_ref().map_or(0, |_| Serving::BYTES);
         self.beside + by_server
     }
 

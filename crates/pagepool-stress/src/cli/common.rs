@@ -5,9 +5,9 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 
-use super::top::ServeAt;
 use crate::{
     progress::Show,
+    serving::ServeAt,
     swapping::SwapChoice,
     units::{parse_bytes, parse_duration, parse_seed},
 };

@@ -1,7 +1,7 @@
-//! The options of `top`, and how a load is made visible to it.
+//! The options of `top`.
 #![forbid(unsafe_code)]
 
-use std::{convert::Infallible, path::PathBuf, str::FromStr, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 
@@ -22,25 +22,6 @@ pub(crate) struct Top {
     /// How often the pool is asked, 50ms to 1h [default: 1s]
     #[arg(long, value_name = "TIME", value_parser = parse_interval)]
     pub(crate) interval: Option<Duration>,
-}
-
-/// Where a load serves its pool.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum ServeAt {
-    /// In the folder in which `top` looks.
-    Folder,
-    Path(PathBuf),
-}
-
-impl FromStr for ServeAt {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<ServeAt, Infallible> {
-        Ok(match text {
-            "auto" => ServeAt::Folder,
-            path => ServeAt::Path(path.into()),
-        })
-    }
 }
 
 fn parse_interval(text: &str) -> Result<Duration, String> {

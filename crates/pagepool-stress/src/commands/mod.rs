@@ -21,15 +21,14 @@ use std::{io, process, sync::Arc, thread, time::Duration};
 use pagepool::BuildError;
 
 use crate::{
-    cli::{Cli, Command, Common, ServeAt},
+    cli::{Cli, Command, Common},
     content::Depth,
     control::Control,
     crew::{Crew, Seat},
     interrupt::Interrupt,
     page::PagePlace,
     phase::{
-        self, Daemons, House, Length, Movable, NoWatch, Outcome, PhaseError, Plan, Serving, Size,
-        Watch,
+        self, Daemons, House, Length, Movable, NoWatch, Outcome, PhaseError, Plan, Size, Watch,
     },
     player::blocks::BlockPlayer,
     posts::Watchdog,
@@ -38,6 +37,7 @@ use crate::{
     report::{Facts, Report, Sink},
     rng::any_seed,
     rss::Rss,
+    serving::{ServeAt, Serving},
     tally::Violations,
     taping::Taping,
     top,

@@ -43,7 +43,6 @@ const COLUMNS: usize = 80;
 
 /// Shows a pool until the user has seen enough, or the process has ended.
 pub(crate) fn perform(common: &Common, options: &Top) -> Result<(), String> {
-    let interrupt = Interrupt::heed().map_err(|error| format!("cannot start: {error}"))?;
     let (path, mut link) = find::find(options, &Server::folder())?;
     let (snapshot, raw) = match link.ask().map_err(|trouble| trouble.to_string())? {
         Said::Snapshot(snapshot, raw) => (snapshot, raw),
@@ -56,6 +55,7 @@ pub(crate) fn perform(common: &Common, options: &Top) -> Result<(), String> {
     if options.once || !io::stdout().is_terminal() {
         return say(&plain(&snapshot));
     }
+    let interrupt = Interrupt::heed().map_err(|error| format!("cannot start: {error}"))?;
     let pid = snapshot.pid;
     let mut app = App::new(options.interval.unwrap_or(INTERVAL), kinds());
     app.show(*snapshot);

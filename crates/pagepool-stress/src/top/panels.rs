@@ -237,7 +237,7 @@ fn fragmentation(now: &Snapshot) -> Vec<Row> {
         [
             Row::new(format!("{:24}{}", name_of((node, zone)), cells(free))),
             Row::default().and(
-                format!("{:24}{}", "  % of no use to it", cells(unusable)),
+                format!("{:24}{}", "  % too small for it", cells(unusable)),
                 tint,
             ),
         ]
@@ -325,7 +325,7 @@ fn maps(sight: &Sight<'_>, width: usize) -> Vec<Row> {
     let is_shown = |n: usize| sight.zone.is_none_or(|zone| zone == n);
     let zones = sight.now.zones().enumerate();
     let shown = zones.filter(|(n, _)| is_shown(*n)).map(|(_, zone)| zone);
-    let mut rows = vec![Row::title("PAGEBLOCKS  ").and("", Tint::Plain)];
+    let mut rows = vec![Row::title("PAGEBLOCKS  ")];
     rows[0].0.extend(map::legend(sight.kinds).0);
     for (node, zone) in shown {
         let size = human_bytes((PAGE_SIZE as u64) << zone.pageblock_order.min(20));

@@ -128,11 +128,9 @@ impl Desk {
 
     /// Sleeps until there is something to do.
     fn wait(&self) -> Result<Ready, Errno> {
-        let is_resting = self.resting_until.is_some_and(|until| clock::now() < until);
-        let to_listen = if is_resting {
-            PollFlags::empty()
-        } else {
-            PollFlags::IN
+        let to_listen = match self.rests_until() {
+            Some(_) => PollFlags::empty(),
+            None => PollFlags::IN,
         };
         let mut fds = vec![
             PollFd::new(&self.bell, PollFlags::IN),
@@ -148,6 +146,11 @@ impl Desk {
         })
     }
 
+    /// Until when nobody is let in, if that is still to come.
+    fn rests_until(&self) -> Option<Instant> {
+        self.resting_until.filter(|until| *until > clock::now())
+    }
+
     /// None while nobody waits.
     fn time_to_wait(&self) -> Option<Timespec> {
         let conversations = || self.clients.iter().map(|client| &client.conversation);
@@ -155,7 +158,7 @@ impl Desk {
         let deadlines = conversations().filter_map(Conversation::deadline);
         let next = deadlines
             .chain(is_asked.then_some(self.next_snapshot))
-            .chain(self.resting_until)
+            .chain(self.rests_until())
             .min()?;
         let time = next.saturating_duration_since(clock::now());
         // Up, so that it is not too early by a fraction of what the system counts in.
@@ -301,4 +304,41 @@ impl Client {
 
 fn is_for_later(kind: io::ErrorKind) -> bool {
     matches!(kind, io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::geteuid;
+
+    use super::*;
+    use crate::pool::PagePool;
+
+    #[test]
+    fn it_sleeps_without_a_deadline_unless_somebody_waits() {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = PagePool::builder().memory(64 << 20).build().unwrap();
+        let listener = UnixListener::bind(dir.path().join("s")).unwrap();
+        let (_bell, at_desk) = UnixStream::pair().unwrap();
+        let who = Identity {
+            name: String::new(),
+            pid: 1,
+        };
+        let mut desk = Desk::new(pool.watch(), who, geteuid(), listener, at_desk);
+        assert_eq!(desk.time_to_wait(), None);
+        // A rest has an end, and is not looked at again and again after it.
+        desk.resting_until = clock::deadline_after(REST);
+        assert!(desk.time_to_wait().is_some_and(|time| time.tv_sec <= 1));
+        desk.resting_until = Some(clock::now());
+        assert_eq!(desk.time_to_wait(), None);
+
+        let (_client, stream) = UnixStream::pair().unwrap();
+        desk.welcome(stream);
+        assert_eq!(desk.time_to_wait(), None, "it has not asked");
+        let now = clock::now();
+        desk.clients[0].conversation.hear(b"{", now);
+        assert!(
+            desk.time_to_wait()
+                .is_some_and(|time| (4..=5).contains(&time.tv_sec))
+        );
+    }
 }

@@ -72,6 +72,7 @@ pub struct Server {
     file: Option<SocketFile>,
 }
 
+#[cfg_attr(docsrs, doc(cfg(feature = "serve")))]
 impl PagePool {
     /// Serves what the pool has and does at a Unix socket, to tools such as `pagepool-stress top`. They call the
     /// pool by the file's name, less what follows its last dot.
