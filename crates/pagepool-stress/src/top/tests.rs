@@ -19,7 +19,6 @@ pub(super) fn snapshot() -> Snapshot {
         fragmentation_score: 80,
         pageblocks: pageblocks.to_vec(),
         pageblock_types: types.to_owned(),
-        ..Zone::default()
     };
     let daemon = |name: &str, state: &str| Daemon {
         name: name.to_owned(),
@@ -43,7 +42,6 @@ pub(super) fn snapshot() -> Snapshot {
             some: line(1.5, 0.0, 0.0),
             ..Pressure::default()
         },
-        ..Group::default()
     };
     let counts = [("pgalloc_normal", 3000), ("pgalloc_movable", 2000)];
     let stats = Stats {
@@ -67,7 +65,6 @@ pub(super) fn snapshot() -> Snapshot {
             ..Node::default()
         }],
         vmstat: counts.map(|(name, nr)| (name.to_owned(), nr)).into(),
-        ..Stats::default()
     };
     Snapshot {
         name: "cache".to_owned(),
