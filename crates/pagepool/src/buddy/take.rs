@@ -19,11 +19,7 @@ impl Buddy {
         if order > self.max_order {
             return None;
         }
-        let want = if self.grouping {
-            demand.want
-        } else {
-            Migratetype::Unmovable
-        };
+        let want = self.grouped(demand.want);
         if highatomic
             && order > Order::ZERO
             && let Some(grant) = self.smallest(order, Migratetype::HighAtomic)
@@ -32,6 +28,23 @@ impl Buddy {
         }
         self.smallest(order, want)
             .or_else(|| self.fall_back(order, want, fallback, census))
+    }
+
+    /// Takes a block of the wanted type, or nothing where that has none: what is other types' stays so.
+    pub(crate) fn alloc_unmixed(&mut self, order: Order, want: Migratetype) -> Option<Grant> {
+        if order > self.max_order {
+            return None;
+        }
+        self.smallest(order, self.grouped(want))
+    }
+
+    /// The type that blocks are taken as: the wanted one, unless pageblocks are not told apart.
+    fn grouped(&self, want: Migratetype) -> Migratetype {
+        if self.grouping {
+            want
+        } else {
+            Migratetype::Unmovable
+        }
     }
 
     /// Takes up to `count` blocks, passing each to `sink`, and returns how many: the same ones as so many calls of

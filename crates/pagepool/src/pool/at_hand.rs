@@ -28,12 +28,18 @@ use crate::zone::{Freed, Taken, Zone};
 /// The type of page that is wanted, if a request may be served from a magazine.
 #[inline(always)]
 const fn wanted(order: Order, gfp: Gfp) -> Option<Migratetype> {
+    if order.get() == 0 { plain(gfp) } else { None }
+}
+
+/// The type of page that is wanted, if the flags ask for nothing particular.
+#[inline(always)]
+pub(super) const fn plain(gfp: Gfp) -> Option<Migratetype> {
     let particular = Gfp::DMA
         .union(Gfp::DMA32)
         .union(Gfp::RECLAIMABLE)
         .union(Gfp::THISNODE)
         .union(Gfp::ZERO);
-    if order.get() != 0 || gfp.intersects(particular) {
+    if gfp.intersects(particular) {
         None
     } else if gfp.contains(Gfp::MOVABLE) {
         Some(Migratetype::Movable)
@@ -42,24 +48,20 @@ const fn wanted(order: Order, gfp: Gfp) -> Option<Migratetype> {
     }
 }
 
-/// Whether a request may be served from a magazine.
-#[inline(always)]
-pub(super) const fn is_kept(order: Order, gfp: Gfp) -> bool {
-    wanted(order, gfp).is_some()
-}
-
 /// A thread's magazine with its zone and its node's memory.
 #[derive(Clone, Copy)]
-struct Hand<'a> {
+pub(super) struct Hand<'a> {
     magazine: &'a Magazine,
-    zone: &'a Zone,
-    arena: &'a Arena,
+    /// The zone.
+    pub(super) zone: &'a Zone,
+    /// The memory of its node.
+    pub(super) arena: &'a Arena,
     slot: usize,
 }
 
 /// What the calling thread has at hand of a pool, if it used that one last.
 #[inline(always)]
-fn hand(pool: &Inner) -> Option<Hand<'_>> {
+pub(super) fn hand(pool: &Inner) -> Option<Hand<'_>> {
     let place = at_hand::here(pool.id)?;
     // SAFETY: (C4) this is a zone of the pool, which is there: its nodes do not move before it ends.
     let zone = unsafe { place.zone.as_ref() };
@@ -81,7 +83,7 @@ impl PagePool {
     #[inline(always)]
     pub(super) fn alloc_at_hand(&self, order: Order, gfp: Gfp) -> Result<PagesUninit, AllocError> {
         let Some(want) = wanted(order, gfp) else {
-            return self.alloc_the_long_way(order, gfp);
+            return self.alloc_block(order, gfp);
         };
         if let Some(hand) = hand(self.inner())
             && !callback::is_inside_any()
@@ -106,7 +108,7 @@ impl PagePool {
 
     #[inline(always)]
     fn page_at_hand(&self, arena: &Arena, taken: &Taken) -> PagesUninit {
-        PagesUninit::of_plain_page(self.inner.tether(), arena, taken)
+        PagesUninit::of_plain_block(self.inner.tether(), arena, taken)
     }
 
     /// The same, once the magazine was found to be revoked, or watched.
@@ -157,10 +159,11 @@ impl Inner {
     }
 
     /// Fills the calling thread's magazine after a request that it could not serve; finds it one, if it has none.
+    /// Of a request for more than a page, only the latter.
     #[cold]
     #[inline(never)]
     pub(super) fn stock_at_hand(&self, order: Order, gfp: Gfp) {
-        let Some(want) = wanted(order, gfp).filter(|_| !self.hardened) else {
+        let Some(want) = plain(gfp).filter(|_| !self.hardened) else {
             return;
         };
         let node = self.nodes.of_cpu(cpu::current());
@@ -170,6 +173,7 @@ impl Inner {
             return;
         }
         if let Some(hand) = hand(self)
+            && order == Order::ZERO
             && hand.zone.restock(hand.magazine, want).is_revoked
         {
             self.empty_own(hand.zone, hand.slot);

@@ -29,6 +29,7 @@ pub(crate) mod procfs;
 pub(crate) mod reclaiming;
 pub(crate) mod recording;
 pub(crate) mod request;
+mod short_way;
 mod shrinking;
 pub(crate) mod state;
 pub(crate) mod stats;
@@ -302,9 +303,7 @@ impl PagePool {
         let granted = self.inner.allocator().alloc(order, gfp);
         let granted = granted.inspect_err(|error| self.inner.note_refused(order, gfp, *error))?;
         let pages = self.adopt(granted, Paid::ByNobody);
-        if at_hand::is_kept(order, gfp) {
-            self.inner.stock_at_hand(order, gfp);
-        }
+        self.inner.stock_at_hand(order, gfp);
         Ok(self.hand_out(pages, gfp))
     }
 

@@ -11,7 +11,7 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
 use super::lifetime::{self, PoolRef, Tether};
-use super::{Inner, PagePool, at_hand};
+use super::{Inner, PagePool, at_hand, short_way};
 use crate::alloc::Charge;
 use crate::arena::Arena;
 use crate::buddy::IdleBlock;
@@ -140,7 +140,7 @@ impl Drop for Block {
         // One test for the three.
         let particular = self.order.get() | u8::from(self.was_raw) | u8::from(self.is_charged);
         if particular != 0 {
-            return self.end();
+            return self.end_block();
         }
         // SAFETY: (O1) the block is ours, and this is its end; its state is looked at there.
         if let Err(refused) = unsafe { at_hand::release(self.tether, self.pfn) } {
@@ -157,6 +157,19 @@ impl Block {
         // SAFETY: as in `drop`.
         if !unsafe { at_hand::release_again(self.tether, self.pfn, refused) } {
             self.end();
+        }
+    }
+
+    /// Gives a block back that is not just a page of nobody's.
+    #[inline(never)]
+    fn end_block(&self) {
+        let Block { pfn, order, .. } = *self;
+        let is_plain = !self.was_raw && !self.is_charged;
+        let zone = is_plain.then(|| short_way::see_off(self.pool(), pfn, order));
+        match zone.flatten() {
+            // SAFETY: 1. (O1) the block is ours, and this is its end; 2. `see_off` has looked.
+            Some(zone) => unsafe { lifetime::release(self.tether, zone, pfn, order) },
+            None => self.end(),
         }
     }
 
@@ -408,12 +421,11 @@ impl PagesUninit {
         }
     }
 
-    /// Makes the handle of a single page from a magazine, as [`new`](Self::new) does: nothing is particular
-    /// about it.
+    /// Makes the handle of a block, as [`new`](Self::new) does: nothing is particular about it.
     #[inline]
-    pub(super) fn of_plain_page(tether: Tether, arena: &Arena, taken: &Taken) -> PagesUninit {
-        let (pfn, order) = (taken.pfn(), Order::ZERO);
-        arena.asan_unpoison(pfn.index(), 1);
+    pub(super) fn of_plain_block(tether: Tether, arena: &Arena, taken: &Taken) -> PagesUninit {
+        let (pfn, order) = (taken.pfn(), taken.order());
+        arena.asan_unpoison(pfn.index(), order.pages());
         // As in `new`.
         follow_last_owner();
         let block = Block {
@@ -427,7 +439,7 @@ impl PagesUninit {
         };
         PagesUninit {
             block,
-            vacant: false,
+            vacant: taken.is_vacant(),
         }
     }
 

@@ -15,9 +15,18 @@ use crate::memmap::{FrameState, Special};
 use crate::sync::atomic::Ordering;
 use crate::sync::fence::mutated;
 use crate::sync::{WaitQueue, cpu};
-use crate::types::{GroupId, Order, Pfn};
+use crate::types::{GroupId, Migratetype, Order, Pfn};
 
 impl Zone {
+    /// Whether the state of a frame of this zone says that a block of this order begins there that somebody has, and
+    /// that does not count as reclaimable.
+    #[inline]
+    pub(crate) fn has_out(&self, pfn: Pfn, order: Order) -> bool {
+        let state = self.map.entry(pfn).state();
+        let mobility = state.block().filter(|_| state.is_allocated());
+        mobility.is_some_and(|(of, mobility)| of == order && mobility != Migratetype::Reclaimable)
+    }
+
     /// Takes back a block from its owner.
     pub(crate) fn put(&self, pfn: Pfn, order: Order) -> Freed {
         let sizes = self.pcp.sizes();

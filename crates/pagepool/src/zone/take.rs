@@ -3,7 +3,7 @@
 //! *Kernel counterpart:* `rmqueue`, `rmqueue_pcplist`, `rmqueue_bulk`, `reserve_highatomic_pageblock`
 //! (v5.0).
 
-use super::pcp::PcpLists;
+use super::pcp::{self, PcpLists};
 use super::watermark::{self, AllocFlags, BoostInputs, Mark};
 use super::{Contended, Core, Taken, Zone, ZoneEvents, ZoneRequest};
 use crate::buddy::{FallbackEvent, Grant};
@@ -35,6 +35,43 @@ impl Zone {
             let _ = lists.charges.put(group);
         }
         taken
+    }
+
+    /// Takes a block of one type alone, if there is one: from the cache of `cpu`, or from the buddy if that leaves the
+    /// low mark met. None, if it takes more than that.
+    pub(crate) fn take_shortly(
+        &self,
+        cpu: usize,
+        order: Order,
+        want: Migratetype,
+    ) -> Option<Taken> {
+        let request = ZoneRequest {
+            order,
+            want,
+            flags: AllocFlags::WMARK_LOW,
+        };
+        if pcp::is_cached(order) {
+            let cached = self.take_cached(cpu, request);
+            // A cache without whole pageblocks gets one at a time.
+            if cached.is_some() || order != PAGEBLOCK_ORDER {
+                return cached;
+            }
+        }
+        if !self.check(order, self.zone, request.flags).passes() {
+            return None;
+        }
+        let mut core = self.core.lock();
+        let grant = core.buddy.alloc_unmixed(order, want)?;
+        debug_assert!(self.map.state(grant.pfn).is_free(), "N3: {}", grant.pfn);
+        core.events.pages_allocated += order.pages() as u64;
+        core.events.local_hits += 1;
+        self.map.set_state(grant.pfn, request.state());
+        self.publish(&core);
+        Some(Taken {
+            pfn: grant.pfn,
+            order,
+            vacant: grant.vacant,
+        })
     }
 
     #[inline]

@@ -255,3 +255,36 @@ fn pages_go_from_thread_to_thread_by_the_depot() {
     let stats = pool.stats();
     assert_eq!(stats.free_pages, stats.managed_pages);
 }
+
+/// Blocks taken by a walk over zones, and all of them.
+fn walked_and_all(pool: &PagePool) -> (u64, u64) {
+    let hits = VmEvent::NumaHit;
+    let walked = pool.inner.nodes.events().sum(hits);
+    (walked, pool.stats().vmstat.get(hits.name()).unwrap())
+}
+
+#[test]
+fn blocks_go_the_short_way_once_their_thread_has_the_zone_at_hand() {
+    let pool = pool();
+    for o in 1..=Order::MAX.get() {
+        let block = || pool.alloc_pages_uninit(order(o), Gfp::NOWAIT).unwrap();
+        // The first one may take from another type; of those that a refill brings, it is one.
+        drop([block(), block()]);
+        let (walked, all) = walked_and_all(&pool);
+        drop([block(), block()]);
+        assert_eq!(walked_and_all(&pool), (walked, all + 2), "order {o}");
+    }
+    pool.verify().unwrap();
+}
+
+#[test]
+fn a_block_that_was_split_comes_back_in_parts_by_the_short_way() {
+    let pool = pool();
+    let block = pool.alloc_pages(order(4), Gfp::KERNEL).unwrap();
+    drop(block);
+    let block = pool.alloc_pages(order(4), Gfp::KERNEL).unwrap();
+    block.split(order(2)).for_each(drop);
+    pool.drain();
+    pool.verify().unwrap();
+    assert_eq!(pool.stats().free_pages, pool.stats().managed_pages);
+}

@@ -25,6 +25,34 @@ fn single_pages_are_taken_down_to_exactly_the_mark() {
 }
 
 #[test]
+fn the_short_way_ends_at_the_low_mark() {
+    let zone = zone(256);
+    zone.set_marks(marks(64, 16));
+    let taken: Vec<_> =
+        std::iter::from_fn(|| zone.take_shortly(0, Order::at(4), MOVABLE)).collect();
+    zone.verify().unwrap();
+    assert_eq!(zone.free_pages(), 80, "as of a walk");
+    assert!(
+        !zone
+            .check(Order::at(4), NORMAL, AllocFlags::WMARK_LOW)
+            .passes()
+    );
+    let events = zone.events();
+    assert_eq!(events.local_hits, taken.len() as u64);
+    assert_eq!(events.pages_allocated, 16 * events.local_hits);
+}
+
+#[test]
+fn the_short_way_mixes_no_types() {
+    let zone = mixed_zone();
+    assert_eq!(zone.take_shortly(0, Order::at(4), UNMOVABLE), None);
+    let taken = zone.take_shortly(0, Order::at(4), MOVABLE).unwrap();
+    assert_eq!(zone.blocks().migratetype(taken.pfn()), MOVABLE);
+    assert_eq!((zone.boost(), zone.events().extfrag), (0, 0));
+    zone.verify().unwrap();
+}
+
+#[test]
 fn what_is_kept_back_depends_on_the_class() {
     let zone = zone(256);
     zone.set_marks(marks(64, 16));
