@@ -84,6 +84,47 @@ fn no_page_is_lost_or_in_two_hands() {
     outcomes.assert_exactly([(false, 0), (false, 1), (true, 0), (true, 1)]);
 }
 
+/// The same with a block of both pages.
+#[test]
+fn no_block_is_lost_or_in_two_hands() {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("r26_block", 500, move || {
+        let memory = Shared::new(Memory::new());
+        let slot = memory.zone.claim_magazine();
+        let block = memory.zone.take_block().expect("all is free");
+        assert_eq!(memory.zone.put_block_at_hand(slot, block), 0);
+        assert_eq!(memory.zone.pages_at_hand(), PAGES);
+        let m = Shared::clone(&memory);
+        let owner = actor(move || {
+            let block = m.zone.take_block_at_hand(slot);
+            let was_there = block.is_some();
+            if let Some(block) = block {
+                m.contents[block.index()].with_mut(|_| ());
+                assert_eq!(m.zone.put_block_at_hand(slot, block), 0);
+            }
+            was_there
+        });
+        let m = Shared::clone(&memory);
+        let drainer = actor(move || {
+            let drained = m.zone.drain();
+            if let Some(block) = m.zone.take_block() {
+                m.contents[block.index()].with_mut(|_| ());
+                assert_eq!(m.zone.put_block(block), 0);
+            }
+            drained
+        });
+        let outcome = (join(owner), join(drainer));
+        assert_eq!(
+            memory.zone.free_pages() + memory.zone.pages_at_hand(),
+            PAGES
+        );
+        memory.zone.verify();
+        seen.record(outcome);
+    });
+    outcomes.assert_exactly([(false, 0), (false, PAGES), (true, 0), (true, PAGES)]);
+}
+
 /// A page moves from the cache of a CPU into a magazine, while somebody drains both.
 #[test]
 fn nothing_hides_from_a_drain_on_its_way_into_a_magazine() {

@@ -31,7 +31,7 @@ pub use psi::Psi;
 pub use shrinking::Shrinking;
 pub use swapping::{Leaving, Slot, Swap};
 pub use tables::{Family, Memory, Opening, RawFrame};
-pub use zone::{Page, Zone, Zonelists};
+pub use zone::{Block, Page, Zone, Zonelists};
 
 pub use crate::node::DaemonState;
 pub use crate::sync::parker::{CorePark, DaemonPark, Park};

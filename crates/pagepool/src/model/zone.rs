@@ -7,6 +7,7 @@ use crate::memmap::Memmap;
 use crate::sync::{FenceNames, WaitQueue};
 use crate::types::{Migratetype, NR_ZONES, NodeId, Order, Pfn, ZoneType};
 use crate::zone::at_hand::Kept;
+use crate::zone::kind::Kind;
 use crate::zone::magazine::{Magazine, Opens};
 use crate::zone::sizing::PcpSizes;
 use crate::zone::watermark::{AllocFlags, Mark, Marks};
@@ -22,6 +23,24 @@ impl Page {
     /// Its index in the zone.
     pub fn index(&self) -> usize {
         self.0.index()
+    }
+}
+
+/// A block of two pages, not movable, in an actor's hands.
+#[derive(Debug)]
+#[must_use = "a block that is dropped is lost"]
+pub struct Block(Pfn);
+
+impl Block {
+    const ORDER: Order = Order::at(1);
+
+    /// The index in the zone of its first page.
+    pub fn index(&self) -> usize {
+        self.0.index()
+    }
+
+    fn kind() -> Kind {
+        Kind::of(Block::ORDER, Migratetype::Unmovable).expect("of this kind a model keeps one")
     }
 }
 
@@ -128,6 +147,30 @@ impl Zone {
         closing
     }
 
+    /// Takes a block from the calling thread's magazine, as a pool does.
+    pub fn take_block_at_hand(&self, slot: usize) -> Option<Block> {
+        let used = { &self.zone }.take_block_at_hand(self.magazine(slot), Block::kind());
+        if used.is_revoked {
+            self.empty_own(slot);
+        }
+        used.outcome.map(|taken| Block(taken.pfn()))
+    }
+
+    /// Puts a block into the calling thread's magazine, or if that cannot be, back into the zone, as a pool does.
+    /// Returns the pages that came back to a closing zone.
+    pub fn put_block_at_hand(&self, slot: usize, block: Block) -> usize {
+        let hand = (self.magazine(slot), slot);
+        let used = { &self.zone }.put_block_at_hand(hand, block.0, Block::kind());
+        let mut closing = 0;
+        if used.is_revoked {
+            closing += self.empty_own(slot);
+        }
+        if !used.outcome {
+            closing += self.put_block(block);
+        }
+        closing
+    }
+
     fn magazine(&self, slot: usize) -> &Magazine {
         let magazine = self.zone.magazines().slot(slot);
         magazine.expect("an actor has one of those that the zone was given")
@@ -162,13 +205,23 @@ impl Zone {
         self.take_of(Migratetype::Unmovable)
     }
 
+    /// Takes a block, out of pageblocks of Movable pages.
+    pub fn take_block(&self) -> Option<Block> {
+        self.take_from_buddy(Block::ORDER, Migratetype::Unmovable)
+            .map(Block)
+    }
+
     fn take_of(&self, want: Migratetype) -> Option<Page> {
+        self.take_from_buddy(Order::ZERO, want).map(Page)
+    }
+
+    fn take_from_buddy(&self, order: Order, want: Migratetype) -> Option<Pfn> {
         let request = ZoneRequest {
-            order: Order::ZERO,
+            order,
             want,
             flags: AllocFlags::KSWAPD,
         };
-        self.zone.take(request).map(|taken| Page(taken.pfn()))
+        self.zone.take(request).map(|taken| taken.pfn())
     }
 
     /// Takes a page if the minimum allows it, as a walk over the zonelist does.
@@ -196,6 +249,11 @@ impl Zone {
     pub fn put(&self, page: Page, give_back: impl FnOnce()) -> usize {
         let freed = self.zone.put(page.0, Order::ZERO);
         self.settle(freed, give_back)
+    }
+
+    /// Gives a block back. Returns as [`put`](Self::put).
+    pub fn put_block(&self, block: Block) -> usize {
+        self.settle(self.zone.put(block.0, Block::ORDER), || ())
     }
 
     /// Withdraws an idle block and puts it back, if there is one. Returns as [`put`](Self::put).

@@ -22,6 +22,7 @@ use crate::record::Happening;
 use crate::sync::cpu;
 use crate::types::{Migratetype, NodeId, Order, Pfn, ZoneType};
 use crate::zone::at_hand::{Kept, Used};
+use crate::zone::kind::Kind;
 use crate::zone::magazine::{Magazine, Opens};
 use crate::zone::{Freed, Taken, Zone};
 
@@ -57,6 +58,25 @@ pub(super) struct Hand<'a> {
     /// The memory of its node.
     pub(super) arena: &'a Arena,
     slot: usize,
+}
+
+impl Hand<'_> {
+    /// Whether what passes through the magazine is to be noted.
+    pub(super) fn is_watched(&self) -> bool {
+        self.magazine.is_watched()
+    }
+
+    /// Notes that such a block came from the zone instead.
+    #[inline]
+    pub(super) fn note_source(&self, kind: Kind, pfn: Pfn) {
+        self.zone.note_source(self.magazine, kind, pfn);
+    }
+
+    /// Takes a block of several pages from the magazine.
+    #[inline]
+    pub(super) fn take_block(&self, kind: Kind) -> Used<Option<Taken>> {
+        self.zone.take_block_at_hand(self.magazine, kind)
+    }
 }
 
 /// What the calling thread has at hand of a pool, if it used that one last.
@@ -136,7 +156,7 @@ impl PagePool {
             }
         }
         if is_revoked {
-            pool.empty_own(hand.zone, hand.slot);
+            pool.empty_own(hand);
         }
         match page {
             Some(page) => Ok(page),
@@ -176,7 +196,7 @@ impl Inner {
             && order == Order::ZERO
             && hand.zone.restock(hand.magazine, want).is_revoked
         {
-            self.empty_own(hand.zone, hand.slot);
+            self.empty_own(hand);
         }
     }
 
@@ -184,10 +204,10 @@ impl Inner {
     /// alive.
     #[cold]
     #[inline(never)]
-    fn empty_own(&self, zone: &Zone, slot: usize) {
-        let mut pages = zone.magazines().take_own(slot);
+    pub(super) fn empty_own(&self, hand: Hand<'_>) {
+        let mut pages = hand.zone.magazines().take_own(hand.slot);
         if !pages.is_empty() {
-            self.see_to_freed(zone, zone.give_to_buddy(&mut pages));
+            self.see_to_freed(hand.zone, hand.zone.give_to_buddy(&mut pages));
         }
     }
 }
@@ -250,6 +270,20 @@ unsafe fn put_and_note(tether: Tether, pfn: Pfn) -> Result<(), Refused> {
     let note = |pool: &Inner| pool.recorder.note(|| Happening::Free { pfn, order });
     // SAFETY: by the caller's promise.
     unsafe { put(tether, pfn, Opens::Any, note) }
+}
+
+/// Puts a block of several pages into the calling thread's magazine, which is `hand`'s, if it may be there; says
+/// whether it did.
+///
+/// # Safety
+/// The block is out, its state says that it is of this kind, and the caller owns it: nobody uses its memory any more.
+#[inline]
+pub(super) unsafe fn keep_block(tether: Tether, hand: Hand<'_>, pfn: Pfn, kind: Kind) -> bool {
+    let used = { hand.zone }.put_block_at_hand((hand.magazine, hand.slot), pfn, kind);
+    if used.is_revoked {
+        empty_after_put(tether);
+    }
+    used.outcome
 }
 
 /// Empties the calling thread's magazine after its page went there: the pool is there as long as anything is in

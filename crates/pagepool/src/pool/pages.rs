@@ -11,7 +11,8 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
 use super::lifetime::{self, PoolRef, Tether};
-use super::{Inner, PagePool, at_hand, short_way};
+use super::short_way::{self, Returning};
+use super::{Inner, PagePool, at_hand};
 use crate::alloc::Charge;
 use crate::arena::Arena;
 use crate::buddy::IdleBlock;
@@ -165,11 +166,17 @@ impl Block {
     fn end_block(&self) {
         let Block { pfn, order, .. } = *self;
         let is_plain = !self.was_raw && !self.is_charged;
-        let zone = is_plain.then(|| short_way::see_off(self.pool(), pfn, order));
-        match zone.flatten() {
-            // SAFETY: 1. (O1) the block is ours, and this is its end; 2. `see_off` has looked.
-            Some(zone) => unsafe { lifetime::release(self.tether, zone, pfn, order) },
-            None => self.end(),
+        let returning = is_plain.then(|| short_way::see_off(self.pool(), pfn, order));
+        let Some(Returning { hand, kind }) = returning.flatten() else {
+            return self.end();
+        };
+        let keep = |kind| {
+            // SAFETY: (O1) the block is ours, and this is its end; `see_off` has looked at its state.
+            unsafe { at_hand::keep_block(self.tether, hand, pfn, kind) }
+        };
+        if !kind.is_some_and(keep) {
+            // SAFETY: 1. as above, it is still ours; 2. `see_off` has looked.
+            unsafe { lifetime::release(self.tether, hand.zone, pfn, order) };
         }
     }
 

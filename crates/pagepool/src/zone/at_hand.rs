@@ -1,4 +1,4 @@
-//! Single pages by way of a thread's [magazine](super::magazine).
+//! Single pages, and blocks of a few [kinds](super::kind), by way of a thread's [magazine](super::magazine).
 //!
 //! Somebody who waits for memory, or isolates a pageblock, says so and then drains. A page goes into a magazine
 //! only while that is open, and after a look whether anybody has said so: so either whoever drains finds the page
@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 
+use super::kind::Kind;
 use super::magazine::{Half, MAX_DEPTH, Magazine, Magazines, Open, Opens};
 use super::pcp::{RETURN_BATCH, Returned};
 use super::{Freed, Taken, Zone};
@@ -86,6 +87,74 @@ impl Zone {
         }
     }
 
+    /// Takes a block from the calling thread's magazine.
+    #[inline]
+    pub(crate) fn take_block_at_hand(
+        &self,
+        magazine: &Magazine,
+        kind: Kind,
+    ) -> Used<Option<Taken>> {
+        let Some(open) = magazine.open(Opens::Unwatched) else {
+            return Used::unopened(None);
+        };
+        let taken = open.pop_block(kind).map(|pfn| {
+            let order = kind.order();
+            open.count_block_allocated(order);
+            let entry = self.map.entry(pfn);
+            debug_assert!(entry.state().is_cached(), "G4: {pfn}");
+            entry.set_state(FrameState::allocated(order, kind.mobility()));
+            Taken {
+                pfn,
+                order,
+                vacant: false,
+            }
+        });
+        Used {
+            outcome: taken,
+            is_revoked: open.close(),
+        }
+    }
+
+    /// Notes that a block of a kind, for want of one in the calling thread's magazine, was taken from the zone.
+    pub(crate) fn note_source(&self, magazine: &Magazine, kind: Kind, pfn: Pfn) {
+        magazine.set_level(kind, self.blocks.fullness(pfn));
+    }
+
+    /// Puts a block of this zone, which its owner gave back and whose state says that it is of this kind, into the
+    /// calling thread's magazine, which is that in `slot`; says whether it did. As with
+    /// [`put_at_hand`](Self::put_at_hand), the zone is not touched any more once it is there.
+    #[inline]
+    pub(crate) fn put_block_at_hand(
+        &self,
+        (magazine, slot): (&Magazine, usize),
+        pfn: Pfn,
+        kind: Kind,
+    ) -> Used<bool> {
+        let Some(open) = magazine.open(Opens::Unwatched) else {
+            return Used::unopened(false);
+        };
+        let is_kept = self.magazines.keeps(slot, kind)
+            && !self.is_wanted_elsewhere(pfn)
+            && (kind.is_whole() || self.blocks.fullness(pfn) >= open.level(kind))
+            && open.push_block(kind, pfn);
+        if is_kept {
+            let state = FrameState::cached(kind.order(), kind.mobility());
+            self.map.entry(pfn).set_state(state);
+            open.count_block_freed(kind.order());
+        }
+        Used {
+            outcome: is_kept,
+            is_revoked: open.close(),
+        }
+    }
+
+    /// Whether a page must not go into a magazine: somebody waits, or its pageblock is isolated.
+    #[inline(always)]
+    fn is_wanted_elsewhere(&self, pfn: Pfn) -> bool {
+        self.somebody_waits("magazine.look_at_waiters")
+            || (self.blocks.is_isolated(pfn) && !mutated("magazine.look_at_block"))
+    }
+
     #[inline(always)]
     fn take_from(&self, open: &Open<'_>, want: Migratetype) -> Option<Taken> {
         let pfn = open.pop(want.idx())?;
@@ -154,9 +223,7 @@ impl Zone {
         entry: Entry<'_>,
         mobility: Migratetype,
     ) -> Kept {
-        let is_wanted = self.somebody_waits("magazine.look_at_waiters")
-            || (self.blocks.is_isolated(pfn) && !mutated("magazine.look_at_block"));
-        if is_wanted {
+        if self.is_wanted_elsewhere(pfn) {
             return Kept::No;
         }
         let depth = self.magazines.depth();
@@ -294,9 +361,10 @@ impl Zone {
         for (pfn, _) in &*pages {
             self.map.set_state(*pfn, FrameState::FREE);
         }
+        let nr = pages.iter().map(|(_, order)| order.pages()).sum();
         let mut core = self.core.lock();
         core.buddy.free_bulk(pages);
-        self.settle(&mut core, pages.len())
+        self.settle(&mut core, nr)
     }
 
     /// Empties all magazines into the buddy, then the caches by `caches`; returns how many pages that were, without
@@ -313,10 +381,10 @@ impl Zone {
             self.publish(&core);
             batch.clear();
         };
-        let mut sink = |pfn: Pfn| {
-            nr += 1;
+        let mut sink = |pfn: Pfn, order: Order| {
+            nr += order.pages();
             let mut batch = batch.borrow_mut();
-            batch.push((pfn, Order::ZERO));
+            batch.push((pfn, order));
             if batch.len() == RETURN_BATCH {
                 flush(&mut batch);
             }

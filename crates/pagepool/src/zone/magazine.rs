@@ -26,6 +26,10 @@
 //! meanwhile, misses nothing that is on its way: only what a thread has that was stopped between `busy = 1` and
 //! `busy = 0`, a page or a few.
 //!
+//! Beside them lies one block of several pages of each [kind](super::kind), which is put there and taken from there
+//! the same way, and exchanged with nobody. As in the caches of CPUs, it is kept only if its pageblock is at least as
+//! full as the one that such a block last came from: others had better become whole.
+//!
 //! **Watched.** While a pool is recorded, its magazines are *watched*: the word that says whether one is revoked says
 //! so, too, so that the shortest path, which takes no magazine of which anything is said, has nothing more to test.
 //! Its slow end opens a watched one all the same, and notes the page that passes.
@@ -34,7 +38,7 @@
 //! - G1: a slot has one owner at a time, and only its owner opens it.
 //! - G2: nobody takes a magazine's frames while its owner is busy with it.
 //! - G3: what an owner has pushed, either the next drain finds, or its owner finds out that it is revoked.
-//! - G4: the state of a frame in a magazine says that it is cached, at order 0.
+//! - G4: the state of a frame in a magazine says that it is cached, at order 0 or that of the block that it heads.
 //! - G5: all who take frames from magazines of a zone hold its `keeper`, and so does who revokes; only owners of
 //!   opened ones do not.
 //!
@@ -51,16 +55,17 @@ use arrayvec::ArrayVec;
 use crossbeam::utils::CachePadded;
 
 use super::depot::Depot;
+use super::kind::{Kind, NR_KINDS, NR_TYPES};
 use super::pcp::{RETURN_BATCH, Returned};
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use crate::sync::fence::{mutated, ordering_at};
 use crate::sync::{CoreGuard, CoreMutex, Rank, asym, thread};
-use crate::types::{NR_PCP_TYPES, Order, Pfn};
+use crate::types::{Order, Pfn};
 
 /// Frames of a type that a magazine can hold.
 pub(crate) const MAX_DEPTH: usize = if cfg!(loom) { 2 } else { 16 };
 
-const _: () = assert!(MAX_DEPTH * NR_PCP_TYPES <= RETURN_BATCH);
+const _: () = assert!(MAX_DEPTH * NR_TYPES + NR_KINDS <= RETURN_BATCH);
 
 /// Looks at a busy magazine, with others let run between, before it is left to its owner.
 const LOOKS: usize = if cfg!(loom) { 1 } else { 64 };
@@ -68,8 +73,8 @@ const LOOKS: usize = if cfg!(loom) { 1 } else { 64 };
 /// Half of them: what is exchanged at once.
 pub(crate) type Half = ArrayVec<Pfn, { MAX_DEPTH / 2 }>;
 
-/// A zone has a magazine for so many of its pages, and at most this many: what lies in them all is no more than a
-/// thirtieth of the zone.
+/// A zone has a magazine for so many of its pages, and at most this many: what lies in them all, but for whole
+/// pageblocks, is no more than a seventeenth of the zone.
 const PAGES_PER_SLOT: usize = 1024;
 const MAX_SLOTS: usize = 256;
 
@@ -90,16 +95,32 @@ pub(crate) enum Opens {
     Any,
 }
 
+/// Pages that one may hold, but for a whole pageblock: single ones, and one block of each kind.
+#[cfg(not(loom))]
+const MOST_PAGES: usize = NR_TYPES * (MAX_DEPTH + 2 + 4 + 8);
+#[cfg(not(loom))]
+const _: () = assert!(17 * MOST_PAGES <= PAGES_PER_SLOT);
+
 /// A thread's own pages, by type.
 #[derive(Debug, Default)]
 pub(crate) struct Magazine {
     busy: AtomicBool,
     /// A set of [`said`]; written under the keeper's lock.
     said: AtomicU8,
-    counts: [AtomicU32; NR_PCP_TYPES],
+    counts: [AtomicU32; NR_TYPES],
+    /// By kind, the first frame of a block, plus one; or 0.
+    blocks: [AtomicU32; NR_KINDS],
+    /// By kind, how full the pageblock is to be, at the least, whose block is kept.
+    levels: [AtomicU8; NR_KINDS],
+    frames: [[AtomicU32; MAX_DEPTH]; NR_TYPES],
+    /// Single pages that were handed out, and taken back.
     allocated: AtomicU64,
     freed: AtomicU64,
-    frames: [[AtomicU32; MAX_DEPTH]; NR_PCP_TYPES],
+    /// Blocks that were handed out, and their pages.
+    blocks_allocated: AtomicU64,
+    block_pages_allocated: AtomicU64,
+    /// Pages of blocks that were taken back.
+    block_pages_freed: AtomicU64,
 }
 
 /// A magazine in the hands of its owner.
@@ -146,6 +167,14 @@ impl Magazine {
         true
     }
 
+    /// Sets how full a pageblock is to be, at the least, for a block of it to be kept. For its owner alone.
+    pub(super) fn set_level(&self, kind: Kind, fullness: u8) {
+        if let Some(level) = self.levels.get(kind.idx()) {
+            // Relaxed: only its owner looks.
+            level.store(fullness, Ordering::Relaxed);
+        }
+    }
+
     /// Whether its uses are to be noted.
     pub(crate) fn is_watched(&self) -> bool {
         // Relaxed: a hint; whether anything is noted says the recorder.
@@ -160,23 +189,33 @@ impl Magazine {
     }
 
     /// Takes every frame out. The caller holds the keeper, and nobody is busy with it.
-    fn take_all(&self, sink: &mut dyn FnMut(Pfn)) {
+    fn take_all(&self, sink: &mut dyn FnMut(Pfn, Order)) {
+        self.each(sink);
+        // Relaxed: the owner is not busy, which was seen with Acquire.
+        let words = self.counts.iter().chain(&self.blocks);
+        words.for_each(|word| word.store(0, Ordering::Relaxed));
+    }
+
+    /// Calls `look` with the first frame of all that is in it, and its order. Exact when nobody uses it.
+    fn each(&self, look: &mut dyn FnMut(Pfn, Order)) {
+        // Relaxed: as said.
         for (count, frames) in self.counts.iter().zip(&self.frames) {
-            // Relaxed: the owner is not busy, which was seen with Acquire.
             let nr = count.load(Ordering::Relaxed) as usize;
-            count.store(0, Ordering::Relaxed);
-            for frame in &frames[..nr] {
-                sink(Pfn::from_raw(frame.load(Ordering::Relaxed)));
+            for frame in &frames[..nr.min(MAX_DEPTH)] {
+                look(Pfn::from_raw(frame.load(Ordering::Relaxed)), Order::ZERO);
+            }
+        }
+        for (kind, block) in Kind::all().zip(&self.blocks) {
+            if let Some(pfn) = block.load(Ordering::Relaxed).checked_sub(1) {
+                look(Pfn::from_raw(pfn), kind.order());
             }
         }
     }
 
     fn pages(&self) -> usize {
-        // Relaxed: exact when nobody uses it.
-        let counts = self.counts.iter();
-        counts
-            .map(|count| count.load(Ordering::Relaxed) as usize)
-            .sum()
+        let mut pages = 0;
+        self.each(&mut |_, order| pages += order.pages());
+        pages
     }
 }
 
@@ -207,6 +246,34 @@ impl Open<'_> {
         true
     }
 
+    /// How full a pageblock is to be, at the least, for a block of it to be kept.
+    #[inline]
+    pub(super) fn level(&self, kind: Kind) -> u8 {
+        let level = self.magazine.levels.get(kind.idx());
+        level.map_or(u8::MAX, |level| level.load(Ordering::Relaxed))
+    }
+
+    /// Takes the block of a kind.
+    #[inline]
+    pub(super) fn pop_block(&self, kind: Kind) -> Option<Pfn> {
+        let block = self.magazine.blocks.get(kind.idx())?;
+        let pfn = block.load(Ordering::Relaxed).checked_sub(1)?;
+        block.store(0, Ordering::Relaxed);
+        Some(Pfn::from_raw(pfn))
+    }
+
+    /// Puts a block of a kind in; false if there is one.
+    #[inline]
+    pub(super) fn push_block(&self, kind: Kind, pfn: Pfn) -> bool {
+        let block = self.magazine.blocks.get(kind.idx());
+        let Some(block) = block.filter(|block| block.load(Ordering::Relaxed) == 0) else {
+            return false;
+        };
+        // The first frame of a block is an even one.
+        block.store(pfn.get() + 1, Ordering::Relaxed);
+        true
+    }
+
     /// Takes the half out that was put in first.
     pub(crate) fn take_half(&self, column: usize) -> Half {
         let (count, frames) = (&self.magazine.counts[column], &self.magazine.frames[column]);
@@ -224,15 +291,26 @@ impl Open<'_> {
     /// Counts a page handed out.
     #[inline]
     pub(crate) fn count_allocated(&self) {
-        let count = &self.magazine.allocated;
-        count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        add(&self.magazine.allocated, 1);
     }
 
     /// Counts a page taken back.
     #[inline]
     pub(crate) fn count_freed(&self) {
-        let count = &self.magazine.freed;
-        count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        add(&self.magazine.freed, 1);
+    }
+
+    /// Counts a block handed out.
+    #[inline]
+    pub(super) fn count_block_allocated(&self, order: Order) {
+        add(&self.magazine.blocks_allocated, 1);
+        add(&self.magazine.block_pages_allocated, order.pages() as u64);
+    }
+
+    /// Counts a block taken back.
+    #[inline]
+    pub(super) fn count_block_freed(&self, order: Order) {
+        add(&self.magazine.block_pages_freed, order.pages() as u64);
     }
 
     /// Lets it go. Returns whether it was revoked meanwhile: then its owner has to
@@ -247,6 +325,13 @@ impl Open<'_> {
         let is_revoked = said.load(Ordering::Relaxed) & said::REVOKED != 0;
         is_revoked && !mutated("magazine.empty_own")
     }
+}
+
+/// Adds to a count of which the caller is the only writer.
+#[inline]
+fn add(count: &AtomicU64, more: u64) {
+    // Relaxed: a count by itself.
+    count.store(count.load(Ordering::Relaxed) + more, Ordering::Relaxed);
 }
 
 /// Under the keeper's lock.
@@ -277,11 +362,15 @@ pub(crate) struct Magazines {
     keeper: CoreMutex<Keeper>,
     depot: CoreMutex<Depot>,
     depth: AtomicU32,
+    /// Of these, the first ones keep whole pageblocks as well.
+    wholes: AtomicU32,
 }
 
 /// What passed through the magazines, in pages.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct MagazineEvents {
+    /// Times that something was handed out.
+    pub(crate) hits: u64,
     /// Handed out.
     pub(crate) allocated: u64,
     /// Taken back.
@@ -329,7 +418,23 @@ impl Magazines {
             keeper: CoreMutex::ranked(Rank::Magazines, Keeper::default()),
             depot: CoreMutex::ranked(Rank::Depot, Depot::with_room(slots)),
             depth: AtomicU32::new(0),
+            wholes: AtomicU32::new(0),
         }
+    }
+
+    /// Sets how many of them keep whole pageblocks from now on.
+    pub(crate) fn set_wholes(&self, slots: usize) {
+        // Relaxed: a number by itself.
+        self.wholes
+            .store(slots.min(MAX_SLOTS) as u32, Ordering::Relaxed);
+    }
+
+    /// Whether the magazine in a slot keeps blocks of this kind.
+    #[inline]
+    pub(super) fn keeps(&self, slot: usize, kind: Kind) -> bool {
+        // Relaxed: as in `set_wholes`.
+        self.depth() > 0
+            && (!kind.is_whole() || slot < self.wholes.load(Ordering::Relaxed) as usize)
     }
 
     /// Sets how many pages of a type each may hold from now on; 0 switches them off. Those that hold more keep it
@@ -398,7 +503,7 @@ impl Magazines {
 
     /// Takes every frame out of all of them, and has `rest` done before they are used again. What is pushed into
     /// one by somebody who is busy with it all the time, that one gives back himself.
-    pub(crate) fn collect(&self, sink: &mut dyn FnMut(Pfn), rest: impl FnOnce()) {
+    pub(crate) fn collect(&self, sink: &mut dyn FnMut(Pfn, Order), rest: impl FnOnce()) {
         if self.slots.is_empty() {
             return rest();
         }
@@ -407,19 +512,24 @@ impl Magazines {
     }
 
     /// The same, and nothing goes into them any more.
-    pub(crate) fn end(&self, sink: &mut dyn FnMut(Pfn), rest: impl FnOnce()) {
+    pub(crate) fn end(&self, sink: &mut dyn FnMut(Pfn, Order), rest: impl FnOnce()) {
         let mut keeper = self.keeper.lock();
         keeper.ended = true;
         self.collect_locked(&keeper, sink, rest);
     }
 
-    fn collect_locked(&self, keeper: &Keeper, sink: &mut dyn FnMut(Pfn), rest: impl FnOnce()) {
+    fn collect_locked(
+        &self,
+        keeper: &Keeper,
+        sink: &mut dyn FnMut(Pfn, Order),
+        rest: impl FnOnce(),
+    ) {
         let used = &self.slots[..keeper.used];
         if used.is_empty() {
             return rest();
         }
         if mutated("depot.while_revoked") {
-            self.depot.lock().take_all(sink);
+            self.empty_depot(sink);
         }
         let is_revoked = self.revoke(keeper, used);
         let mut is_left = [true; MAX_SLOTS];
@@ -433,11 +543,16 @@ impl Magazines {
         }
         if !mutated("depot.while_revoked") {
             // Not before they are revoked (D2).
-            self.depot.lock().take_all(sink);
+            self.empty_depot(sink);
         }
         rest();
         let mine = used.iter().zip(is_left).filter(|(_, is_left)| !is_left);
         mine.for_each(|(magazine, _)| reopen(keeper, magazine));
+    }
+
+    fn empty_depot(&self, sink: &mut dyn FnMut(Pfn, Order)) {
+        let mut depot = self.depot.lock();
+        depot.take_all(&mut |pfn| sink(pfn, Order::ZERO));
     }
 
     /// Says that these are revoked, to all who use one from now on. If the system refuses, they stay so, and
@@ -459,7 +574,7 @@ impl Magazines {
     pub(crate) fn take_own(&self, slot: usize) -> Returned {
         let mut pages = Returned::new();
         let keeper = self.keeper.lock();
-        let mut sink = |pfn| pages.push((pfn, Order::ZERO));
+        let mut sink = |pfn, order| pages.push((pfn, order));
         self.slots[slot].take_all(&mut sink);
         reopen(&keeper, &self.slots[slot]);
         pages
@@ -476,25 +591,24 @@ impl Magazines {
         let mut sum = MagazineEvents::default();
         for magazine in &self.slots {
             // Relaxed: counts by themselves.
-            sum.allocated += magazine.allocated.load(Ordering::Relaxed);
-            sum.freed += magazine.freed.load(Ordering::Relaxed);
+            let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+            let pages = count(&magazine.allocated);
+            sum.hits += pages + count(&magazine.blocks_allocated);
+            sum.allocated += pages + count(&magazine.block_pages_allocated);
+            sum.freed += count(&magazine.freed) + count(&magazine.block_pages_freed);
         }
         sum.exchanged = self.depot.lock().exchanged();
         sum
     }
 
-    /// Calls `look` with every frame in them and in the depot. Nobody uses any meanwhile.
-    pub(crate) fn each_frame(&self, mut look: impl FnMut(Pfn)) {
-        self.depot.lock().frames().for_each(&mut look);
+    /// Calls `look` with the first frame of all that is in them and in the depot, and its order. Nobody uses any
+    /// meanwhile.
+    pub(crate) fn each_frame(&self, mut look: impl FnMut(Pfn, Order)) {
+        let depot = self.depot.lock();
+        depot.frames().for_each(|pfn| look(pfn, Order::ZERO));
+        drop(depot);
         for magazine in &self.slots {
-            for (count, frames) in magazine.counts.iter().zip(&magazine.frames) {
-                // Relaxed: as said.
-                let nr = count.load(Ordering::Relaxed) as usize;
-                let frames = &frames[..nr.min(MAX_DEPTH)];
-                frames
-                    .iter()
-                    .for_each(|frame| look(Pfn::from_raw(frame.load(Ordering::Relaxed))));
-            }
+            magazine.each(&mut look);
         }
     }
 }

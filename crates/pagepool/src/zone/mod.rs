@@ -40,6 +40,7 @@ pub(crate) mod evacuate;
 pub(crate) mod figure;
 pub(crate) mod fragmentation;
 pub(crate) mod hotplug;
+pub(crate) mod kind;
 pub(crate) mod lowmem;
 pub(crate) mod magazine;
 mod marks;
@@ -351,6 +352,8 @@ impl Zone {
     pub(crate) fn set_pcp_sizes(&self, sizes: PcpSizes) {
         self.pcp.set_sizes(sizes);
         self.magazines.set_depth(sizes.high as usize);
+        self.magazines
+            .set_wholes(sizes.wholes_at_hand(self.managed()));
     }
 
     /// The cache sizes in force.

@@ -18,13 +18,13 @@ use crate::sync::{WaitQueue, cpu};
 use crate::types::{GroupId, Migratetype, Order, Pfn};
 
 impl Zone {
-    /// Whether the state of a frame of this zone says that a block of this order begins there that somebody has, and
-    /// that does not count as reclaimable.
+    /// The mobility of a block of this order that begins at a frame of this zone and that somebody has, by its state;
+    /// none if that says something else.
     #[inline]
-    pub(crate) fn has_out(&self, pfn: Pfn, order: Order) -> bool {
+    pub(crate) fn mobility_out(&self, pfn: Pfn, order: Order) -> Option<Migratetype> {
         let state = self.map.entry(pfn).state();
-        let mobility = state.block().filter(|_| state.is_allocated());
-        mobility.is_some_and(|(of, mobility)| of == order && mobility != Migratetype::Reclaimable)
+        let block = state.block().filter(|_| state.is_allocated());
+        block.and_then(|(of, mobility)| (of == order).then_some(mobility))
     }
 
     /// Takes back a block from its owner.

@@ -28,7 +28,7 @@ impl Zone {
         }
         let at_hand = self.magazines.events();
         sum.pages_allocated += at_hand.allocated;
-        sum.local_hits += at_hand.allocated;
+        sum.local_hits += at_hand.hits;
         sum.pages_freed += at_hand.freed;
         let direct = self.core.lock().events;
         ZoneEvents {
@@ -119,10 +119,10 @@ impl Zone {
         }
         drop(slots);
         let mut outcome = Ok(());
-        self.magazines.each_frame(|pfn| {
-            cached += 1;
+        self.magazines.each_frame(|pfn, order| {
+            cached += order.pages();
             if outcome.is_ok() {
-                outcome = verify_cached(&self.map, pfn, Order::ZERO);
+                outcome = verify_cached(&self.map, pfn, order);
             }
         });
         outcome?;

@@ -24,6 +24,9 @@ pub(crate) struct PcpSizes {
 /// Largest batch under a fraction (kernel: `PAGE_SHIFT * 8`).
 const MAX_FRACTION_BATCH: usize = 96;
 
+/// Of a zone, this part at most is whole pageblocks in caches.
+const BLOCKS_SHARE: usize = 64;
+
 /// Pages in a pageblock of full size.
 const BLOCK_PAGES: usize = PAGEBLOCK_ORDER.pages();
 
@@ -45,6 +48,15 @@ impl PcpSizes {
     /// Whether anything is cached at all.
     pub(crate) const fn is_on(self) -> bool {
         self.high > 0
+    }
+
+    /// How many threads may keep a whole pageblock, in a zone of `managed` pages: all of them together no more than
+    /// the caches of the CPUs, a sixty-fourth of it.
+    pub(crate) fn wholes_at_hand(self, managed: usize) -> usize {
+        match self.blocks {
+            0 => 0,
+            _ => managed / (BLOCKS_SHARE * BLOCK_PAGES),
+        }
     }
 
     /// The sizes for a zone of `managed` pages shared by `nr_cpus` CPUs (spec 3.6). `fraction` is
@@ -75,10 +87,9 @@ fn fraction_batch_and_high(managed: usize, fraction: usize) -> (usize, usize) {
     ((high / 4).clamp(1, MAX_FRACTION_BATCH), high)
 }
 
-/// One whole pageblock for each CPU, in zones where all of them together are a small part: a
-/// sixty-fourth at most.
+/// One whole pageblock for each CPU, in zones where all of them together are a small part.
 fn cached_blocks(managed: usize, nr_cpus: usize) -> u16 {
-    u16::from(managed >= 64 * nr_cpus * BLOCK_PAGES)
+    u16::from(managed >= BLOCKS_SHARE * nr_cpus * BLOCK_PAGES)
 }
 
 #[cfg(test)]

@@ -201,7 +201,8 @@ fn owners_and_drains_at_once_lose_nothing() {
                     while !is_over.load(Relaxed) {
                         turn = turn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                         if turn >> 60 < 8 && held.len() < 64 {
-                            let page = pool.alloc_pages_uninit(Order::ZERO, Gfp::NOWAIT);
+                            let size = order((turn >> 40) as u8 % 5);
+                            let page = pool.alloc_pages_uninit(size, Gfp::NOWAIT);
                             held.extend(page.ok().map(|page| {
                                 let mut page = page.zeroed();
                                 page[..8].copy_from_slice(&turn.to_le_bytes());
@@ -254,6 +255,142 @@ fn pages_go_from_thread_to_thread_by_the_depot() {
     assert_eq!(at_hand(&pool), 0);
     let stats = pool.stats();
     assert_eq!(stats.free_pages, stats.managed_pages);
+}
+
+/// A pool whose zone has as many whole pageblocks as it takes to keep some.
+fn large_pool() -> PagePool {
+    let pool = PagePool::builder().managed(512 << 20).daemons(false);
+    let pool = pool
+        .movable_share(0)
+        .min_free_kbytes(0)
+        .deadline(Duration::ZERO);
+    pool.build().unwrap()
+}
+
+fn block(pool: &PagePool, o: u8, gfp: Gfp) -> PagesUninit {
+    pool.alloc_pages_uninit(order(o), gfp).unwrap()
+}
+
+#[test]
+fn a_block_that_is_freed_is_the_next_of_its_kind_to_be_handed_out() {
+    let pool = large_pool();
+    for (o, gfp) in [
+        (1, Gfp::NOWAIT),
+        (2, Gfp::NOWAIT),
+        (3, Gfp::NOWAIT),
+        (3, Gfp::NOWAIT | Gfp::MOVABLE),
+        (9, Gfp::NOWAIT),
+    ] {
+        pool.drain();
+        // The long way, which finds the thread its magazine; then the short one, which notes the source.
+        drop(block(&pool, o, gfp));
+        let first = block(&pool, o, gfp);
+        let pfn = first.pfn();
+        assert_eq!(at_hand(&pool), 0, "order {o}");
+        drop(first);
+        assert_eq!(at_hand(&pool), 1 << o, "order {o}");
+        // One of its kind is kept, and no more; others do not get it.
+        let (other_order, other) = (block(&pool, o + 1, gfp), block(&pool, o, gfp));
+        assert_eq!((other.pfn(), at_hand(&pool)), (pfn, 0), "order {o}");
+        let (a, b) = (block(&pool, o, gfp), block(&pool, o, gfp));
+        drop((a, b));
+        assert_eq!(at_hand(&pool), 1 << o, "order {o}");
+        drop((other, other_order));
+        pool.verify().unwrap();
+        pool.drain();
+        let stats = pool.stats();
+        assert_eq!(stats.free_pages, stats.managed_pages);
+    }
+}
+
+#[test]
+fn a_block_of_an_emptier_pageblock_is_not_kept() {
+    let pool = large_pool();
+    let kept = block(&pool, 8, Gfp::NOWAIT);
+    drop([block(&pool, 3, Gfp::NOWAIT), block(&pool, 3, Gfp::NOWAIT)]);
+    pool.drain();
+    // The rest of the first pageblock, and more: what comes last is of another one, which little else is in.
+    let mut blocks: Vec<_> = (0..40).map(|_| block(&pool, 3, Gfp::NOWAIT)).collect();
+    let of = |block: &PagesUninit| block.pfn().index() >> 9;
+    let last = blocks.pop().unwrap();
+    assert_ne!(of(&last), of(&kept));
+    pool.drain();
+    // A refill brings blocks of the fuller one.
+    drop(blocks.remove(0));
+    pool.drain();
+    let full = block(&pool, 3, Gfp::NOWAIT);
+    assert_eq!(of(&full), of(&kept));
+    drop(last);
+    assert_eq!(at_hand(&pool), 0, "an emptier one");
+    drop(full);
+    assert_eq!(at_hand(&pool), 8, "the one that they come from");
+    drop((blocks, kept));
+    pool.verify().unwrap();
+}
+
+#[test]
+fn few_threads_keep_whole_pageblocks() {
+    let pool = large_pool();
+    let barrier = Barrier::new(8);
+    let most = pool.stats().managed_pages / 64 / 512;
+    assert!((1..8).contains(&most), "{most}");
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                drop(page(&pool));
+                // Each has a magazine by now.
+                barrier.wait();
+                for _ in 0..3 {
+                    drop(block(&pool, 9, Gfp::NOWAIT));
+                }
+                barrier.wait();
+            });
+        }
+    });
+    let wholes = at_hand(&pool) / 512;
+    assert!((1..=most).contains(&wholes), "{wholes} of {most}");
+    pool.verify().unwrap();
+}
+
+#[test]
+fn what_blocks_passed_through_is_counted_once() {
+    let pool = large_pool();
+    let counted = || {
+        let vmstat = pool.stats().vmstat;
+        ["pgalloc_normal", "pgfree", "numa_hit", "numa_local"].map(|name| vmstat.get(name).unwrap())
+    };
+    let mut expected = counted();
+    for o in [1, 2, 3, 4, 9, 10] {
+        for _ in 0..100 {
+            drop(block(&pool, o, Gfp::NOWAIT));
+        }
+        expected[0] += 100 << o;
+        expected[1] += 100 << o;
+        expected[2] += 100;
+        expected[3] += 100;
+        assert_eq!(counted(), expected, "order {o}");
+    }
+    pool.verify().unwrap();
+}
+
+#[test]
+fn nothing_is_refused_beside_blocks_at_hand() {
+    let pool = large_pool();
+    thread::scope(|scope| {
+        let keep = || {
+            for o in [1, 2, 3, 9] {
+                drop([block(&pool, o, Gfp::NOWAIT), block(&pool, o, Gfp::NOWAIT)]);
+                drop(block(&pool, o, Gfp::NOWAIT));
+            }
+        };
+        scope.spawn(keep).join().unwrap();
+    });
+    assert!(at_hand(&pool) > 512, "{}", at_hand(&pool));
+    let all = take_all(&pool, Order::ZERO);
+    let stats = pool.stats();
+    assert_eq!((stats.free_pages, stats.cached_pages), (0, 0));
+    drop(all);
+    pool.verify().unwrap();
 }
 
 /// Blocks taken by a walk over zones, and all of them.
