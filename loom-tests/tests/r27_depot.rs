@@ -100,3 +100,58 @@ fn a_close_counts_what_is_in_the_depot() {
     });
     outcomes.assert_exactly([0, 1]);
 }
+
+/// The only page goes from the buddy to the depot, and on into a magazine, while somebody waits for it.
+#[test]
+fn nobody_sleeps_beside_a_page_that_comes_from_the_buddy() {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("r27_stock", 4_000, move || {
+        let zone = Shared::new(Zone::with_magazines(1, 1));
+        let slot = zone.claim_magazine();
+        let page = zone.take().expect("it is free");
+        let z = Shared::clone(&zone);
+        let owner = actor(move || {
+            let closing = z.put(page, || ());
+            z.restock_by_depot(slot);
+            closing
+        });
+        let z = Shared::clone(&zone);
+        let waiter = actor(move || {
+            let page = z.wait_for_page();
+            z.put(page, || ())
+        });
+        assert_eq!((join(owner), join(waiter)), (0, 0));
+        assert_eq!(zone.free_pages() + zone.pages_at_hand(), 1);
+        zone.verify();
+        seen.record((zone.nr_waits(), zone.pages_at_hand()));
+    });
+    outcomes.assert_exactly([(0, 0), (0, 1), (1, 0), (1, 1), (2, 0)]);
+}
+
+/// What there is no room for in the depot goes to the buddy, while somebody drains, and somebody else waits.
+#[test]
+fn what_the_depot_spills_is_found() {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("r27_spill", 100, move || {
+        let zone = Shared::new(Zone::with_magazines(PAGES, 1));
+        let slot = zone.claim_magazine();
+        let pages = [zone.take(), zone.take()].map(|page| page.expect("it is free"));
+        let [first, second] = pages;
+        assert_eq!(zone.put_at_hand(slot, first) + zone.make_room(slot), 0);
+        assert_eq!(zone.put_at_hand(slot, second), 0);
+        // One in the depot, which has no room for another, and one in the magazine.
+        let z = Shared::clone(&zone);
+        let owner = actor(move || z.make_room(slot));
+        let z = Shared::clone(&zone);
+        let drainer = actor(move || z.drain());
+        assert_eq!(join(owner), 0);
+        let drained = join(drainer);
+        assert_eq!(zone.free_pages() + zone.pages_at_hand(), PAGES);
+        zone.verify();
+        seen.record((drained, zone.pages_at_hand()));
+    });
+    // (0, 0): all of it was in the buddy before the drain looked, or its owner gave it there after.
+    outcomes.assert_exactly([(0, 0), (1, 0), (PAGES, 0)]);
+}

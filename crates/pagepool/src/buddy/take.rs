@@ -38,6 +38,27 @@ impl Buddy {
         self.smallest(order, self.grouped(want))
     }
 
+    /// Takes up to `count` blocks of the wanted type and no other, passing each to `sink`.
+    pub(crate) fn alloc_bulk_unmixed(
+        &mut self,
+        order: Order,
+        want: Migratetype,
+        count: usize,
+        sink: &mut dyn FnMut(Grant),
+    ) {
+        let mut left = count;
+        while left > 0
+            && let Some(grant) = self.alloc_unmixed(order, want)
+        {
+            let block = self.block_of(grant.pfn);
+            sink(grant);
+            left -= 1;
+            if order < self.block_order {
+                left -= self.take_parts(block, order, left, sink);
+            }
+        }
+    }
+
     /// The type that blocks are taken as: the wanted one, unless pageblocks are not told apart.
     fn grouped(&self, want: Migratetype) -> Migratetype {
         if self.grouping {

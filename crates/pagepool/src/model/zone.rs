@@ -111,6 +111,15 @@ impl Zone {
         }
     }
 
+    /// The same by the depot, from the buddy if need be, as a pool does for a request that found nothing at hand.
+    pub fn restock_by_depot(&self, slot: usize) {
+        let (magazine, want) = (self.magazine(slot), Migratetype::Movable);
+        let used = self.zone.restock_by_depot(magazine, want);
+        if used.is_some_and(|used| used.is_revoked) {
+            self.empty_own(slot);
+        }
+    }
+
     /// Moves half of what is in the calling thread's magazine to where others find it, as a pool does. Returns the
     /// pages that came back to a closing zone.
     pub fn make_room(&self, slot: usize) -> usize {

@@ -123,7 +123,29 @@ impl PagePool {
     #[cold]
     #[inline(never)]
     fn alloc_page_the_long_way(&self, gfp: Gfp) -> Result<PagesUninit, AllocError> {
-        self.alloc_the_long_way(Order::ZERO, gfp)
+        match self.restock_and_take(gfp) {
+            Some(page) => Ok(page),
+            None => self.alloc_the_long_way(Order::ZERO, gfp),
+        }
+    }
+
+    /// Fills the calling thread's magazine by the depot, and takes a page.
+    fn restock_and_take(&self, gfp: Gfp) -> Option<PagesUninit> {
+        let pool = self.inner();
+        let hand = hand(pool).filter(|hand| !hand.is_watched() && !callback::is_inside_any())?;
+        if pool.nodes.of_cpu(cpu::current()) != hand.zone.node() {
+            return None;
+        }
+        let want = plain(gfp)?;
+        let restocked = hand.zone.restock_by_depot(hand.magazine, want)?;
+        let taken = { hand.zone }.take_at_hand(hand.magazine, want, Opens::Unwatched);
+        // First of all it has an owner, whatever comes.
+        let page = { taken.outcome }.map(|taken| self.page_at_hand(hand.arena, &taken));
+        if restocked.is_revoked || taken.is_revoked {
+            pool.empty_own(hand);
+        }
+        pool.nodes.tell_of_fragmentation(hand.zone);
+        page
     }
 
     #[inline(always)]

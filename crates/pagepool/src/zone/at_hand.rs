@@ -9,14 +9,11 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use arrayvec::ArrayVec;
-
 use super::kind::Kind;
-use super::magazine::{Half, MAX_DEPTH, Magazine, Magazines, Open, Opens};
+use super::magazine::{Magazine, Magazines, Open, Opens};
 use super::pcp::{RETURN_BATCH, Returned};
 use super::{Freed, Taken, Zone};
 use crate::memmap::{Entry, FrameState};
-use crate::sync::cpu;
 use crate::sync::fence::mutated;
 use crate::types::{Migratetype, Order, Pfn};
 
@@ -53,15 +50,12 @@ pub(crate) enum Kept {
     No,
 }
 
-/// What is to be seen to after pages were put back, page by page.
-pub(crate) type FreedOfHalf = ArrayVec<Freed, { MAX_DEPTH / 2 }>;
-
 impl Zone {
     /// Has so many magazines from now on, instead of those that it was built with.
     #[cfg(loom)]
     pub(crate) fn give_magazines(&mut self, slots: usize) {
         self.magazines = Arc::new(Magazines::of(slots));
-        self.magazines.set_depth(MAX_DEPTH);
+        self.magazines.set_depth(super::magazine::MAX_DEPTH);
     }
 
     /// The magazines in front of this zone.
@@ -201,7 +195,7 @@ impl Zone {
     }
 
     /// Has `work` done with the calling thread's magazine, if it is not revoked; returns `otherwise` if it is.
-    fn use_at_hand<T>(
+    pub(super) fn use_at_hand<T>(
         magazine: &Magazine,
         otherwise: T,
         work: impl FnOnce(&Open<'_>) -> T,
@@ -216,7 +210,7 @@ impl Zone {
     }
 
     #[inline(always)]
-    fn keep_at_hand(
+    pub(super) fn keep_at_hand(
         &self,
         open: &Open<'_>,
         pfn: Pfn,
@@ -236,124 +230,6 @@ impl Zone {
         }
         entry.set_state(FrameState::cached(Order::ZERO, mobility));
         Kept::Yes
-    }
-
-    /// Fills half of the calling thread's magazine with pages for requests of type `want`: with what other threads
-    /// have left, or from the cache of this CPU.
-    pub(crate) fn restock(&self, magazine: &Magazine, want: Migratetype) -> Used<()> {
-        let from_depot = self.restock_from_depot(magazine, want);
-        from_depot.unwrap_or_else(|| self.restock_from_cache(magazine, want))
-    }
-
-    /// The same, if other threads have left something and nobody is at it.
-    fn restock_from_depot(&self, magazine: &Magazine, want: Migratetype) -> Option<Used<()>> {
-        // Under this lock whatever does not find its place is where it was (D2).
-        let mut depot = self.magazines.try_depot()?;
-        let mut left = depot.take(want.idx())?;
-        let used = self.restock_with(magazine, want, &mut left);
-        if !left.is_empty() {
-            depot.put_back(want.idx(), left);
-        }
-        Some(used)
-    }
-
-    fn restock_from_cache(&self, magazine: &Magazine, want: Migratetype) -> Used<()> {
-        let most = self.magazines.depth().div_ceil(2);
-        // Under this lock whatever does not find its place is where it was.
-        let Some(mut lists) = self.pcp.try_of(cpu::current()) else {
-            return Used {
-                outcome: (),
-                is_revoked: false,
-            };
-        };
-        let pop = || lists.withdraw(&self.map, Order::ZERO, want);
-        let mut left: Half = std::iter::from_fn(pop).take(most).collect();
-        // The coldest go in first, and come out last.
-        left.reverse();
-        let used = self.restock_with(magazine, want, &mut left);
-        for pfn in left {
-            lists.put_back(&self.map, pfn, Order::ZERO, want);
-        }
-        used
-    }
-
-    /// Moves pages into the calling thread's magazine, the first ones first; `left` are those that it does not
-    /// take.
-    fn restock_with(&self, magazine: &Magazine, want: Migratetype, left: &mut Half) -> Used<()> {
-        Zone::use_at_hand(magazine, (), |open| {
-            let keep = |pfn: &Pfn| {
-                let entry = self.map.entry(*pfn);
-                self.keep_at_hand(open, *pfn, entry, want) == Kept::Yes
-            };
-            let nr = left.iter().take_while(|pfn| keep(pfn)).count();
-            left.drain(..nr);
-        })
-    }
-
-    /// Moves half of what the calling thread's magazine has of a type to where other threads find it, to the cache
-    /// of this CPU, or into the buddy.
-    pub(crate) fn make_room(
-        &self,
-        magazine: &Magazine,
-        mobility: Migratetype,
-    ) -> Used<FreedOfHalf> {
-        let to_depot = self.make_room_by_depot(magazine, mobility);
-        to_depot.unwrap_or_else(|| self.make_room_by_cache(magazine, mobility))
-    }
-
-    /// The same, if there is room for other threads to find it, and nobody is at it.
-    fn make_room_by_depot(
-        &self,
-        magazine: &Magazine,
-        mobility: Migratetype,
-    ) -> Option<Used<FreedOfHalf>> {
-        let column = mobility.idx();
-        // Who waits or isolates need not be looked for: see D2.
-        let mut depot = self.magazines.try_depot()?;
-        if !depot.has_room(column) {
-            return None;
-        }
-        let used = Zone::use_at_hand(magazine, Half::new(), |open| open.take_half(column));
-        if !used.outcome.is_empty() {
-            depot.put(column, used.outcome);
-        }
-        Some(Used {
-            outcome: FreedOfHalf::new(),
-            is_revoked: used.is_revoked,
-        })
-    }
-
-    fn make_room_by_cache(&self, magazine: &Magazine, mobility: Migratetype) -> Used<FreedOfHalf> {
-        let sizes = self.pcp.sizes();
-        let mut lists = self.pcp.try_of(cpu::current());
-        let Used {
-            outcome: half,
-            is_revoked,
-        } = Zone::use_at_hand(magazine, Half::new(), |open| open.take_half(mobility.idx()));
-        let mut all = FreedOfHalf::new();
-        let mut rest = Returned::new();
-        for pfn in half {
-            let lists = lists
-                .as_mut()
-                .filter(|lists| sizes.is_on() && self.may_cache(lists, pfn));
-            let Some(lists) = lists else {
-                rest.push((pfn, Order::ZERO));
-                continue;
-            };
-            lists.keep(&self.map, pfn, Order::ZERO, self.home(pfn));
-            let freed = self.return_surplus(lists, sizes);
-            if freed.is_something() {
-                all.push(freed);
-            }
-        }
-        drop(lists);
-        if !rest.is_empty() {
-            all.push(self.give_to_buddy(&mut rest));
-        }
-        Used {
-            outcome: all,
-            is_revoked,
-        }
     }
 
     /// Gives cached pages that are in nobody's lists any more to the buddy.

@@ -1,13 +1,14 @@
-//! Pages that one thread had too many of, for another that has none.
+//! Pages that one thread had too many of, for another that has none; and a batch from the buddy, when no thread has.
 //!
 //! *Kernel counterpart:* none; the depot of Bonwick and Adams (2001). A thread that only frees what others allocate
 //! fills its [magazine](super::magazine) and never empties it. What it puts away by halves, whoever needs some
-//! takes from here as it is: without the lists of a CPU, which want each page's links, and without the buddy.
+//! takes from here as it is: without the lists of a CPU, which want each page's links, and without the buddy. Nor do
+//! pages that come from the buddy for a thread, or go there when there is no room, pass through those lists.
 //!
 //! **Invariants**
 //! - D1: a frame's state says that it is cached, at order 0, as in a magazine.
 //! - D2: a half goes from a magazine to the depot, or back, under the depot's lock, with the magazine opened after
-//!   that. Whoever drains empties the depot while he keeps the magazines revoked: so none of it moves that has not
+//!   that; and a batch from or to the buddy under the same lock, and not while somebody waits. Whoever drains empties the depot while he keeps the magazines revoked: so none of it moves that has not
 //!   moved when he gets the lock, and what is in the depot afterwards went into a magazine after he had said what
 //!   he drains for.
 //!
@@ -17,22 +18,36 @@
 
 use arrayvec::ArrayVec;
 
-use super::magazine::Half;
-use crate::types::Pfn;
-
-/// Types that pages in magazines have: unmovable and movable.
-const NR_TYPES: usize = 2;
+use super::kind::NR_TYPES;
+use super::magazine::{Half, MAX_DEPTH};
+use super::pcp::{RETURN_BATCH, Returned};
+use crate::types::{Order, Pfn};
 
 /// Halves of a type that there is room for.
 const MAX_HALVES: usize = if cfg!(loom) { 1 } else { 32 };
 
+/// Pages in a half.
+pub(super) const HALF: usize = MAX_DEPTH / 2;
+
+/// Halves that go to the buddy at once, when there is no room for another.
+const SPILLED: usize = if cfg!(loom) { 1 } else { RETURN_BATCH / HALF };
+
+/// Half a magazine of pages.
+#[derive(Debug)]
+pub(super) struct Kept {
+    /// The pages; the last one is the first to be handed out.
+    pub(super) pages: Half,
+    /// A thread had too many of them; else they come from the buddy.
+    is_left: bool,
+}
+
 /// The halves of all types, the last put in first.
 #[derive(Debug, Default)]
 pub(crate) struct Depot {
-    halves: [ArrayVec<Half, MAX_HALVES>; NR_TYPES],
+    halves: [ArrayVec<Kept, MAX_HALVES>; NR_TYPES],
     /// Room for so many of a type: fewer in front of a small zone.
     room: usize,
-    /// Pages that came out for a thread.
+    /// Pages that one thread had left, and that came out for a thread.
     exchanged: u64,
 }
 
@@ -45,43 +60,76 @@ impl Depot {
         }
     }
 
-    /// Whether there is room for another half of this type.
-    pub(super) fn has_room(&self, column: usize) -> bool {
+    /// How many more halves of this type there is room for.
+    pub(super) fn room_left(&self, column: usize) -> usize {
         let halves = self.halves.get(column);
-        halves.is_some_and(|halves| halves.len() < self.room)
+        halves.map_or(0, |halves| self.room.saturating_sub(halves.len()))
     }
 
-    /// Puts a half in, for which there [is room](Self::has_room).
-    pub(super) fn put(&mut self, column: usize, half: Half) {
-        self.halves[column].push(half);
+    /// Whether it has nothing of this type.
+    pub(super) fn is_empty(&self, column: usize) -> bool {
+        self.halves.get(column).is_none_or(ArrayVec::is_empty)
     }
 
-    /// Takes out the half that was put in last.
-    pub(super) fn take(&mut self, column: usize) -> Option<Half> {
+    /// Puts a half in that a thread leaves, for which there [is room](Self::room_left).
+    pub(super) fn put(&mut self, column: usize, pages: Half) {
+        self.halves[column].push(Kept {
+            pages,
+            is_left: true,
+        });
+    }
+
+    /// The same with one that comes from the buddy.
+    pub(super) fn stock(&mut self, column: usize, pages: Half) {
+        self.halves[column].push(Kept {
+            pages,
+            is_left: false,
+        });
+    }
+
+    /// Takes out the half that was put in last, for a thread.
+    pub(super) fn take(&mut self, column: usize) -> Option<Kept> {
         let half = self.halves.get_mut(column)?.pop()?;
-        self.exchanged += half.len() as u64;
+        if half.is_left {
+            self.exchanged += half.pages.len() as u64;
+        }
         Some(half)
     }
 
     /// Puts back what the magazine, for which it was taken out, did not take.
-    pub(super) fn put_back(&mut self, column: usize, half: Half) {
-        self.exchanged -= half.len() as u64;
-        self.put(column, half);
+    pub(super) fn put_back(&mut self, column: usize, half: Kept) {
+        if half.is_left {
+            self.exchanged -= half.pages.len() as u64;
+        }
+        self.halves[column].push(half);
+    }
+
+    /// Takes out what was put in first, as much as goes to the buddy at once; none, if there is nothing.
+    pub(super) fn take_oldest(&mut self, column: usize) -> Option<Returned> {
+        let halves = self
+            .halves
+            .get_mut(column)
+            .filter(|halves| !halves.is_empty())?;
+        let oldest = halves.drain(..SPILLED.min(halves.len()));
+        let pages = oldest.flat_map(|half| half.pages);
+        Some(pages.map(|pfn| (pfn, Order::ZERO)).collect())
     }
 
     /// Takes everything out.
     pub(super) fn take_all(&mut self, sink: &mut dyn FnMut(Pfn)) {
         for halves in &mut self.halves {
-            halves.drain(..).flatten().for_each(&mut *sink);
+            let pages = halves.drain(..).flat_map(|half| half.pages);
+            pages.for_each(&mut *sink);
         }
     }
 
     /// The frames in it.
     pub(super) fn frames(&self) -> impl Iterator<Item = Pfn> {
-        self.halves.iter().flatten().flatten().copied()
+        let halves = self.halves.iter().flatten();
+        halves.flat_map(|half| half.pages.iter().copied())
     }
 
-    /// Pages that came out for a thread so far.
+    /// Pages that one thread left and another, or the same, got so far.
     pub(super) fn exchanged(&self) -> u64 {
         self.exchanged
     }

@@ -37,6 +37,7 @@ pub(crate) mod at_hand;
 pub(crate) mod charges;
 mod depot;
 pub(crate) mod evacuate;
+pub(crate) mod exchange;
 pub(crate) mod figure;
 pub(crate) mod fragmentation;
 pub(crate) mod hotplug;

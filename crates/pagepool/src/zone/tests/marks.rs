@@ -1,6 +1,7 @@
 //! Marks: down to where a zone gives, what it keeps back, and boosts.
 
 use super::*;
+use crate::zone::magazine::Opens;
 use crate::zone::watermark::{Mark, Verdict};
 
 #[test]
@@ -40,6 +41,49 @@ fn the_short_way_ends_at_the_low_mark() {
     let events = zone.events();
     assert_eq!(events.local_hits, taken.len() as u64);
     assert_eq!(events.pages_allocated, 16 * events.local_hits);
+}
+
+/// Everything that one thread gets by its magazine and the depot, of type Movable.
+fn take_by_depot(zone: &Zone) -> usize {
+    let magazines = Arc::clone(zone.magazines());
+    let slot = magazines.claim().expect("one for each 4 MiB");
+    let magazine = magazines.slot(slot).unwrap();
+    let mut taken = 0;
+    loop {
+        let used = zone.take_at_hand(magazine, MOVABLE, Opens::Unwatched);
+        taken += usize::from(used.outcome.is_some());
+        let is_empty = used.outcome.is_none();
+        if is_empty && zone.restock_by_depot(magazine, MOVABLE).is_none() {
+            return taken;
+        }
+    }
+}
+
+#[test]
+fn what_the_depot_gets_from_the_buddy_leaves_the_low_mark_met() {
+    for batch in [1, 7, 8, 63] {
+        let zone = cached_zone(2048, batch, 6 * u32::from(batch));
+        zone.set_marks(marks(64, 16));
+        let taken = take_by_depot(&zone);
+        let free = zone.free_pages();
+        assert!(
+            free >= 80 && free < 80 + usize::from(batch),
+            "batch {batch}: {free}"
+        );
+        assert_eq!(taken + free + zone.cached_pages(), 2048);
+        assert_eq!(zone.events().pages_allocated, taken as u64);
+        zone.verify().unwrap();
+    }
+}
+
+#[test]
+fn what_the_depot_gets_from_the_buddy_is_of_the_type_alone() {
+    let zone = mixed_zone();
+    zone.set_pcp_sizes(sizes(8, 48));
+    let magazines = Arc::clone(zone.magazines());
+    let magazine = magazines.slot(magazines.claim().unwrap()).unwrap();
+    assert!(zone.restock_by_depot(magazine, UNMOVABLE).is_none());
+    assert_eq!((zone.boost(), zone.events().extfrag), (0, 0));
 }
 
 #[test]

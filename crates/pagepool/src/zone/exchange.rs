@@ -1,0 +1,206 @@
+//! What threads' [magazines](super::magazine) exchange with the rest of the zone: with the [depot](super::depot) in
+//! the first place, which gets what it lacks from the buddy and gives back what it has too much of, many pages at a
+//! time; and with the caches of CPUs, where somebody else is at the depot.
+//!
+//! Whatever is on its way stays within reach: it moves under the lock of the depot or of a cache, from before it is
+//! taken from where it was, and who waits or isolates says so before he empties that.
+
+#![forbid(unsafe_code)]
+
+use arrayvec::ArrayVec;
+
+use super::at_hand::{Kept, Used};
+use super::depot::{Depot, HALF};
+use super::magazine::{Half, MAX_DEPTH, Magazine};
+use super::pcp::{RETURN_BATCH, Returned};
+use super::watermark::AllocFlags;
+use super::{Freed, Zone};
+use crate::memmap::FrameState;
+use crate::sync::cpu;
+use crate::types::{Migratetype, Order, Pfn};
+
+/// Pages that come from the buddy at once.
+type Batch = ArrayVec<Pfn, RETURN_BATCH>;
+
+/// What is to be seen to after pages were put back, page by page.
+pub(crate) type FreedOfHalf = ArrayVec<Freed, { MAX_DEPTH / 2 }>;
+
+impl Zone {
+    /// Fills half of the calling thread's magazine with pages for requests of type `want`: with what other threads
+    /// have left, or from the cache of this CPU.
+    pub(crate) fn restock(&self, magazine: &Magazine, want: Migratetype) -> Used<()> {
+        let from_depot = self.restock_from_depot(magazine, want);
+        from_depot.unwrap_or_else(|| self.restock_from_cache(magazine, want))
+    }
+
+    /// The same, or if need be with what the buddy has of that type above the low mark, for this thread and, by the
+    /// depot, for the next ones. None, if that takes more, or somebody is at the depot.
+    pub(crate) fn restock_by_depot(
+        &self,
+        magazine: &Magazine,
+        want: Migratetype,
+    ) -> Option<Used<()>> {
+        // Under this lock whatever does not find its place is where it was (D2).
+        let mut depot = self.magazines.try_depot()?;
+        if depot.is_empty(want.idx()) {
+            self.stock_depot(&mut depot, want);
+        }
+        self.restock_from(&mut depot, magazine, want)
+    }
+
+    fn restock_from_depot(&self, magazine: &Magazine, want: Migratetype) -> Option<Used<()>> {
+        let mut depot = self.magazines.try_depot()?;
+        self.restock_from(&mut depot, magazine, want)
+    }
+
+    fn restock_from(
+        &self,
+        depot: &mut Depot,
+        magazine: &Magazine,
+        want: Migratetype,
+    ) -> Option<Used<()>> {
+        let mut half = depot.take(want.idx())?;
+        let used = self.restock_with(magazine, want, &mut half.pages);
+        if !half.pages.is_empty() {
+            depot.put_back(want.idx(), half);
+        }
+        Some(used)
+    }
+
+    /// Moves a batch of pages of a type from the buddy to the depot, if that leaves the low mark met.
+    fn stock_depot(&self, depot: &mut Depot, want: Migratetype) {
+        let most = depot.room_left(want.idx()) * HALF;
+        let nr = usize::from(self.pcp.sizes().batch).min(most);
+        let flags = AllocFlags::WMARK_LOW;
+        let passes = |nr: usize| {
+            self.check_without(nr - 1, Order::ZERO, self.zone, flags)
+                .passes()
+        };
+        // Who waits has emptied the depot, or is about to. Looked at under its lock: see the head of the zone.
+        if nr == 0 || self.somebody_waits("freed.look_at_stock") || !passes(nr) {
+            return;
+        }
+        let batch = self.take_batch(want, nr);
+        // The first ones are to be taken first; of each half, that is the last.
+        for pages in batch.chunks(HALF).rev() {
+            depot.stock(want.idx(), pages.iter().rev().copied().collect());
+        }
+    }
+
+    /// Takes up to `nr` single pages of a type and no other out of the buddy, as cached ones.
+    fn take_batch(&self, want: Migratetype, nr: usize) -> Batch {
+        let mut batch = Batch::new();
+        let state = FrameState::cached(Order::ZERO, want);
+        let mut core = self.core.lock();
+        core.buddy
+            .alloc_bulk_unmixed(Order::ZERO, want, nr, &mut |grant| {
+                debug_assert!(self.map.state(grant.pfn).is_free(), "N3: {}", grant.pfn);
+                self.map.set_state(grant.pfn, state);
+                batch.push(grant.pfn);
+            });
+        self.publish(&core);
+        batch
+    }
+
+    fn restock_from_cache(&self, magazine: &Magazine, want: Migratetype) -> Used<()> {
+        let most = self.magazines.depth().div_ceil(2);
+        // Under this lock whatever does not find its place is where it was.
+        let Some(mut lists) = self.pcp.try_of(cpu::current()) else {
+            return Used {
+                outcome: (),
+                is_revoked: false,
+            };
+        };
+        let pop = || lists.withdraw(&self.map, Order::ZERO, want);
+        let mut left: Half = std::iter::from_fn(pop).take(most).collect();
+        // The coldest go in first, and come out last.
+        left.reverse();
+        let used = self.restock_with(magazine, want, &mut left);
+        for pfn in left {
+            lists.put_back(&self.map, pfn, Order::ZERO, want);
+        }
+        used
+    }
+
+    /// Moves pages into the calling thread's magazine, the first ones first; `left` are those that it does not
+    /// take.
+    fn restock_with(&self, magazine: &Magazine, want: Migratetype, left: &mut Half) -> Used<()> {
+        Zone::use_at_hand(magazine, (), |open| {
+            let keep = |pfn: &Pfn| {
+                let entry = self.map.entry(*pfn);
+                self.keep_at_hand(open, *pfn, entry, want) == Kept::Yes
+            };
+            let nr = left.iter().take_while(|pfn| keep(pfn)).count();
+            left.drain(..nr);
+        })
+    }
+
+    /// Moves half of what the calling thread's magazine has of a type to where other threads find it, or to the cache
+    /// of this CPU.
+    pub(crate) fn make_room(
+        &self,
+        magazine: &Magazine,
+        mobility: Migratetype,
+    ) -> Used<FreedOfHalf> {
+        let to_depot = self.make_room_by_depot(magazine, mobility);
+        to_depot.unwrap_or_else(|| self.make_room_by_cache(magazine, mobility))
+    }
+
+    /// The same by the depot, if nobody is at it; what was there longest goes to the buddy, if there is no room.
+    fn make_room_by_depot(
+        &self,
+        magazine: &Magazine,
+        mobility: Migratetype,
+    ) -> Option<Used<FreedOfHalf>> {
+        let column = mobility.idx();
+        // Who waits or isolates need not be looked for: see D2.
+        let mut depot = self.magazines.try_depot()?;
+        let mut freed = FreedOfHalf::new();
+        if depot.room_left(column) == 0 {
+            // Still under its lock: who drains finds these pages there, or in the buddy.
+            let mut oldest = depot.take_oldest(column)?;
+            freed.push(self.give_to_buddy(&mut oldest));
+        }
+        let used = Zone::use_at_hand(magazine, Half::new(), |open| open.take_half(column));
+        if !used.outcome.is_empty() {
+            depot.put(column, used.outcome);
+        }
+        Some(Used {
+            outcome: freed,
+            is_revoked: used.is_revoked,
+        })
+    }
+
+    fn make_room_by_cache(&self, magazine: &Magazine, mobility: Migratetype) -> Used<FreedOfHalf> {
+        let sizes = self.pcp.sizes();
+        let mut lists = self.pcp.try_of(cpu::current());
+        let Used {
+            outcome: half,
+            is_revoked,
+        } = Zone::use_at_hand(magazine, Half::new(), |open| open.take_half(mobility.idx()));
+        let mut all = FreedOfHalf::new();
+        let mut rest = Returned::new();
+        for pfn in half {
+            let lists = lists
+                .as_mut()
+                .filter(|lists| sizes.is_on() && self.may_cache(lists, pfn));
+            let Some(lists) = lists else {
+                rest.push((pfn, Order::ZERO));
+                continue;
+            };
+            lists.keep(&self.map, pfn, Order::ZERO, self.home(pfn));
+            let freed = self.return_surplus(lists, sizes);
+            if freed.is_something() {
+                all.push(freed);
+            }
+        }
+        drop(lists);
+        if !rest.is_empty() {
+            all.push(self.give_to_buddy(&mut rest));
+        }
+        Used {
+            outcome: all,
+            is_revoked,
+        }
+    }
+}
