@@ -1,8 +1,8 @@
 // Draws the page of `pagepool-stress --report`. Its data is in the element #data: the report, and for each phase a
 // recording. All text comes in as text nodes.
 //
-// The files of this folder are the body of one function, in this order: data, words, figures, plot, plots, map, page.
-// Here: the data, and what is done about errors.
+// The files of this folder are the body of one function, in this order: data, words, figures, plot, plots, film, map,
+// page. Here: the data, and what is done about errors.
 
 const errors = [];
 const sayErrors = () => {

@@ -25,6 +25,7 @@ const SCRIPT: &str = concat!(
     include_str!("../../assets/page/figures.js"),
     include_str!("../../assets/page/plot.js"),
     include_str!("../../assets/page/plots.js"),
+    include_str!("../../assets/page/film.js"),
     include_str!("../../assets/page/map.js"),
     include_str!("../../assets/page/page.js"),
     "})();\n",
