@@ -1,9 +1,9 @@
 //! The page of `--report`: what was found and how it came to that, to look at in a browser.
 //!
 //! One file that needs no other and no network. Its data is the report and the [recordings](crate::record), as JSON in
-//! a script element that is not run; `assets/page.js` draws it with [uPlot](https://github.com/leeoniya/uPlot), which
-//! stands in the page as it was released, with its licence. Text of users, such as file names, is only ever JSON here
-//! and text nodes there, never markup.
+//! a script element that is not run; the script in `assets/page` draws it with
+//! [uPlot](https://github.com/leeoniya/uPlot), which stands in the page as it was released, with its licence. Text of
+//! users, such as file names, is only ever JSON here and text nodes there, never markup.
 #![forbid(unsafe_code)]
 
 mod place; // the folder
@@ -17,7 +17,19 @@ use crate::{record::Recording, report::Report};
 
 const TEMPLATE: &str = include_str!("../../assets/page.html");
 const STYLE: &str = include_str!("../../assets/page.css");
-const SCRIPT: &str = include_str!("../../assets/page.js");
+/// The body of one function, whose parts see what stands in those before.
+const SCRIPT: &str = concat!(
+    "\"use strict\";\n(() => {\n",
+    include_str!("../../assets/page/data.js"),
+    include_str!("../../assets/page/words.js"),
+    include_str!("../../assets/page/figures.js"),
+    include_str!("../../assets/page/plot.js"),
+    include_str!("../../assets/page/plots.js"),
+    include_str!("../../assets/page/film.js"),
+    include_str!("../../assets/page/map.js"),
+    include_str!("../../assets/page/page.js"),
+    "})();\n",
+);
 const UPLOT_STYLE: &str = include_str!("../../assets/uplot/uPlot.min.css");
 const UPLOT_SCRIPT: &str = include_str!("../../assets/uplot/uPlot.iife.min.js");
 const UPLOT_LICENCE: &str = include_str!("../../assets/uplot/LICENSE");

@@ -1,17 +1,22 @@
-//! Pictures of all pageblocks, a byte each, in memory that does not grow.
+//! Pictures of all pageblocks, in memory that does not grow: of each a sign, and what was moved out of it.
 //!
 //! ```text
 //! bits 7..6  kind: Unmovable, Movable, Reclaimable, HighAtomic
 //! bits 5..0  how full: 0 nothing in use, 1 to 61, 62 all of it; 63: out of the zone
 //! ```
 //!
-//! When there is no room for another picture every second one goes, and from then on half as many are taken.
+//! Beside the sign stand the pages that were moved out of the pageblock since the picture before, 65,535 at most.
+//!
+//! When there is no room for another picture every second one goes, and from then on half as many are taken. What was
+//! moved before one that goes counts in the next.
 #![forbid(unsafe_code)]
 
 use pagepool::Migratetype;
 
-/// Bytes of all pictures.
-const MOST_BYTES: usize = 4 << 20;
+use super::change::{base64, difference, sparse};
+
+/// Signs of all pictures.
+const MOST_SIGNS: usize = 2 << 20;
 
 /// Pictures at most, and how many there must be room for.
 const MOST_PICTURES: usize = 512;
@@ -36,13 +41,27 @@ pub(super) fn sign(kind: Migratetype, used: usize, size: usize) -> u8 {
 
 /// The memory of a film, all of it touched.
 #[derive(Debug)]
-pub(super) struct Blank(Vec<u8>);
+pub(super) struct Blank {
+    signs: Vec<u8>,
+    moved: Vec<u16>,
+    counted: Vec<u64>,
+}
 
 impl Blank {
     pub(super) fn new() -> Blank {
-        let mut bytes = vec![1; MOST_BYTES];
-        bytes.clear();
-        Blank(bytes)
+        let touched = Blank {
+            signs: vec![1; MOST_SIGNS],
+            moved: vec![1; MOST_SIGNS],
+            counted: vec![1; MOST_SIGNS / FEWEST_PICTURES],
+        };
+        touched.cleared()
+    }
+
+    fn cleared(mut self) -> Blank {
+        self.signs.clear();
+        self.moved.clear();
+        self.counted.clear();
+        self
     }
 }
 
@@ -53,7 +72,11 @@ pub(super) struct Film {
     most: usize,
     /// When each was taken, in seconds.
     times: Vec<f64>,
-    bytes: Vec<u8>,
+    signs: Vec<u8>,
+    /// Pages that were moved out of each pageblock since the picture before.
+    moved: Vec<u16>,
+    /// The same, from the beginning up to the last picture.
+    counted: Vec<u64>,
     /// Seconds between two pictures.
     interval: f64,
 }
@@ -62,47 +85,87 @@ impl Film {
     /// For pictures of `nr_blocks` pageblocks, at first one each `interval` seconds; of more pageblocks than there is
     /// room for, none is taken.
     pub(super) fn new(blank: Blank, nr_blocks: usize, interval: f64) -> Film {
-        let fit = MOST_BYTES / nr_blocks.max(1);
+        let fit = MOST_SIGNS / nr_blocks.max(1);
         let most = if fit < FEWEST_PICTURES || nr_blocks == 0 {
             0
         } else {
             fit.min(MOST_PICTURES) & !1
         };
+        let Blank {
+            signs,
+            moved,
+            mut counted,
+        } = blank;
+        if most > 0 {
+            counted.resize(nr_blocks, 0);
+        }
         Film {
             nr_blocks,
             most,
             times: Vec::with_capacity(MOST_PICTURES),
-            bytes: blank.0,
+            signs,
+            moved,
+            counted,
             interval,
         }
     }
 
     /// Whether a look at `time` is to be a picture. A look that comes a little early will do.
     pub(super) fn wants(&self, time: f64) -> bool {
-        let is_due = |last: &f64| time - last >= self.interval * 0.9;
-        self.most > 0 && self.times.last().is_none_or(is_due)
+        self.has_room_after(time - self.interval * 0.9)
     }
 
-    /// Adds the picture that was taken at `time`.
-    pub(super) fn add(&mut self, time: f64, picture: &[u8]) {
-        assert_eq!(picture.len(), self.nr_blocks);
+    /// Whether the last look of all, at `time`, is to be a picture: if it is none yet, so that nothing that happened
+    /// is missing.
+    pub(super) fn wants_last(&self, time: f64) -> bool {
+        self.has_room_after(time) && self.times.last() != Some(&time)
+    }
+
+    /// Whether pictures are taken at all, and the last one no later than `time`.
+    fn has_room_after(&self, time: f64) -> bool {
+        self.most > 0 && self.times.last().is_none_or(|last| *last <= time)
+    }
+
+    /// Adds the picture that was taken at `time`: the sign of each pageblock, and how many pages were moved out of
+    /// it so far.
+    pub(super) fn add(&mut self, time: f64, signs: &[u8], moved_out: &[u64]) {
+        assert_eq!(
+            (signs.len(), moved_out.len()),
+            (self.nr_blocks, self.nr_blocks)
+        );
         if self.times.len() == self.most {
             self.halve();
         }
         self.times.push(time);
-        self.bytes.extend_from_slice(picture);
+        self.signs.extend_from_slice(signs);
+        for (counted, now) in self.counted.iter_mut().zip(moved_out) {
+            let since = now.saturating_sub(*counted);
+            self.moved.push(u16::try_from(since).unwrap_or(u16::MAX));
+            *counted = *now;
+        }
     }
 
+    /// Keeps the first picture of each two neighbours. There is an even number of them.
     fn halve(&mut self) {
-        let kept = self.times.len().div_ceil(2);
+        let (kept, width) = (self.times.len() / 2, self.nr_blocks);
         for n in 1..kept {
             self.times[n] = self.times[2 * n];
-            let from = 2 * n * self.nr_blocks;
-            self.bytes
-                .copy_within(from..from + self.nr_blocks, n * self.nr_blocks);
+            let from = 2 * n * width;
+            self.signs.copy_within(from..from + width, n * width);
+            for block in 0..width {
+                let gone = self.moved[from - width + block];
+                let moved = self.moved[from + block].saturating_add(gone);
+                self.moved[n * width + block] = moved;
+            }
+        }
+        // The last one goes: what was moved before it is still to be counted.
+        let last = &self.moved[(2 * kept - 1) * width..];
+        for (counted, gone) in self.counted.iter_mut().zip(last) {
+            *counted -= u64::from(*gone);
         }
         self.times.truncate(kept);
-        self.bytes.truncate(kept * self.nr_blocks);
+        self.signs.truncate(kept * width);
+        self.moved.truncate(kept * width);
         self.interval *= 2.0;
     }
 
@@ -114,7 +177,7 @@ impl Film {
     /// changed bytes, and these, over and over. Both numbers have 7 bits to a byte, the lowest first.
     pub(super) fn changes(&self) -> Vec<String> {
         let mut before = vec![0; self.nr_blocks];
-        let pictures = self.bytes.chunks_exact(self.nr_blocks.max(1));
+        let pictures = self.signs.chunks_exact(self.nr_blocks.max(1));
         let change = |picture: &[u8]| {
             let change = difference(&before, picture);
             before.copy_from_slice(picture);
@@ -123,62 +186,23 @@ impl Film {
         pictures.map(change).collect()
     }
 
+    /// For each picture the pages that were moved out of pageblocks since the one before (the first: from when the
+    /// pool was built), in base 64: pageblocks that nothing was moved out of, and the pages of the next, over and
+    /// over. Numbers are as in [`changes`](Self::changes).
+    pub(super) fn moved_out(&self) -> Vec<String> {
+        let pictures = self.moved.chunks_exact(self.nr_blocks.max(1));
+        pictures.map(|moved| base64(&sparse(moved))).collect()
+    }
+
     /// Gives the memory back.
     pub(super) fn into_blank(self) -> Blank {
-        let mut bytes = self.bytes;
-        bytes.clear();
-        Blank(bytes)
+        let blank = Blank {
+            signs: self.signs,
+            moved: self.moved,
+            counted: self.counted,
+        };
+        blank.cleared()
     }
-}
-
-fn difference(before: &[u8], after: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut at = 0;
-    while at < after.len() {
-        let same = (at..after.len())
-            .take_while(|&n| before[n] == after[n])
-            .count();
-        let begin = at + same;
-        let changed = (begin..after.len())
-            .take_while(|&n| before[n] != after[n])
-            .count();
-        if changed == 0 {
-            break;
-        }
-        put_number(&mut bytes, same);
-        put_number(&mut bytes, changed);
-        bytes.extend_from_slice(&after[begin..begin + changed]);
-        at = begin + changed;
-    }
-    bytes
-}
-
-fn put_number(bytes: &mut Vec<u8>, mut number: usize) {
-    while number >= 128 {
-        bytes.push(number as u8 | 128);
-        number >>= 7;
-    }
-    bytes.push(number as u8);
-}
-
-const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-/// Base 64 with padding, as browsers read it.
-fn base64(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let byte = |n: usize| u32::from(group.get(n).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for n in 0..4 {
-            let digit = DIGITS[(bits >> (18 - 6 * n)) as usize & 63];
-            text.push(if n > group.len() {
-                '='
-            } else {
-                char::from(digit)
-            });
-        }
-    }
-    text
 }
 
 #[cfg(test)]
@@ -195,35 +219,20 @@ mod tests {
     }
 
     #[test]
-    fn base_64_is_as_others_write_it() {
-        for (bytes, text) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foobar", "Zm9vYmFy"),
-        ] {
-            assert_eq!(base64(bytes.as_bytes()), text);
-        }
-    }
-
-    #[test]
-    fn only_what_changes_is_written() {
-        assert!(difference(&[0, 1, 2, 3], &[0, 1, 2, 3]).is_empty());
-        assert_eq!(difference(&[0, 1, 2, 3], &[0, 9, 9, 3]), [1, 2, 9, 9]);
-        let (before, mut after) = ([0; 300], [0; 300]);
-        (after[0], after[299]) = (7, 8);
-        assert_eq!(difference(&before, &after), [0, 1, 7, 42 | 128, 2, 1, 8]);
-    }
-
-    #[test]
     fn a_long_film_has_fewer_pictures_all_along() {
         let mut film = Film::new(Blank::new(), 3, 1.0);
         for look in 0..5000_u32 {
             if film.wants(f64::from(look)) {
-                film.add(f64::from(look), &[look as u8; 3]);
+                let moved = u64::from(look);
+                film.add(f64::from(look), &[look as u8; 3], &[0, moved, 1000 * moved]);
             }
         }
+        let last = *film.times().last().expect("some") as u64;
+        let moved = |block: usize| -> u64 {
+            let column = film.moved.iter().skip(block).step_by(3);
+            column.map(|moved| u64::from(*moved)).sum()
+        };
+        assert_eq!([0, 1, 2].map(moved), [0, last, 1000 * last]);
         let times = film.times();
         assert!((MOST_PICTURES / 2..=MOST_PICTURES).contains(&times.len()));
         let gaps: Vec<f64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
@@ -235,9 +244,28 @@ mod tests {
     }
 
     #[test]
+    fn the_last_look_is_a_picture_even_if_none_is_due() {
+        let mut film = Film::new(Blank::new(), 1, 1.0);
+        film.add(5.0, &[0], &[3]);
+        assert!(!film.wants(5.1) && film.wants_last(5.1));
+        assert!(!film.wants_last(5.0), "it is one already");
+        assert!(!Film::new(Blank::new(), 0, 1.0).wants_last(0.0));
+    }
+
+    #[test]
+    fn what_is_moved_counts_from_picture_to_picture() {
+        let mut film = Film::new(Blank::new(), 2, 1.0);
+        film.add(0.0, &[0; 2], &[4, 0]);
+        film.add(1.0, &[0; 2], &[4, 9]);
+        film.add(2.0, &[0; 2], &[5, 1 << 20]);
+        assert_eq!(film.moved, [4, 0, 0, 9, 1, u16::MAX], "as far as it counts");
+        assert_eq!(film.moved_out()[0], base64(&[0, 4]));
+    }
+
+    #[test]
     fn too_many_pageblocks_are_not_pictured() {
-        assert!(!Film::new(Blank::new(), MOST_BYTES, 1.0).wants(0.0));
+        assert!(!Film::new(Blank::new(), MOST_SIGNS, 1.0).wants(0.0));
         assert!(!Film::new(Blank::new(), 0, 1.0).wants(0.0));
-        assert!(Film::new(Blank::new(), MOST_BYTES / 16, 1.0).wants(0.0));
+        assert!(Film::new(Blank::new(), MOST_SIGNS / 16, 1.0).wants(0.0));
     }
 }

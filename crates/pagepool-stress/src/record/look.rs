@@ -149,6 +149,20 @@ impl Layout {
             picture.resize(end, (Migratetype::Unmovable.idx() as u8) << 6 | ABSENT);
         }
     }
+
+    /// The pages that were moved out of each pageblock so far, zone by zone. Of a zone that is not there they stay
+    /// what they were.
+    pub(super) fn moved_out(&self, stats: &Stats, moved_out: &mut [u64]) {
+        let mut rest = moved_out;
+        for name in &self.zones {
+            let (of_zone, others) = rest.split_at_mut(name.nr_blocks);
+            let now = zone_of(stats, name).map(|zone| &zone.pageblock_moved_out);
+            for (pages, now) in of_zone.iter_mut().zip(now.into_iter().flatten()) {
+                *pages = *now;
+            }
+            rest = others;
+        }
+    }
 }
 
 fn daemons_of(node: &NodeState) -> [&DaemonReport; 2] {
@@ -355,6 +369,18 @@ mod tests {
                 .iter()
                 .all(|sign| *sign == ABSENT)
         );
+    }
+
+    #[test]
+    fn what_is_moved_out_of_a_zone_that_is_gone_stays_what_it_was() {
+        let pool = pool();
+        let mut layout = Layout::of(&pool.stats(), &pool.state());
+        let mut moved = vec![7; layout.nr_blocks()];
+        layout.zones[0].node = 7;
+        let first = layout.zones[0].nr_blocks;
+        layout.moved_out(&pool.stats(), &mut moved);
+        assert!(moved[..first].iter().all(|pages| *pages == 7));
+        assert!(moved[first..].iter().all(|pages| *pages == 0));
     }
 
     #[test]

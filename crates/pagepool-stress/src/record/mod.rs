@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod buckets; // latencies, coarsely
+mod change; // pictures as what changes from one to the next
 mod film; // pictures of pageblocks, in bounded memory
 mod look; // one look, as figures
 mod recording; // what was recorded, for programs
@@ -146,6 +147,8 @@ struct Camera {
     seen: Seen,
     row: Vec<f64>,
     picture: Vec<u8>,
+    /// Pages moved out of each pageblock so far.
+    moved_out: Vec<u64>,
     /// Latencies by kind and bucket, so far; and up to the last look.
     sums: Vec<u64>,
     counts: Vec<u32>,
@@ -160,6 +163,7 @@ impl Camera {
             reel: Reel::new(blank.reel, layout.rules(), NR_COUNTS),
             film: Film::new(blank.film, layout.nr_blocks(), FIRST_PICTURES.as_secs_f64()),
             picture: Vec::with_capacity(layout.nr_blocks()),
+            moved_out: vec![0; layout.nr_blocks()],
             row: Vec::with_capacity(layout.rules().len()),
             layout,
             pool: Some(pool.clone()),
@@ -175,15 +179,16 @@ impl Camera {
 
     fn run(mut self, stopped: &mpsc::Receiver<()>) -> Camera {
         while stopped.recv_timeout(self.period) == Err(RecvTimeoutError::Timeout) {
-            self.look();
+            self.look(Film::wants);
         }
-        self.look();
+        self.look(Film::wants_last);
         // Not the last handle: the phase has one.
         self.pool = None;
         self
     }
 
-    fn look(&mut self) {
+    /// Looks, and takes a picture if the film wants one.
+    fn look(&mut self, wants: fn(&Film, f64) -> bool) {
         let Some(pool) = &self.pool else { return };
         let (stats, state) = (pool.stats(), pool.state());
         let largest = self.read_meters();
@@ -202,9 +207,10 @@ impl Camera {
                 false => self.reel.lengthen(),
             }
         }
-        if self.film.wants(time) {
+        if wants(&self.film, time) {
             self.layout.picture(&stats, &mut self.picture);
-            self.film.add(time, &self.picture);
+            self.layout.moved_out(&stats, &mut self.moved_out);
+            self.film.add(time, &self.picture, &self.moved_out);
         }
     }
 

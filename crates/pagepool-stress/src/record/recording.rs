@@ -83,6 +83,8 @@ struct Pageblocks {
     zones: Vec<Area>,
     time_s: Vec<f64>,
     changes: Vec<String>,
+    /// As `Film::moved_out` says.
+    moved_out: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -205,6 +207,7 @@ impl Pageblocks {
             zones: layout.zones.iter().map(area).collect(),
             time_s: rounded(film.times().to_vec()),
             changes: film.changes(),
+            moved_out: film.moved_out(),
         }
     }
 }

@@ -5,7 +5,7 @@ use pagepool::NR_ORDERS;
 use serde::Serialize;
 
 use super::{
-    model::Latency,
+    phase::Latency,
     table::Table,
     text::{line, write_latency},
 };

@@ -1,20 +1,26 @@
 //! What a run found: one model, written as JSON for programs and as text for people.
 #![forbid(unsafe_code)]
 
+mod churn; // large blocks after churn
 mod cut; // a container's limit that was cut
 mod fragment; // blocks out of free memory in pieces
 mod groups; // groups that share a pool
+mod idle; // what threads do while nothing happens
 mod latency; // requests that were due
 mod misses; // what was missed of a trace, by policy and size
 mod model; // the report's fields, by the names that scripts rely on
+mod nodes; // nodes and zones, and a real kernel's
+mod paging; // more folios than memory
+mod phase; // one pool and its load
 mod picture; // pageblocks by how full they are
 mod pressure; // for how long threads waited
+mod reclaim; // what was reclaimed, and by whom
 mod soak; // how things stood for hours, and what grew
 mod table; // columns that line up
 mod text; // the readable form
 mod two_kinds; // movable and unmovable memory side by side
 mod what_if; // a recorded load in two pools
-mod zones; // zones and free lists, beside a real kernel's
+mod zones; // zones and free lists as text, beside a real kernel's
 
 use std::{
     fs::File,
@@ -22,18 +28,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub(crate) use churn::{ChurnReport, Generation};
 pub(crate) use fragment::{
     BlockLatency, Compaction, FragmentReport, FragmentRun, Settling, Taking,
 };
 pub(crate) use groups::{
     GroupFigures, GroupPhase, GroupsReport, Isolation, Members, PressureCheck,
 };
+pub(crate) use idle::IdleReport;
 pub(crate) use latency::{Asked as AskedLatency, LatencyReport};
 pub(crate) use misses::{MissReport, MissesAtSize, PolicyMisses, PoolMisses};
-pub(crate) use model::{
-    ChurnReport, Facts, Fragmentation, Generation, IdleReport, Injected, PagingReport, Report,
-    WorkingSetFacts,
-};
+pub(crate) use model::{Fragmentation, Report};
+pub(crate) use paging::{Injected, PagingReport, WorkingSetFacts};
+pub(crate) use phase::Facts;
 pub(crate) use picture::Picture;
 pub(crate) use soak::{Growth, SoakReport, SoakState};
 pub(crate) use two_kinds::{Asked, BothKinds, Held, MixedReport, MixedRun};

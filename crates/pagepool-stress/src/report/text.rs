@@ -2,13 +2,15 @@
 #![forbid(unsafe_code)]
 
 use super::{
+    churn::ChurnReport,
     cut,
     fragment::{self, Compaction},
-    groups, latency, misses,
-    model::{
-        ChurnReport, Failure, Fragmentation, IdleReport, Latency, PagingReport, Phase, Report,
-        Verdict,
-    },
+    groups,
+    idle::IdleReport,
+    latency, misses,
+    model::{Fragmentation, Report, Verdict},
+    paging::PagingReport,
+    phase::{Failure, Latency, Phase},
     pressure, soak,
     table::Table,
     two_kinds, what_if,

@@ -7,9 +7,7 @@ use pagepool::NR_ORDERS;
 use serde::Serialize;
 
 use super::{
-    fragment::Compaction,
-    model::{Latency, Reclaim, unusable_index},
-    table::Table,
+    fragment::Compaction, nodes::unusable_index, phase::Latency, reclaim::Reclaim, table::Table,
 };
 use crate::{
     phase::Outcome,

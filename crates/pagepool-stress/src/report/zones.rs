@@ -4,7 +4,7 @@
 use pagepool::NR_ORDERS;
 
 use super::{
-    model::{Kernel, Node, unusable_index},
+    nodes::{Kernel, Node, unusable_index},
     table::Table,
 };
 use crate::units::grouped;

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::{
+    emptied::{Blocks, emptied},
     map::Kinds,
     panels::{Sight, body, header},
     rates::{Flow, flows},
@@ -62,6 +63,7 @@ pub(super) struct View {
 pub(super) struct App {
     now: Option<Snapshot>,
     flows: Vec<Flow>,
+    emptied: Vec<Blocks>,
     interval: Duration,
     is_paused: bool,
     has_help: bool,
@@ -81,6 +83,7 @@ impl App {
         App {
             now: None,
             flows: Vec::new(),
+            emptied: Vec::new(),
             interval,
             is_paused: false,
             has_help: false,
@@ -107,6 +110,7 @@ impl App {
     /// Shows another snapshot.
     pub(super) fn show(&mut self, snapshot: Snapshot) {
         self.flows = flows(self.now.as_ref(), &snapshot);
+        self.emptied = emptied(self.now.as_ref(), &snapshot);
         self.now = Some(snapshot);
         self.note = None;
     }
@@ -171,6 +175,7 @@ impl App {
         let sight = Sight {
             now,
             flows: &self.flows,
+            emptied: &self.emptied,
             zone: Some(self.zone.min(nr_zones.saturating_sub(1))),
             kinds: self.kinds,
         };

@@ -1,10 +1,12 @@
 //! The pageblocks of a zone, a cell each: what type it has, and how full it is.
 //!
-//! With colours a cell is a shade in the colour of its type. Without, a letter says the type, and the shade stands
+//! With colours a cell is a shade in the colour of its type, or in another one if something was moved out of it since
+//! the snapshot before. Without, a letter says the type, in lower case if something was moved out, and the shade stands
 //! behind it.
 #![forbid(unsafe_code)]
 
 use super::{
+    emptied::Blocks,
     row::{Row, Tint},
     wire::Zone,
 };
@@ -27,13 +29,28 @@ pub(super) enum Kinds {
     Letters,
 }
 
-/// The map of a zone in lines of at most `width` columns.
-pub(super) fn rows(zone: &Zone, kinds: Kinds, width: usize) -> Vec<Row> {
+impl Kinds {
+    /// How a pageblock is shown that something was moved out of.
+    pub(super) fn sign_of_moves(self) -> &'static str {
+        match self {
+            Kinds::Colours => "cyan",
+            Kinds::Letters => "lower case",
+        }
+    }
+}
+
+/// The map of a zone in lines of at most `width` columns. `emptied` are the pageblocks that something was moved out of.
+pub(super) fn rows(zone: &Zone, emptied: &Blocks, kinds: Kinds, width: usize) -> Vec<Row> {
     let pages = 1 << zone.pageblock_order.min(32);
     let cells = zone.pageblocks.iter().zip(zone.pageblock_types.chars());
-    let cells: Vec<_> = cells
-        .map(|(in_use, letter)| (letter, shade(*in_use, pages)))
-        .collect();
+    let cell = |(block, (in_use, letter)): (usize, (&u64, char))| {
+        let letter = match emptied.contains(&block) {
+            true => letter.to_ascii_lowercase(),
+            false => letter,
+        };
+        (letter, shade(*in_use, pages))
+    };
+    let cells: Vec<_> = cells.enumerate().map(cell).collect();
     let cell_width = match kinds {
         Kinds::Colours => 1,
         Kinds::Letters => 2,
@@ -109,14 +126,14 @@ mod tests {
 
     #[test]
     fn a_cell_says_type_and_occupancy_without_a_colour() {
-        let rows = rows(&zone(), Kinds::Letters, 80);
+        let rows = rows(&zone(), &Blocks::new(), Kinds::Letters, 80);
         assert_eq!(rows.len(), 1);
         assert_eq!(rows[0].text(), "      0 U█U▓M░M·E▒");
     }
 
     #[test]
     fn with_colours_the_type_is_the_tint() {
-        let rows = rows(&zone(), Kinds::Colours, 80);
+        let rows = rows(&zone(), &Blocks::new(), Kinds::Colours, 80);
         let pieces: Vec<_> = rows[0]
             .0
             .iter()
@@ -132,13 +149,22 @@ mod tests {
     }
 
     #[test]
+    fn a_cell_that_something_was_moved_out_of_stands_out() {
+        let moved = Blocks::from([2, 3]);
+        let letters = rows(&zone(), &moved, Kinds::Letters, 80);
+        assert_eq!(letters[0].text(), "      0 U█U▓m░m·E▒");
+        let colours = rows(&zone(), &moved, Kinds::Colours, 80);
+        assert_eq!(colours[0].0[2], ("░·".to_owned(), Tint::Kind('m')));
+    }
+
+    #[test]
     fn lines_fit_whatever_the_width() {
         let mut zone = zone();
         zone.pageblocks = vec![7; 1000];
         zone.pageblock_types = "M".repeat(1000);
         for width in 0..200 {
             for kinds in [Kinds::Colours, Kinds::Letters] {
-                let rows = rows(&zone, kinds, width);
+                let rows = rows(&zone, &Blocks::new(), kinds, width);
                 let cells: usize = rows.iter().map(|row| row.text().matches('░').count()).sum();
                 assert_eq!(cells, 1000);
                 assert!(width < 10 || rows.iter().all(|row| row.width() <= width));

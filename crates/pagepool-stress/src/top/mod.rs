@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod app; // what keys do
+mod emptied; // pageblocks that something was moved out of
 mod find; // which pool
 mod link; // a connection
 mod map; // pageblocks
@@ -72,6 +73,7 @@ fn plain(snapshot: &Snapshot) -> String {
     let sight = Sight {
         now: snapshot,
         flows: &rates::flows(None, snapshot),
+        emptied: &[],
         zone: None,
         kinds: Kinds::Letters,
     };

@@ -6,6 +6,7 @@ use std::time::Duration;
 use pagepool::PAGE_SIZE;
 
 use super::{
+    emptied::Blocks,
     map::{self, Kinds},
     rates::Flow,
     row::{Row, Tint, beside},
@@ -36,6 +37,8 @@ const NR_ORDERS: usize = 11;
 pub(super) struct Sight<'a> {
     pub(super) now: &'a Snapshot,
     pub(super) flows: &'a [Flow],
+    /// Of each zone, the pageblocks that something was moved out of just now.
+    pub(super) emptied: &'a [Blocks],
     /// Which zone's pageblocks are shown; all, if none.
     pub(super) zone: Option<usize>,
     pub(super) kinds: Kinds,
@@ -324,17 +327,27 @@ fn groups(now: &Snapshot) -> Vec<Row> {
 fn maps(sight: &Sight<'_>, width: usize) -> Vec<Row> {
     let is_shown = |n: usize| sight.zone.is_none_or(|zone| zone == n);
     let zones = sight.now.zones().enumerate();
-    let shown = zones.filter(|(n, _)| is_shown(*n)).map(|(_, zone)| zone);
+    let shown = zones.filter(|(n, _)| is_shown(*n));
+    let none = Blocks::new();
     let mut rows = vec![Row::title("PAGEBLOCKS  ")];
     rows[0].0.extend(map::legend(sight.kinds).0);
-    for (node, zone) in shown {
+    for (n, (node, zone)) in shown {
+        let emptied = sight.emptied.get(n).unwrap_or(&none);
         let size = human_bytes((PAGE_SIZE as u64) << zone.pageblock_order.min(20));
-        rows.push(Row::new(format!(
+        let title = format!(
             "{}: {} of {size}",
             name_of((node, zone)),
             grouped(zone.pageblocks.len() as u64)
-        )));
-        rows.extend(map::rows(zone, sight.kinds, width));
+        );
+        let moves = match emptied.len() {
+            0 => String::new(),
+            nr => format!(
+                "; pages moved out of {nr} just now ({})",
+                sight.kinds.sign_of_moves()
+            ),
+        };
+        rows.push(Row::new(title + &moves));
+        rows.extend(map::rows(zone, emptied, sight.kinds, width));
     }
     rows
 }

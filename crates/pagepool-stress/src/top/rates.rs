@@ -1,6 +1,8 @@
 //! What happened between two snapshots, a second.
 #![forbid(unsafe_code)]
 
+use std::time::Duration;
+
 use super::wire::Snapshot;
 
 /// What is shown, and the counts that it is the sum of.
@@ -40,10 +42,7 @@ pub(super) struct Flow {
 /// All of them, `now` beside `before`.
 pub(super) fn flows(before: Option<&Snapshot>, now: &Snapshot) -> Vec<Flow> {
     let sum = |of: &Snapshot, names: &[&str]| names.iter().map(|name| of.count(name)).sum::<u64>();
-    let before = before.and_then(|before| {
-        let time = now.served_for.checked_sub(before.served_for)?;
-        (before.pid == now.pid && !time.is_zero()).then_some((before, time))
-    });
+    let before = since(before, now);
     let flow = |(name, names): &(&'static str, &[&str])| {
         let total = sum(now, names);
         let rate = before.and_then(|(before, time)| {
@@ -56,10 +55,18 @@ pub(super) fn flows(before: Option<&Snapshot>, now: &Snapshot) -> Vec<Flow> {
     FLOWS.iter().map(flow).collect()
 }
 
+/// The snapshot before, if it is one of the same pool, and how long ago it was.
+pub(super) fn since<'a>(
+    before: Option<&'a Snapshot>,
+    now: &Snapshot,
+) -> Option<(&'a Snapshot, Duration)> {
+    let before = before?;
+    let time = now.served_for.checked_sub(before.served_for)?;
+    (before.pid == now.pid && !time.is_zero()).then_some((before, time))
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn snapshot(millis: u64, counts: &[(&str, u64)]) -> Snapshot {

@@ -11,7 +11,7 @@ pub(super) enum Tint {
     Good,
     Warn,
     Bad,
-    /// A pageblock of the type with this letter.
+    /// A pageblock of the type with this letter; in lower case, if something was moved out of it just now.
     Kind(char),
 }
 

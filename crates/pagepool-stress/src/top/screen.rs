@@ -49,6 +49,7 @@ fn style(tint: Tint, kinds: Kinds) -> Style {
         Tint::Good => colour(Color::Green),
         Tint::Warn => colour(Color::Yellow).add_modifier(Modifier::BOLD),
         Tint::Bad => colour(Color::Red).add_modifier(Modifier::BOLD),
+        Tint::Kind(letter) if letter.is_ascii_lowercase() => colour(Color::Cyan),
         Tint::Kind('U') => colour(Color::Red),
         Tint::Kind('M') => colour(Color::Green),
         Tint::Kind('E') => colour(Color::Yellow),
@@ -161,7 +162,35 @@ mod tests {
         for colour in [Color::Red, Color::Green, Color::Yellow, Color::Magenta] {
             assert!(seen.contains(&colour), "{seen:?}");
         }
+        assert!(!seen.contains(&Color::Cyan), "nothing was moved");
         let text = lines(&drawn(80, 80, Kinds::Colours)).join("\n");
         assert!(text.contains("\n      0 █▒░·\n"), "{text}");
+    }
+
+    #[test]
+    fn what_was_moved_since_the_last_snapshot_is_on_the_map() {
+        for (kinds, cells, sign) in [
+            (Kinds::Letters, "U█U▒M░m·", "lower case"),
+            (Kinds::Colours, "█▒░·", "cyan"),
+        ] {
+            let mut app = App::new(Duration::from_secs(1), kinds);
+            app.show(snapshot());
+            let mut later = snapshot();
+            later.served_for += Duration::from_secs(1);
+            later.stats.nodes[0].zones[0]
+                .pageblock_moved_out
+                .insert(3, 9);
+            app.show(later);
+            let mut terminal = Terminal::new(TestBackend::new(80, 80)).unwrap();
+            terminal.draw(|frame| draw(frame, &mut app)).unwrap();
+            let buffer = terminal.backend().buffer();
+            let text = lines(buffer).join("\n");
+            let expected = format!(
+                "\nnode 0 Normal: 4 of 2.0 MiB; pages moved out of 1 just now ({sign})\n      0 {cells}\n"
+            );
+            assert!(text.contains(&expected), "{expected} in {text}");
+            let cyan = buffer.content.iter().filter(|cell| cell.fg == Color::Cyan);
+            assert_eq!(cyan.count(), usize::from(kinds == Kinds::Colours));
+        }
     }
 }

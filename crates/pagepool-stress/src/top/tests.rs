@@ -19,6 +19,7 @@ pub(super) fn snapshot() -> Snapshot {
         fragmentation_score: 80,
         pageblocks: pageblocks.to_vec(),
         pageblock_types: types.to_owned(),
+        ..Zone::default()
     };
     let daemon = |name: &str, state: &str| Daemon {
         name: name.to_owned(),

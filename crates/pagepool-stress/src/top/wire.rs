@@ -115,6 +115,8 @@ pub(super) struct Zone {
     pub(super) pageblocks: Vec<u64>,
     /// Of each, the letter of its type.
     pub(super) pageblock_types: String,
+    /// The pages that were moved out of pageblocks so far, by their number.
+    pub(super) pageblock_moved_out: BTreeMap<usize, u64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -225,5 +227,31 @@ mod tests {
         let order = pagepool::Order::new(10).unwrap();
         let percent = zone.unusable_index(order) * 100.0;
         assert!((read.unusable_percent(10) - percent).abs() < 0.2);
+    }
+
+    #[test]
+    fn moves_in_a_real_pool_are_understood() {
+        let pool = pagepool::PagePool::builder()
+            .managed(16 << 20)
+            .daemons(false)
+            .build()
+            .unwrap();
+        let folio = || pool.alloc_folio(4096, pagepool::Gfp::USER_MOVABLE).ok();
+        let mut folios: Vec<_> = std::iter::from_fn(folio).take(3000).collect();
+        let mut nr = 0;
+        folios.retain(|_| {
+            nr += 1;
+            nr % 4 == 0
+        });
+        pool.compact(Duration::from_secs(10));
+        let stats = pool.stats();
+        let text = serde_json::to_string(&stats).unwrap();
+        let read: Stats = serde_json::from_str(&text).unwrap();
+        let (read, zone) = (&read.nodes[0].zones[0], &stats.nodes[0].zones[0]);
+        assert!(!read.pageblock_moved_out.is_empty());
+        for (block, pages) in zone.pageblock_moved_out.iter().enumerate() {
+            let read = read.pageblock_moved_out.get(&block);
+            assert_eq!(read.copied().unwrap_or(0), *pages, "{block}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The page of `--report`: its data is the report's, it is written whole or not at all, and a browser draws all of it.
 
 mod browser; // what is drawn
+mod film; // pictures, as they are written down
 mod refused; // where it cannot be written
 
 use std::{
@@ -223,10 +224,45 @@ fn assert_is_a_table(recording: &Value) {
         assert_rows(&recording[field], times.len());
     }
     let film = &recording["pageblocks"];
-    assert_eq!(list(&film["time_s"]).len(), list(&film["changes"]).len());
+    for parts in ["changes", "moved_out"] {
+        assert_eq!(list(&film["time_s"]).len(), list(&film[parts]).len());
+    }
+    assert_eq!(list(&film["time_s"]).last(), times.last(), "how it ended");
     for shares in list(&recording["daemons"]) {
         assert!(most(&shares["working"]) <= 1.0);
     }
+}
+
+/// A pool in pieces, in which whoever asks for a whole pageblock moves single pages out of it.
+const MOVES: [&str; 9] = [
+    "fragment",
+    "--memory",
+    "32M",
+    "--order",
+    "9",
+    "--daemons",
+    "off",
+    "--seed",
+    "1",
+];
+
+#[test]
+fn moves_of_pageblocks_add_up_to_those_of_the_pool() {
+    let dir = folder("moves");
+    let (page, _) = page_and_json(&dir, &MOVES);
+    let [recording] = &list(&page["recordings"])[..] else {
+        panic!("one recording, since there is one phase")
+    };
+    let (film, moved) = (
+        &recording["pageblocks"],
+        &recording["vmstat"]["pgmigrate_success"],
+    );
+    let pictures = film::moved_out(film);
+    let pages: u64 = pictures.iter().flatten().sum();
+    assert!(pages > 0);
+    assert_eq!(pages, sum(moved) as u64, "its folios are single pages");
+    // Nothing was moved while it was filled.
+    assert_eq!(pictures[0].iter().sum::<u64>(), 0);
 }
 
 #[test]

@@ -18,7 +18,7 @@ use memmap2::{MmapMut, MmapOptions};
 use super::HEAP_ONLY;
 use crate::{
     error::BuildError,
-    sync::atomic::{AtomicU8, AtomicU32, AtomicUsize},
+    sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize},
     types::PAGE_SIZE,
 };
 
@@ -37,7 +37,7 @@ macro_rules! zeroable {
         $(unsafe impl Zeroable for $integer {})*
     };
 }
-zeroable!(u8 u16 u32 u64 usize AtomicU8 AtomicU32 AtomicUsize);
+zeroable!(u8 u16 u32 u64 usize AtomicU8 AtomicU32 AtomicU64 AtomicUsize);
 
 // SAFETY: zero bytes are zero elements, each of which is its default; likewise for dropping.
 unsafe impl<T: Zeroable, const N: usize> Zeroable for [T; N] where [T; N]: Default {}

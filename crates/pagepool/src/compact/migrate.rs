@@ -293,7 +293,8 @@ impl Mover<'_> {
         }
         let _published = frames.into_taken();
         node.forget_isolated(&one);
-        progress.vacated.push(Vacated::new(one.pfn, one.order));
+        let vacated = Vacated::by_move(one.pfn, one.order, to);
+        progress.vacated.push(vacated);
         progress.moved.push(Isolated { pfn: to, ..one });
         Ok(())
     }

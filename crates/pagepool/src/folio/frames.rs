@@ -133,12 +133,25 @@ impl<'a> Frames<'a> {
 pub(crate) struct Vacated {
     pfn: Pfn,
     order: Order,
+    moved_to: Option<Pfn>,
 }
 
 impl Vacated {
     /// For who has evicted or ended the folio in these frames.
     pub(crate) fn new(pfn: Pfn, order: Order) -> Vacated {
-        Vacated { pfn, order }
+        Vacated {
+            pfn,
+            order,
+            moved_to: None,
+        }
+    }
+
+    /// For who has moved the folio in these frames to those from `to` on.
+    pub(crate) fn by_move(pfn: Pfn, order: Order, to: Pfn) -> Vacated {
+        Vacated {
+            moved_to: Some(to),
+            ..Vacated::new(pfn, order)
+        }
     }
 
     /// The first frame.
@@ -149,6 +162,11 @@ impl Vacated {
     /// The size.
     pub(crate) fn order(&self) -> Order {
         self.order
+    }
+
+    /// Where the folio is now that was in them, if it was moved within its zone.
+    pub(crate) fn moved_to(&self) -> Option<Pfn> {
+        self.moved_to
     }
 
     /// Fills the frames with the pattern of freed memory.

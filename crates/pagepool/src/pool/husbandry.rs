@@ -19,6 +19,7 @@ use crate::node::{CopySink, Custodian, FrameSink, Node, Walk, identity};
 use crate::reclaim::{DirectTerms, GroupTerms, Obstacle, Reclaimer, Shrink};
 use crate::sync::clock::{self, Instant};
 use crate::types::{GroupId, NodeMask, Pfn, ZoneType};
+use crate::zone::evacuate::Vacant;
 use crate::zone::vmstat::VmEvent;
 use crate::zone::{Freed, Zone};
 
@@ -237,7 +238,11 @@ impl FrameSink for Inner {
 
     fn free_vacated(&self, zone: &Zone, frames: &[Vacated]) {
         frames.iter().for_each(|frames| self.obliterate(frames));
-        let blocks = frames.iter().map(|frames| (frames.pfn(), frames.order()));
+        let blocks = frames.iter().map(|frames| Vacant {
+            pfn: frames.pfn(),
+            order: frames.order(),
+            moved_to: frames.moved_to(),
+        });
         let freed = zone.put_vacated(blocks);
         self.see_to(zone, freed);
     }

@@ -18,7 +18,7 @@ use crate::fault::Claim;
 use crate::folio::{FolioId, Mark};
 use crate::node::DaemonState;
 use crate::record::{
-    AccessKind, Cause, Depot, EVENT_BYTES, End, Happening, Level, Session, Tape, Yield, header,
+    AccessKind, Cause, EVENT_BYTES, End, Happening, Level, Session, Stock, Tape, Yield, header,
     took_ns, write_out,
 };
 use crate::sync::thread::{self, JoinHandle};
@@ -99,14 +99,14 @@ impl RecordOptions {
     }
 
     /// Chunks for so many lanes.
-    fn depot(&self, lanes: usize) -> Result<Depot, RecordError> {
+    fn stock(&self, lanes: usize) -> Result<Stock, RecordError> {
         if !(LEAST..=MOST).contains(&self.bytes) {
             let accepted = format!("{LEAST} to {MOST} bytes");
             return Err(RangeError::new("buffer", self.bytes, accepted).into());
         }
         let events = self.bytes / EVENT_BYTES;
         let of_chunk = (events / (lanes * CHUNKS_PER_LANE)).clamp(1, CHUNK);
-        Ok(Depot::new(events / of_chunk, of_chunk, self.file.is_none()))
+        Ok(Stock::new(events / of_chunk, of_chunk, self.file.is_none()))
     }
 }
 
@@ -159,13 +159,13 @@ impl Writer {
     fn start(
         path: PathBuf,
         settings: &[(String, String)],
-        depot: &Arc<Depot>,
+        stock: &Arc<Stock>,
     ) -> Result<Writer, RecordError> {
         let mut file = File::create(&path).map_err(|source| of_file(&path, source))?;
         { file.write_all(&header(settings)) }.map_err(|source| of_file(&path, source))?;
-        let depot = Arc::clone(depot);
+        let stock = Arc::clone(stock);
         let write = move || {
-            let written = write_out(&depot, &mut file);
+            let written = write_out(&stock, &mut file);
             (file, written)
         };
         Ok(Writer {
@@ -174,7 +174,7 @@ impl Writer {
         })
     }
 
-    /// Waits for all to be written, and writes the end; returns how many events there are. The depot was told that
+    /// Waits for all to be written, and writes the end; returns how many events there are. The stock was told that
     /// nothing comes any more.
     fn finish(self, end: End) -> Result<u64, RecordError> {
         let Ok((mut file, written)) = self.thread.join() else {
@@ -202,7 +202,7 @@ fn of_file(path: &Path, source: io::Error) -> RecordError {
 pub struct Recording {
     pool: PagePool,
     session: Arc<Session>,
-    depot: Arc<Depot>,
+    stock: Arc<Stock>,
     settings: Vec<(String, String)>,
     writer: Option<Writer>,
     is_over: bool,
@@ -238,7 +238,7 @@ impl Recording {
         let Yield {
             dropped, time_ns, ..
         } = self.session.so_far();
-        let overwritten = self.depot.overwritten();
+        let overwritten = self.stock.overwritten();
         let end = End {
             events: 0,
             time_ns,
@@ -248,7 +248,7 @@ impl Recording {
             Some(writer) => (writer.finish(end)?, None),
             None => {
                 let settings = std::mem::take(&mut self.settings);
-                let tape = Tape::of_ring(settings, &self.depot, end);
+                let tape = Tape::of_ring(settings, &self.stock, end);
                 (tape.events().len() as u64, Some(tape))
             }
         };
@@ -303,7 +303,7 @@ impl PagePool {
     /// [`RecordError`]: the pool is being recorded already, the size is out of range, or the file cannot be made.
     pub fn record(&self, options: RecordOptions) -> Result<Recording, RecordError> {
         let pool = &*self.inner;
-        let depot = Arc::new(options.depot(pool.recorder.nr_lanes())?);
+        let stock = Arc::new(options.stock(pool.recorder.nr_lanes())?);
         let level = options.level();
         if !pool.recorder.take() {
             return Err(RecordError::Busy);
@@ -311,11 +311,11 @@ impl PagePool {
         let settings = self.settings_for_record();
         let writer = options
             .file
-            .map(|path| Writer::start(path, &settings, &depot));
+            .map(|path| Writer::start(path, &settings, &stock));
         let writer = writer
             .transpose()
             .inspect_err(|_| pool.recorder.release())?;
-        let session = Arc::new(Session::new(Arc::clone(&depot)));
+        let session = Arc::new(Session::new(Arc::clone(&stock)));
         // First of all: who notes that a page came sees all of them watched, and so does whom he gives it to (W4).
         pool.watch_magazines(true);
         pool.recorder.arm(&session);
@@ -324,7 +324,7 @@ impl PagePool {
         Ok(Recording {
             pool: self.clone(),
             session,
-            depot,
+            stock,
             settings,
             writer,
             is_over: false,

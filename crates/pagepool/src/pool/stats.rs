@@ -232,6 +232,17 @@ pub struct ZoneStats {
         serde(serialize_with = "serialize::pageblock_types")
     )]
     pub pageblock_types: Vec<Migratetype>,
+    /// Of each pageblock, lowest first, the pages of folios that were moved out of it so far, for whoever wanted a
+    /// large block or the memory back: what empties a pageblock. As many as [`pageblocks`](Self::pageblocks) has;
+    /// they do not wrap, and stay while memory is out of service. (`pgmigrate_success` of the pool counts folios.)
+    ///
+    /// Serialised, both are a map from the number of a pageblock to pages, without those of which there are none.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "serialize::sparse"))]
+    pub pageblock_moved_out: Vec<u64>,
+    /// Of each pageblock, the pages that were moved into it so far, out of others of the same zone: both have the
+    /// same sum while nothing moves.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "serialize::sparse"))]
+    pub pageblock_moved_in: Vec<u64>,
     /// Pages of free blocks of a pageblock and more that have memory behind them.
     pub resident_free_pages: usize,
     /// The cache of each CPU.
@@ -301,6 +312,7 @@ impl ZoneStats {
         let sizes = zone.pcp_sizes();
         let cached = zone.cached_by_cpu();
         let magazines = MagazineStats::of(zone.magazines());
+        let (pageblock_moved_out, pageblock_moved_in) = zone.moved_by_pageblock();
         let pageset = |(cpu, count): (usize, &usize)| PagesetStats {
             cpu,
             count: *count,
@@ -334,6 +346,8 @@ impl ZoneStats {
                 .map_or(0, |marks| marks.target_blocks(shape)),
             fragmentation_score: shape.score(),
             pageblocks: zone.in_use_by_pageblock(),
+            pageblock_moved_out,
+            pageblock_moved_in,
             pageblock_types: zone.types_by_pageblock(),
             resident_free_pages: zone.resident_free_pages(),
             pagesets: cached.iter().enumerate().map(pageset).collect(),

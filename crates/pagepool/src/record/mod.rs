@@ -9,14 +9,15 @@
 //!   ──────────────────────────────────          ───────────────────
 //!   level? ─► a lane that is not taken          the oldest full chunk ─► file
 //!             full? an empty chunk of the  ◄──► an empty one goes back
-//!             depot, or the event is lost
+//!             stock, or the event is lost
 //! ```
 //!
 //! | file | what |
 //! |---|---|
-//! | `event` | an event, and its 32 bytes (pure) |
+//! | `event` | what can be recorded (pure) |
+//! | `code` | the 32 bytes of an event (pure) |
 //! | `tape` | a whole recording: header, events, end (pure but for reading a file) |
-//! | `depot` | chunks, empty and full |
+//! | `stock` | chunks, empty and full |
 //! | `recorder` | lanes, and whether anything is recorded |
 //! | `writer` | what the writer's thread does |
 //!
@@ -31,21 +32,22 @@
 //! - W4: what is noted of a block's coming is noted of its going: magazines are watched before a lane is open, and
 //!   who notes something has seen one open.
 //!
-//! **Locking:** a lane's lock, then the depot's. Neither has a rank: nothing else is taken under them, and no ranked
+//! **Locking:** a lane's lock, then the stock's. Neither has a rank: nothing else is taken under them, and no ranked
 //! lock is held by who records.
 
 #![forbid(unsafe_code)]
 
-mod depot;
+mod code;
 mod event;
 mod recorder;
+mod stock;
 mod tape;
 mod writer;
 
-pub(crate) use depot::Depot;
+pub(crate) use code::{EVENT_BYTES, End};
 pub use event::{AccessKind, Cause, Event, Happening};
-pub(crate) use event::{EVENT_BYTES, End};
 pub(crate) use recorder::{Level, Recorder, Session, Yield, took_ns};
+pub(crate) use stock::Stock;
 pub(crate) use tape::header;
 pub use tape::{Tape, TapeError};
 pub(crate) use writer::write_out;

@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use crossbeam::utils::CachePadded;
 
-use super::depot::{Chunk, Depot};
 use super::event::{Event, Happening};
+use super::stock::{Chunk, Stock};
 use crate::sync::CoreMutex;
 use crate::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use crate::sync::clock::{self, Instant};
@@ -41,7 +41,7 @@ pub(crate) enum Level {
 /// One recording.
 #[derive(Debug)]
 pub(crate) struct Session {
-    depot: Arc<Depot>,
+    stock: Arc<Stock>,
     began: Instant,
     /// The number of the next event.
     next: AtomicU64,
@@ -62,9 +62,9 @@ pub(crate) struct Yield {
 }
 
 impl Session {
-    pub(crate) fn new(depot: Arc<Depot>) -> Session {
+    pub(crate) fn new(stock: Arc<Stock>) -> Session {
         Session {
-            depot,
+            stock,
             began: clock::now(),
             next: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
@@ -93,7 +93,7 @@ impl Session {
     fn note(&self, chunk: &mut Chunk, thread: u32, what: Happening) {
         // Relaxed: one read-modify-write of it comes before another, if what they are about does (W3).
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        if chunk.is_full() && !self.depot.exchange(chunk) {
+        if chunk.is_full() && !self.stock.exchange(chunk) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
@@ -172,20 +172,20 @@ impl Recorder {
         self.level.store(level as u8, Ordering::Relaxed);
     }
 
-    /// Shuts all lanes, and gives what is in them to the depot, which is told that it is all.
+    /// Shuts all lanes, and gives what is in them to the stock, which is told that it is all.
     pub(crate) fn disarm(&self, session: &Session) {
         self.set_level(Level::Off);
         for lane in &self.lanes {
             // The last of a lane goes without its lock.
             let shut = mem::take(&mut *lane.lock());
             if let Some(lane) = shut {
-                session.depot.take(lane.chunk);
+                session.stock.take(lane.chunk);
             }
         }
         // Relaxed: counts; who was late to find a lane is late to be counted.
         let missed = self.missed.load(Ordering::Relaxed);
         session.missed.store(missed, Ordering::Relaxed);
-        session.depot.finish();
+        session.stock.finish();
     }
 
     #[inline]
@@ -265,13 +265,13 @@ pub(crate) fn took_ns(begin: Option<Instant>) -> u32 {
 
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
-    use super::super::depot::Find;
-    use super::super::event::{EVENT_BYTES, EventBytes};
+    use super::super::code::{EVENT_BYTES, EventBytes};
+    use super::super::stock::Find;
     use super::*;
 
-    fn events(depot: &Depot) -> Vec<Event> {
+    fn events(stock: &Stock) -> Vec<Event> {
         let mut events = Vec::new();
-        while let Find::Chunk(chunk) = depot.find() {
+        while let Find::Chunk(chunk) = stock.find() {
             let each = chunk.bytes().chunks_exact(EVENT_BYTES);
             events.extend(each.map(|bytes| {
                 let bytes: EventBytes = bytes.try_into().unwrap();
@@ -290,8 +290,8 @@ mod tests {
     fn what_happens_before_and_after_a_recording_is_not_noted() {
         let recorder = Recorder::new();
         note(&recorder, 1);
-        let depot = Arc::new(Depot::new(8, 4, false));
-        let session = Arc::new(Session::new(Arc::clone(&depot)));
+        let stock = Arc::new(Stock::new(8, 4, false));
+        let session = Arc::new(Session::new(Arc::clone(&stock)));
         recorder.arm(&session);
         note(&recorder, 2);
         recorder.set_level(Level::NoAccesses);
@@ -300,7 +300,7 @@ mod tests {
         note(&recorder, 5);
         recorder.disarm(&session);
         note(&recorder, 6);
-        let noted: Vec<_> = events(&depot).iter().map(|event| event.what).collect();
+        let noted: Vec<_> = events(&stock).iter().map(|event| event.what).collect();
         assert_eq!(noted, [3, 5].map(|folio| Happening::Close { folio }));
         assert_eq!((session.so_far().noted, session.so_far().dropped), (2, 0));
     }
@@ -309,8 +309,8 @@ mod tests {
     fn of_many_threads_every_event_is_noted_once_or_counted_as_dropped() {
         for chunks in [8, 200] {
             let recorder = Arc::new(Recorder::new());
-            let depot = Arc::new(Depot::new(chunks, 8, false));
-            let session = Arc::new(Session::new(Arc::clone(&depot)));
+            let stock = Arc::new(Stock::new(chunks, 8, false));
+            let session = Arc::new(Session::new(Arc::clone(&stock)));
             recorder.arm(&session);
             recorder.set_level(Level::All);
             let threads = [0, 1, 2].map(|thread| {
@@ -323,7 +323,7 @@ mod tests {
                 thread.join().unwrap();
             }
             recorder.disarm(&session);
-            let events = events(&depot);
+            let events = events(&stock);
             let Yield { noted, dropped, .. } = session.so_far();
             assert_eq!((noted + dropped, noted), (600, events.len() as u64));
             assert_eq!(dropped > 0, chunks == 8);

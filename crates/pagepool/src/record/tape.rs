@@ -21,8 +21,9 @@ use std::path::Path;
 
 use thiserror::Error;
 
-use super::depot::{Depot, Find};
-use super::event::{EVENT_BYTES, End, Event, EventBytes};
+use super::code::{EVENT_BYTES, End, EventBytes};
+use super::event::Event;
+use super::stock::{Find, Stock};
 use crate::error::Printable;
 use crate::types::PAGE_SIZE;
 
@@ -197,9 +198,9 @@ impl Tape {
     }
 
     /// Takes what a ring has kept.
-    pub(crate) fn of_ring(settings: Vec<(String, String)>, depot: &Depot, end: End) -> Tape {
+    pub(crate) fn of_ring(settings: Vec<(String, String)>, stock: &Stock, end: End) -> Tape {
         let mut events = Vec::new();
-        while let Find::Chunk(chunk) = depot.find() {
+        while let Find::Chunk(chunk) = stock.find() {
             let each = chunk.bytes().chunks_exact(EVENT_BYTES);
             let decoded = each.map(|bytes| Event::decode(bytes.try_into().expect("as long")));
             events.extend(decoded.map(|event| event.expect("V1: it was encoded here")));
@@ -370,7 +371,7 @@ fn read_up_to(from: &mut impl Read, bytes: &mut [u8]) -> io::Result<usize> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::super::event::tests::one_of_each;
+    use super::super::code::tests::one_of_each;
     use super::*;
 
     fn tape() -> Tape {

@@ -20,6 +20,17 @@ pub(crate) struct Unit {
     pub(crate) order: Order,
 }
 
+/// A block that comes back from whoever moves things.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Vacant {
+    /// Its first frame.
+    pub(crate) pfn: Pfn,
+    /// Its size.
+    pub(crate) order: Order,
+    /// Where what was in it is now; nowhere, if it is a target that was not needed.
+    pub(crate) moved_to: Option<Pfn>,
+}
+
 /// How a unit was released.
 #[derive(Debug)]
 #[must_use = "somebody may be waiting, and the block is lost unless it is put back"]
@@ -86,10 +97,14 @@ impl Zone {
     }
 
     /// Takes back blocks whose contents were moved elsewhere, and targets that were not needed, under one
-    /// hold of the lock and past the caches.
-    pub(crate) fn put_vacated(&self, blocks: impl Iterator<Item = (Pfn, Order)>) -> Freed {
+    /// hold of the lock and past the caches. What was moved is counted (N4).
+    pub(crate) fn put_vacated(&self, blocks: impl Iterator<Item = Vacant>) -> Freed {
         let mut core = self.core.lock();
-        for (pfn, order) in blocks {
+        for block in blocks {
+            let Vacant { pfn, order, .. } = block;
+            if let Some(to) = block.moved_to {
+                self.moves.note(pfn, to, order);
+            }
             self.map.set_state(pfn, FrameState::FREE);
             core.buddy.free(pfn, order);
         }

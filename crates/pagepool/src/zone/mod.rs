@@ -15,6 +15,7 @@
 //!   offline is withheld.
 //! - N2: the published free counts are those of the buddy whenever the lock is free.
 //! - N3: a block's state is "allocated" from before it is handed out until after it was given back.
+//! - N4: what was moved out of its pageblocks was moved into its pageblocks ([`moves`]).
 //!
 //! **Locking and ordering:** the zone's lock guards the buddy, the boost and the reserve. Free counts
 //! change only under it and are exact; they are published in atomics beside it, so that marks can be
@@ -45,6 +46,7 @@ pub(crate) mod kind;
 pub(crate) mod lowmem;
 pub(crate) mod magazine;
 mod marks;
+mod moves;
 pub(crate) mod pcp;
 mod put;
 mod recovery;
@@ -69,6 +71,7 @@ use crate::sync::{CoreMutex, Rank, WaitQueue};
 use crate::types::{Migratetype, NR_ZONES, NodeId, Order, PAGEBLOCK_ORDER, Pfn, ZoneType};
 
 use magazine::Magazines;
+use moves::BlockMoves;
 use pcp::Pcp;
 use recovery::Recovery;
 use sizing::PcpSizes;
@@ -213,6 +216,7 @@ pub(crate) struct Zone {
     managed: AtomicUsize,
     map: Arc<Memmap>,
     blocks: BlockTable,
+    moves: BlockMoves,
     core: CoreMutex<Core>,
     /// Published under the lock (N2).
     free: AtomicUsize,
@@ -271,6 +275,7 @@ impl Zone {
             managed: AtomicUsize::new(geometry.pages),
             map,
             blocks: buddy.block_table(),
+            moves: BlockMoves::new(geometry)?,
             free: AtomicUsize::new(buddy.free_pages()),
             free_highatomic: AtomicUsize::new(0),
             available: AtomicU64::new(buddy.availability().raw()),

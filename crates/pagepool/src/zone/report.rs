@@ -4,6 +4,7 @@
 
 use super::fragmentation::FreeCounts;
 use super::magazine::Magazines;
+use super::moves::BlockMoves;
 use super::pcp::{Pcp, PcpEvents, verify_cached};
 use super::watermark::Mark;
 use super::{Zone, ZoneEvents};
@@ -81,6 +82,14 @@ impl Zone {
         free.enumerate().map(in_use).collect()
     }
 
+    /// Pages that were moved out of each pageblock, and into each, so far, lowest first.
+    pub(crate) fn moved_by_pageblock(&self) -> (Vec<u64>, Vec<u64>) {
+        (
+            self.moves.pages_out().collect(),
+            self.moves.pages_in().collect(),
+        )
+    }
+
     /// Pageblocks that hold allocated blocks that can be moved and others, by their type (kernel: mixed
     /// blocks of `pagetypeinfo`). Walks the frame table without the lock, which would be held too long:
     /// exact when nothing else runs.
@@ -100,12 +109,13 @@ impl Zone {
     /// Bytes of the zone's tables and caches, the zone itself not counted.
     pub(crate) fn metadata_bytes(&self) -> usize {
         let caches = Pcp::bytes(self.pcp.nr_cpus()) + self.magazines.bytes();
-        self.core.lock().buddy.bytes() + caches
+        self.core.lock().buddy.bytes() + self.moves.bytes() + caches
     }
 
     /// An upper bound of [`metadata_bytes`](Self::metadata_bytes) for a zone of `pages`.
     pub(crate) fn estimate(pages: usize, nr_cpus: usize) -> usize {
-        Buddy::estimate(pages) + Pcp::bytes(nr_cpus) + Magazines::estimate(pages)
+        let buddy = Buddy::estimate(pages) + BlockMoves::estimate(pages);
+        buddy + Pcp::bytes(nr_cpus) + Magazines::estimate(pages)
     }
 
     /// Checks every invariant of the zone and what it is made of. Exact when nothing else runs; the
@@ -153,6 +163,13 @@ impl Zone {
             self.pages,
             self.zone,
             self.node
+        );
+        let left: u64 = self.moves.pages_out().sum();
+        let entered: u64 = self.moves.pages_in().sum();
+        ensure!(
+            left == entered,
+            "N4",
+            "{left} pages were moved out of pageblocks, {entered} into them"
         );
         let marks = self.marks();
         ensure!(

@@ -64,6 +64,24 @@ fn counter(pool: &PagePool, name: &str) -> u64 {
     pool.stats().vmstat.get(name).unwrap()
 }
 
+/// Of each pageblock, the pages in use, those that were moved out, and those that were moved in.
+fn by_pageblock(pool: &PagePool) -> Vec<[i64; 3]> {
+    pool.drain();
+    let stats = pool.stats();
+    let zones = stats.nodes.iter().flat_map(|node| &node.zones);
+    let blocks = zones.flat_map(|zone| {
+        let nr = zone.pageblocks.len();
+        assert_eq!(zone.pageblock_moved_out.len(), nr);
+        assert_eq!(zone.pageblock_moved_in.len(), nr);
+        (0..nr).map(|n| {
+            let moved = [zone.pageblock_moved_out[n], zone.pageblock_moved_in[n]];
+            let [left, entered] = moved.map(|pages| pages as i64);
+            [i64::from(zone.pageblocks[n]), left, entered]
+        })
+    });
+    blocks.collect()
+}
+
 fn free_pages(pool: &PagePool) -> usize {
     counter(pool, "nr_free_pages") as usize
 }
@@ -119,6 +137,34 @@ fn folios_of_every_size_are_moved_whole() {
         assert_number(folio, *n);
     }
     pool.verify().unwrap();
+}
+
+/// Nobody allocates or frees meanwhile: what each pageblock has lost and gained are moves.
+#[test]
+fn moves_count_in_the_pageblock_that_they_empty_and_in_the_one_that_they_fill() {
+    for orders in [1, 4] {
+        let pool = quiet(32 << 20);
+        let mut rng = fastrand::Rng::with_seed(5);
+        let mut all = Vec::new();
+        while let Ok(folio) = numbered(&pool, 0, PAGE_SIZE << rng.usize(..orders)) {
+            all.push(folio);
+        }
+        all.retain(|_| rng.usize(..4) == 0);
+        let before = by_pageblock(&pool);
+        assert!(before.iter().all(|[_, left, entered]| left + entered == 0));
+        for _ in 0..2 {
+            pool.compact(Duration::from_secs(10));
+            let after = by_pageblock(&pool);
+            for ([used, ..], [now, left, entered]) in before.iter().zip(&after) {
+                assert_eq!(*now, used - left + entered, "{before:?}, {after:?}");
+            }
+            let pages: i64 = after.iter().map(|[_, left, _]| left).sum();
+            let folios = counter(&pool, "pgmigrate_success") as i64;
+            assert!(folios > 0 && pages >= folios);
+            assert_eq!(pages == folios, orders == 1, "{pages} of {folios}");
+            pool.verify().unwrap();
+        }
+    }
 }
 
 #[test]

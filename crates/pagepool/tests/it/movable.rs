@@ -307,6 +307,13 @@ fn an_owner_moves_its_blocks() {
     let after = places(&blocks);
     let moved = before.iter().zip(&after).filter(|(a, b)| a != b).count();
     assert!(moved > 0);
+    let zone = &pool.stats().nodes[0].zones[0];
+    let pages: u64 = zone.pageblock_moved_out.iter().sum();
+    let all = vmstat(&pool, "pgmigrate_success");
+    assert!(
+        pages > all,
+        "{pages} pages in {all}, of theirs and of others"
+    );
     assert_eq!(
         herd.moved.load(SeqCst) + herd.stayed.load(SeqCst),
         herd.isolated.load(SeqCst)

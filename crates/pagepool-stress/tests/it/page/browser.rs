@@ -8,7 +8,11 @@ use std::{
 
 use serde_json::Value;
 
-use super::{DATA, LOAD, folder, list, page_and_json, sum};
+use super::{
+    DATA, LOAD, MOVES,
+    film::{develop, moved_out},
+    folder, list, page_and_json, sum,
+};
 use crate::support::{number, write};
 
 /// Where the browser is: as the environment says, or on the path.
@@ -112,25 +116,28 @@ fn a_browser_draws_all_of_it_without_a_complaint() {
     assert_eq!(noted(&dom, "drawn"), expected);
     assert!(dom.contains("All verified"));
     let pictures = develop(&recording["pageblocks"]);
-    assert_shows(&dom, recording, &pictures[(pictures.len() - 1) / 2]);
+    assert_shows(&dom, recording, (pictures.len() - 1) / 2);
 }
 
-/// The map's picture is the one that was recorded: the browser and we read it independently.
+/// The map shows the picture of this number as it was recorded: the browser and we read it independently.
 #[track_caller]
-fn assert_shows(dom: &str, recording: &Value, picture: &[u8]) {
-    let mut signs = picture.iter();
-    for zone in list(&recording["pageblocks"]["zones"]) {
+fn assert_shows(dom: &str, recording: &Value, shown: usize) {
+    let film = &recording["pageblocks"];
+    let (pictures, moves) = (develop(film), moved_out(film));
+    let (mut signs, mut moves) = (pictures[shown].iter(), moves[shown].iter());
+    for zone in list(&film["zones"]) {
         let count = number(&zone["pageblocks"]) as usize;
         let levels: Vec<u8> = signs.by_ref().take(count).map(|sign| sign & 63).collect();
         let of =
             |wanted: &dyn Fn(u8) -> bool| levels.iter().filter(|level| wanted(**level)).count();
         let label = format!(
-            "node {} {}: {} pageblocks free, {} in part, {} full",
+            "node {} {}: {} pageblocks free, {} in part, {} full, {} pages moved out of them\"",
             zone["node"],
             zone["name"].as_str().expect("a name"),
             of(&|level| level == 0),
             of(&|level| (1..62).contains(&level)),
             of(&|level| level == 62),
+            moves.by_ref().take(count).sum::<u64>(),
         );
         assert!(dom.contains(&label), "{label}");
     }
@@ -168,9 +175,52 @@ fn the_slider_moves_through_the_pictures() {
         let dom = dom_of(&browser, &dir);
         assert_eq!(noted(&dom, "errors"), 0);
         assert_eq!(noted(&dom, "plots"), noted(&dom, "drawn"));
-        assert_shows(&dom, recording, &pictures[n]);
+        assert_shows(&dom, recording, n);
         assert!(dom.contains("less in use"), "the key of what changed");
     }
+}
+
+/// Somebody who points at one pageblock after the other, until it is one that something was moved out of.
+const POINTER: &str = r#"<script>
+window.addEventListener("load", () => {
+  const map = document.querySelector(".map");
+  const { left, top, width, height } = map.getBoundingClientRect();
+  for (let y = 2; y < height; y += 3) for (let x = 2; x < width; x += 3) {
+    const last = [...document.querySelectorAll(".wide .note")].pop();
+    if (last.textContent.includes("moved out")) return;
+    map.dispatchEvent(new PointerEvent("pointermove", { clientX: left + x, clientY: top + y }));
+  }
+});
+</script>"#;
+
+#[test]
+fn a_pageblock_says_what_was_moved_out_of_it() {
+    let Some(browser) = browser() else {
+        eprintln!("not run: no chromium, and PAGEPOOL_CHROMIUM names none");
+        return;
+    };
+    let dir = folder("marked");
+    let (page, _) = page_and_json(&dir, &MOVES);
+    let recording = &page["recordings"][0];
+    let moves = moved_out(&recording["pageblocks"]);
+    let shown = (0..moves.len()).max_by_key(|&n| moves[n].iter().sum::<u64>());
+    let shown = shown.expect("some");
+    let html = fs::read_to_string(dir.join("report.html")).expect("a page");
+    let hands = HANDS.replace("AT", &shown.to_string());
+    fs::write(dir.join("report.html"), format!("{html}{hands}{POINTER}")).expect("our own folder");
+    let dom = dom_of(&browser, &dir);
+    assert_eq!(noted(&dom, "errors"), 0);
+    assert_shows(&dom, recording, shown);
+    let first = moves[shown].iter().position(|pages| *pages > 0);
+    let first = first.expect("something was moved");
+    let words = format!(
+        "{} pages moved out since the picture before.",
+        moves[shown][first]
+    );
+    let hint = format!("Pageblock {first} of node 0 Normal: ");
+    let (_, read) = dom.split_once(&hint).unwrap_or_else(|| panic!("no {hint}"));
+    let (read, _) = read.split_once('<').expect("an element ends");
+    assert!(read.ends_with(&words), "{read}: {words}");
 }
 
 /// As of a phase that ended before there was anything to see.
@@ -197,7 +247,7 @@ fn lists_of_nothing_and_of_what_is_not_known_are_drawn() {
         change_lists(recording, change);
         let nr_samples = list(&recording["events"]).len();
         recording["time_s"] = list(&times)[..nr_samples].into();
-        for pictures in ["time_s", "changes"] {
+        for pictures in ["time_s", "changes", "moved_out"] {
             film[pictures] = list(&film[pictures])[..nr_samples.min(1)].into();
         }
         recording["pageblocks"] = film;
@@ -252,56 +302,4 @@ fn names_of_files_are_text_in_a_browser_too() {
     );
     assert_eq!(noted(&dom, "errors"), 0);
     assert_eq!(noted(&dom, "plots"), noted(&dom, "drawn"));
-}
-
-/// The pictures of all pageblocks, out of their changes.
-fn develop(film: &Value) -> Vec<Vec<u8>> {
-    let size: u64 = list(&film["zones"])
-        .iter()
-        .map(|zone| number(&zone["pageblocks"]))
-        .sum();
-    let mut picture = vec![0; size as usize];
-    let changes = list(&film["changes"]).iter();
-    let pictures = changes.map(|change| {
-        let mut code = bytes_of(change.as_str().expect("text")).into_iter();
-        let mut place = 0;
-        while let Some(skipped) = next_number(&mut code) {
-            place += skipped;
-            for _ in 0..next_number(&mut code).expect("how many") {
-                picture[place] = code.next().expect("a sign");
-                place += 1;
-            }
-        }
-        picture.clone()
-    });
-    pictures.collect()
-}
-
-fn next_number(code: &mut impl Iterator<Item = u8>) -> Option<usize> {
-    let (mut number, mut shift) = (0, 0);
-    loop {
-        let byte = code.next()?;
-        number |= usize::from(byte & 127) << shift;
-        shift += 7;
-        if byte & 128 == 0 {
-            return Some(number);
-        }
-    }
-}
-
-/// Out of base 64.
-fn bytes_of(text: &str) -> Vec<u8> {
-    let digit = |letter: u8| match letter {
-        b'A'..=b'Z' => letter - b'A',
-        b'a'..=b'z' => letter - b'a' + 26,
-        b'0'..=b'9' => letter - b'0' + 52,
-        b'+' => 62,
-        _ => 63,
-    };
-    let digits = text.trim_end_matches('=').bytes().map(digit);
-    let bits: Vec<bool> = digits
-        .flat_map(|digit| (0..6).rev().map(move |bit| digit >> bit & 1 == 1))
-        .collect();
-    let byte = |bits: &[bool]| bits.iter().fold(0, |byte, &bit| byte << 1 | u8::from(bit));
-    bits.chunks_exact(8).map(byte).collect()
 }

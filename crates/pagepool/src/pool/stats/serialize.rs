@@ -1,4 +1,5 @@
-//! How those figures are written down that are no plain structures: counts by name, types by letter.
+//! How those figures are written down that are no plain structures: counts by name, types by letter, moves by
+//! pageblock.
 
 #![forbid(unsafe_code)]
 
@@ -24,6 +25,12 @@ pub(super) fn pageblock_types<S: Serializer>(
         .map(|migratetype| migratetype.letter())
         .collect();
     serializer.serialize_str(&letters)
+}
+
+/// Those that are not 0, by their place: most pageblocks have never seen a move.
+pub(super) fn sparse<S: Serializer>(counts: &[u64], serializer: S) -> Result<S::Ok, S::Error> {
+    let counts = counts.iter().enumerate();
+    serializer.collect_map(counts.filter(|(_, count)| **count > 0))
 }
 
 #[cfg(all(test, feature = "serve", not(any(loom, shuttle))))]
@@ -61,6 +68,15 @@ mod tests {
             letters.matches('U').count() as u64,
             expected.pageblocks_by_type[0]
         );
+        assert_eq!(zone["pageblock_moved_out"], json!({}));
+    }
+
+    #[test]
+    fn what_is_mostly_nothing_is_written_without_it() {
+        #[derive(serde::Serialize)]
+        struct Counts(#[serde(serialize_with = "super::sparse")] Vec<u64>);
+        let written = serde_json::to_value(Counts(vec![0, 0, 7, 0, 1])).unwrap();
+        assert_eq!(written, json!({ "2": 7, "4": 1 }));
     }
 
     #[test]

@@ -2,14 +2,14 @@
 //!
 //! **Invariants**
 //! - Y1: no chunk is made or dropped here while something is recorded: there are as many as at first.
-//! - Y2: a depot that keeps the last events always has a chunk for who records, if it has any that nobody fills.
+//! - Y2: a stock that keeps the last events always has a chunk for who records, if it has any that nobody fills.
 
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
 use std::mem;
 
-use super::event::{EVENT_BYTES, EventBytes};
+use super::code::{EVENT_BYTES, EventBytes};
 use crate::sync::CoreMutex;
 
 /// Room for some events, one after the other; how many is its capacity.
@@ -68,16 +68,16 @@ pub(super) enum Find {
 
 /// The chunks of a recording that nobody fills.
 #[derive(Debug)]
-pub(crate) struct Depot {
+pub(crate) struct Stock {
     shelves: CoreMutex<Shelves>,
     /// The last events are kept, and not the first, if there are too many.
     keeps_last: bool,
 }
 
-impl Depot {
+impl Stock {
     /// So many chunks, each for so many events.
-    pub(crate) fn new(chunks: usize, events: usize, keeps_last: bool) -> Depot {
-        Depot {
+    pub(crate) fn new(chunks: usize, events: usize, keeps_last: bool) -> Stock {
+        Stock {
             shelves: CoreMutex::new(Shelves {
                 spare: (0..chunks).map(|_| Chunk::with_room_for(events)).collect(),
                 full: VecDeque::with_capacity(chunks),
@@ -154,9 +154,9 @@ impl Shelves {
 mod tests {
     use super::*;
 
-    fn filled(depot: &Depot, with: u8) -> Option<Chunk> {
+    fn filled(stock: &Stock, with: u8) -> Option<Chunk> {
         let mut chunk = Chunk::default();
-        let had = depot.exchange(&mut chunk);
+        let had = stock.exchange(&mut chunk);
         while had && !chunk.is_full() {
             chunk.push(&[with; EVENT_BYTES]);
         }
@@ -166,38 +166,38 @@ mod tests {
     #[test]
     fn a_file_keeps_the_first_and_a_ring_the_last() {
         for (keeps_last, kept, overwritten) in [(false, [1, 2], 0), (true, [2, 3], 4)] {
-            let depot = Depot::new(2, 4, keeps_last);
-            let mut chunk = filled(&depot, 1).unwrap();
-            assert!(depot.exchange(&mut chunk), "the second chunk");
+            let stock = Stock::new(2, 4, keeps_last);
+            let mut chunk = filled(&stock, 1).unwrap();
+            assert!(stock.exchange(&mut chunk), "the second chunk");
             while !chunk.is_full() {
                 chunk.push(&[2; EVENT_BYTES]);
             }
-            assert_eq!(depot.exchange(&mut chunk), keeps_last);
+            assert_eq!(stock.exchange(&mut chunk), keeps_last);
             if keeps_last {
                 while !chunk.is_full() {
                     chunk.push(&[3; EVENT_BYTES]);
                 }
             }
-            depot.take(chunk);
-            depot.finish();
+            stock.take(chunk);
+            stock.finish();
             for expected in kept {
-                let Find::Chunk(chunk) = depot.find() else {
+                let Find::Chunk(chunk) = stock.find() else {
                     panic!("{expected} is missing")
                 };
                 assert_eq!(chunk.bytes(), [expected; 4 * EVENT_BYTES]);
             }
-            assert!(matches!(depot.find(), Find::Over));
-            assert_eq!(depot.overwritten(), overwritten);
+            assert!(matches!(stock.find(), Find::Over));
+            assert_eq!(stock.overwritten(), overwritten);
         }
     }
 
     #[test]
     fn a_chunk_that_is_brought_back_is_used_again() {
-        let depot = Depot::new(1, 2, false);
-        let chunk = filled(&depot, 1).unwrap();
-        assert!(filled(&depot, 2).is_none());
-        depot.bring_back(chunk);
-        assert!(filled(&depot, 3).is_some());
-        assert!(matches!(depot.find(), Find::Nothing));
+        let stock = Stock::new(1, 2, false);
+        let chunk = filled(&stock, 1).unwrap();
+        assert!(filled(&stock, 2).is_none());
+        stock.bring_back(chunk);
+        assert!(filled(&stock, 3).is_some());
+        assert!(matches!(stock.find(), Find::Nothing));
     }
 }
