@@ -13,7 +13,7 @@ use super::lifetime::{Tether, settle};
 use super::pages::PagesUninit;
 use super::{Inner, PagePool};
 use crate::alloc::at_hand;
-use crate::arena::Arena;
+use crate::arena::{Arena, Zeroable};
 use crate::backing::callback;
 use crate::error::AllocError;
 use crate::gfp::Gfp;
@@ -24,6 +24,10 @@ use crate::types::{Migratetype, NodeId, Order, Pfn, ZoneType};
 use crate::zone::at_hand::{Kept, Used};
 use crate::zone::magazine::{Magazine, Opens};
 use crate::zone::{Freed, Taken, Zone};
+
+// SAFETY: a magazine consists of atomics and arrays of them, all of which are 0 or false in zero bytes, as they are by
+// default; none has anything to drop.
+unsafe impl Zeroable for Magazine {}
 
 /// The type of page that is wanted, if a request may be served from a magazine.
 #[inline(always)]
