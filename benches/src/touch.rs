@@ -11,7 +11,7 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use pagepool::{Folio, PAGE_SIZE, PagePool, SwapFile};
+use pagepool::{DaemonStart, Folio, PAGE_SIZE, PagePool, SwapFile};
 
 use crate::Failure;
 use crate::works::at_share;
@@ -222,7 +222,7 @@ impl Folios {
             .managed(terms.memory)
             .swap(swap)
             .huge_pages(false)
-            .daemons(true)
+            .daemons(DaemonStart::AtOnce)
             .build()
             .map_err(|error| broken(&error))?;
         let folios = (0..terms.pages())

@@ -47,6 +47,7 @@ mod r24_watermark_snapshot;
 mod r25_unmanaged;
 mod r26_magazine;
 mod r27_depot;
+mod r28_first_request;
 mod shrinker_call;
 mod store_io;
 mod tables;

@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pagepool::{Gfp, Order, PagePool, PagesUninit};
+use pagepool::{DaemonStart, Gfp, Order, PagePool, PagesUninit};
 use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber, span};
 
@@ -173,7 +173,7 @@ impl Brink {
         let built = PagePool::builder()
             .managed(64 << 20)
             .movable_share(0)
-            .daemons(true)
+            .daemons(DaemonStart::AtOnce)
             .build();
         let pool =
             built.map_err(|error| Failure::broken(format!("a pool with kswapd: {error}")))?;

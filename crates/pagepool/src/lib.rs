@@ -62,7 +62,7 @@ pub use host::{LimitKind, MemoryLimit};
 pub use node::{DaemonActivity, DaemonReport, DaemonState};
 pub use oom::{OomAnswer, OomHandler, OomStats, OutOfMemory, Victim};
 pub use pool::budget::{BudgetStats, ContainerStats, ResizeObstacle, Resized};
-pub use pool::builder::{Builder, Config};
+pub use pool::builder::{Builder, Config, DaemonStart};
 pub use pool::folio::{
     Advice, FlushError, Folio, FolioPin, FolioRead, FolioWrite, Immovable, MapError, Mapping,
     MovableBlock, MovableOwner, MoveOutcome, Relocation, SharedFolio, SharedRead, SharedWrite,

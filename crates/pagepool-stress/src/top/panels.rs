@@ -173,8 +173,8 @@ fn lists(now: &Snapshot) -> Vec<Row> {
 fn daemons(now: &Snapshot) -> Vec<Row> {
     let line = |daemon: &Daemon| {
         let tint = match daemon.state.as_str() {
-            "dead" => Tint::Bad,
-            "running" if daemon.failures == 0 => Tint::Good,
+            "dead" | "failed" => Tint::Bad,
+            "running" | "on_call" if daemon.failures == 0 => Tint::Good,
             _ => Tint::Warn,
         };
         let activity = match daemon.state.as_str() {

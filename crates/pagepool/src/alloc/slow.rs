@@ -79,7 +79,12 @@ impl<'a> SlowPath<'a> {
         }
         let granted = match self.search() {
             Some(granted) => granted,
-            None => return Err(self.refuse(self.error())),
+            None => {
+                if !self.request.has(Gfp::DIRECT_RECLAIM) && self.request.has(Gfp::KSWAPD_RECLAIM) {
+                    self.allocator.nodes.see_to_threads(&self.request.walk);
+                }
+                return Err(self.refuse(self.error()));
+            }
         };
         // What it waited for in the end is known to nobody: the state of the zones now says most.
         self.report(Outcome::Late, || self.error());

@@ -13,6 +13,7 @@ use std::{
     ptr::NonNull,
 };
 
+use crossbeam::utils::CachePadded;
 use memmap2::{MmapMut, MmapOptions};
 
 use super::HEAP_ONLY;
@@ -38,6 +39,9 @@ macro_rules! zeroable {
     };
 }
 zeroable!(u8 u16 u32 u64 usize AtomicU8 AtomicU32 AtomicU64 AtomicUsize);
+
+// SAFETY: padding takes any bytes; the value is zero bytes, which is what the default wraps.
+unsafe impl<T: Zeroable> Zeroable for CachePadded<T> {}
 
 // SAFETY: zero bytes are zero elements, each of which is its default; likewise for dropping.
 unsafe impl<T: Zeroable, const N: usize> Zeroable for [T; N] where [T; N]: Default {}

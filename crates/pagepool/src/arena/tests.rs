@@ -532,6 +532,31 @@ fn host_of_two_nodes_is_read_from_its_directory() {
 }
 
 #[test]
+fn of_a_host_with_a_single_node_only_its_number_is_read() {
+    let dir = TempDir::new("one-node");
+    dir.file("node/online", "3\n");
+    dir.file("node/node3/cpulist", "0\n");
+    dir.file("node/node3/distance", "99\n");
+    let topology = Topology::read(&dir.0.join("node"));
+    let [node] = &topology.nodes[..] else {
+        panic!("{topology:?}");
+    };
+    let all: Vec<_> = (0..crate::sync::cpu::possible()).collect();
+    assert_eq!(
+        (node.id, &node.cpus, &node.distances[..]),
+        (3, &all, &[10][..])
+    );
+
+    // What cannot be understood is no single node: then its directories say.
+    dir.file("node/online", "three\n");
+    let topology = Topology::read(&dir.0.join("node"));
+    assert_eq!(
+        (topology.nodes[0].id, &topology.nodes[0].cpus[..]),
+        (3, &[0][..])
+    );
+}
+
+#[test]
 fn host_that_says_nothing_is_one_node_with_every_cpu() {
     let dir = TempDir::new("no-nodes");
     let silent = Topology::read(&dir.0.join("node"));

@@ -5,7 +5,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::{fs, path::Path};
+use std::{fs, io::Read, path::Path};
 
 use crate::sync::cpu;
 
@@ -39,8 +39,12 @@ impl Topology {
         Topology::read(Path::new(HOST_NODES))
     }
 
-    /// Reads `nodes`, a directory that looks like `/sys/devices/system/node`.
+    /// Reads `nodes`, a directory that looks like `/sys/devices/system/node`. Where it says that a single node is
+    /// online, nothing else is read: that one has all CPUs, and who opens a pool waits for each file.
     pub(crate) fn read(nodes: &Path) -> Topology {
+        if let Some([id]) = online_nodes(nodes).as_deref() {
+            return Topology::single(*id, (0..cpu::possible()).collect());
+        }
         let mut ids = node_ids(nodes);
         ids.sort_unstable();
         if ids.is_empty() {
@@ -61,11 +65,16 @@ impl Topology {
             .and_then(|list| parse_cpu_list(&list))
             .filter(|cpus| !cpus.is_empty())
             .unwrap_or_else(|| (0..cpu::possible()).collect());
+        Topology::single(0, cpus)
+    }
+
+    fn single(id: usize, cpus: Vec<usize>) -> Topology {
+        let distances = vec![LOCAL_DISTANCE];
         Topology {
             nodes: vec![HostNode {
-                id: 0,
+                id,
                 cpus,
-                distances: vec![LOCAL_DISTANCE],
+                distances,
             }],
         }
     }
@@ -85,6 +94,15 @@ impl HostNode {
                 .unwrap_or_default(),
         }
     }
+}
+
+/// The numbers of the nodes that are online, ascending; none where the host does not say.
+fn online_nodes(nodes: &Path) -> Option<Vec<usize>> {
+    // One look at a small file, without asking how long it is: more nodes than fit are no single one.
+    let mut list = [0; 64];
+    let mut file = fs::File::open(nodes.join("online")).ok()?;
+    let len = file.read(&mut list).ok()?;
+    parse_cpu_list(str::from_utf8(&list[..len]).ok()?)
 }
 
 /// The numbers of the directories `nodeN`, in any order.

@@ -8,7 +8,7 @@
 use super::policy::terms::Terms;
 use super::run::{Compactor, RunTerms, ZoneRun};
 use super::{CompactNode, CompactResult, Compacted, Proactive};
-use crate::node::Node;
+use crate::node::{Node, StartBy};
 use crate::sync::Requests;
 use crate::types::{Order, PAGEBLOCK_ORDER, Pfn, ZoneType};
 use crate::zone::Zone;
@@ -60,8 +60,8 @@ impl Compactor<'_> {
         self.hints(zone).unskip(block);
         zone.end_look(0);
         let events = self.custodian.nodes.events();
-        node.wake_kcompactd(PAGEBLOCK_ORDER, ZoneType::Movable, events);
-        node.kcompactd.ring();
+        node.wake_kcompactd(PAGEBLOCK_ORDER, ZoneType::Movable, StartBy::Another, events);
+        node.kcompactd.ring(StartBy::Caller);
     }
 
     /// D3: works for a class in one of its zones, and learns from it.

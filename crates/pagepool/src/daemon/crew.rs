@@ -4,6 +4,9 @@
 //! there before those who ask for them to be built. Neither relies on the other: a request to a daemon
 //! that is not there stays in its word. A kcompactd that could not hear of the system's CPUs is not
 //! started at all; a kswapd is, since nothing goes on without it.
+//!
+//! What differs: a pool's daemons are on call at first ([`Daemons::stand_by`]). Whoever asks something of one that
+//! has no thread has it started ([`Daemons::answer`]), by what the pool has left at the daemon's post.
 
 use std::io;
 use std::sync::Arc;
@@ -11,10 +14,10 @@ use std::sync::Arc;
 use super::affinity::{CpuNews, NoPlace, Subscription};
 use super::kcompactd::Kcompactd;
 use super::kswapd::Kswapd;
-use super::lifecycle::{Stopped, Thread};
+use super::lifecycle::{Answer, Spawn, Stopped, Thread};
 use super::name::{Kind, Name};
 use super::ward::{Machine, NodeWard};
-use crate::node::{Node, Nodes, identity};
+use crate::node::{DaemonPost, Node, Nodes, Starter, identity};
 use crate::sync::Mutex;
 use crate::types::NodeId;
 
@@ -75,12 +78,14 @@ pub(crate) struct Daemons {
     kcompactds: Troop,
     kswapds: Troop,
     news: CpuNews,
+    spawn: Spawn,
 }
 
 impl Daemons {
-    /// Returns the daemons of a pool with so many nodes, none of them started.
-    pub(crate) fn new(nr_nodes: usize) -> Daemons {
+    /// Returns the daemons of a pool with so many nodes, none of them started; they get their threads by `spawn`.
+    pub(crate) fn new(nr_nodes: usize, spawn: Spawn) -> Daemons {
         Daemons {
+            spawn,
             kcompactds: Troop::new(nr_nodes),
             kswapds: Troop::new(nr_nodes),
             news: CpuNews::default(),
@@ -92,6 +97,51 @@ impl Daemons {
             Kind::Kcompactd => &self.kcompactds,
             Kind::Kswapd => &self.kswapds,
         }
+    }
+
+    /// Has what does not run of all nodes' daemons started by who first asks something of it: by what
+    /// `starter_of` gives, which calls [`answer`](Self::answer). Costs no thread.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start), but that there is no thread.
+    pub(crate) fn stand_by(
+        &self,
+        nodes: &Nodes,
+        starter_of: impl Fn(Name) -> Arc<dyn Starter>,
+    ) -> Result<(), StartError> {
+        for kind in Kind::ALL {
+            self.subscription(kind)?;
+            for node in nodes.iter() {
+                let name = Name {
+                    kind,
+                    node: node.id(),
+                };
+                kind.post(node).stand_by(starter_of(name));
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts a daemon that is on call and was asked for something, unless somebody else is about to. Does not
+    /// wait; tells of a failure that is the first in a row.
+    pub(crate) fn answer<M: Machine + Clone>(&self, machine: &M, name: Name) -> Answer {
+        let thread = self.thread(name);
+        let subscription = self.troop(name.kind).subscription.lock().clone();
+        let ward = NodeWard::new(machine.clone(), name.node, subscription);
+        let post = name.kind.post(machine.nodes().node(name.node));
+        let answer = match name.kind {
+            Kind::Kcompactd => thread.answer(post, Kcompactd(ward), self.spawn),
+            Kind::Kswapd => thread.answer(post, Kswapd(ward), self.spawn),
+        };
+        if let Answer::Failed(error, 1) = &answer {
+            tracing::warn!(
+                target: "pagepool::daemon",
+                daemon = %name,
+                %error,
+                "there is no thread for a daemon: requests do its work themselves, and one of them tries again"
+            );
+        }
+        answer
     }
 
     /// Starts what does not run of all nodes' daemons. If one cannot be started, those before it run.
@@ -118,7 +168,8 @@ impl Daemons {
             let subscription = self.subscription(kind)?;
             for &node in nodes {
                 let ward = NodeWard::new(machine.clone(), node, subscription.clone());
-                self.start_one(Name { kind, node }, ward)?;
+                let post = kind.post(machine.nodes().node(node));
+                self.start_one(Name { kind, node }, post, ward)?;
             }
         }
         Ok(())
@@ -141,11 +192,16 @@ impl Daemons {
         }
     }
 
-    fn start_one<M: Machine>(&self, name: Name, ward: NodeWard<M>) -> Result<(), StartError> {
+    fn start_one<M: Machine>(
+        &self,
+        name: Name,
+        post: &DaemonPost,
+        ward: NodeWard<M>,
+    ) -> Result<(), StartError> {
         let thread = self.thread(name);
         let started = match name.kind {
-            Kind::Kcompactd => thread.run(Kcompactd(ward)),
-            Kind::Kswapd => thread.run(Kswapd(ward)),
+            Kind::Kcompactd => thread.run(post, Kcompactd(ward), self.spawn),
+            Kind::Kswapd => thread.run(post, Kswapd(ward), self.spawn),
         };
         started.map_err(|source| StartError::Thread { name, source })
     }

@@ -33,7 +33,8 @@ impl StillRunning {
 
 impl Daemons {
     /// Returns when every daemon stands at a safe point, with no lock and no isolated page, or has ended.
-    /// What is asked of them meanwhile is kept. A daemon that is started meanwhile stands still at once.
+    /// What is asked of them meanwhile is kept. A daemon that is started meanwhile stands still at once; none that is
+    /// on call gets a thread before the thaw.
     ///
     /// # Errors
     /// If some have not come to one by the deadline; then all are thawed. A daemon that calls this, in a
@@ -53,9 +54,9 @@ impl Daemons {
         })
     }
 
-    /// Lets all daemons go on.
+    /// Lets all daemons go on. One that is on call gets its thread, if something was asked meanwhile.
     pub(crate) fn thaw(nodes: &Nodes) {
-        posts(nodes).for_each(|(_, post)| post.control().thaw());
+        posts(nodes).for_each(|(_, post)| post.thaw());
     }
 }
 

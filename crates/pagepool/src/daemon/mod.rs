@@ -24,7 +24,8 @@
 //! - K1: a daemon that sleeps was asked for nothing, and nobody waits for it (INV-2, INV-3).
 //! - K2: what was asked of a daemon and not served is still recorded: over a freeze, a stop, and the
 //!   time before its first run (INV-1, INV-7).
-//! - K3: whoever stops a daemon returns after its thread has ended, unless it is that thread (INV-6).
+//! - K3: a daemon on call gets one thread, by who first asks and may start it; nobody waits for that.
+//! - K4: whoever stops a daemon returns after its thread has ended, unless it is that thread (INV-6).
 //!
 //! **Locking:** the handle of a thread is behind a lock of its own, which is held while the thread is
 //! waited for; a daemon never takes it. At a safe point a daemon holds no lock and no isolated page.
@@ -48,5 +49,6 @@ pub(crate) use crew::{Daemons, StartError};
 pub use freezer::StillRunning;
 pub(crate) use kcompactd::Site;
 pub(crate) use kswapd::Ward;
-pub(crate) use lifecycle::Stopped;
+pub(crate) use lifecycle::{Answer, Stopped, spawn};
+pub(crate) use name::Name;
 pub(crate) use ward::Machine;

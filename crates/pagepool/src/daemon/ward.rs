@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::affinity::{Affinity, Subscription};
 use super::{Site, Ward};
 use crate::compact::{CompactNode, Compacted, Proactive};
-use crate::node::{DaemonPost, Node, Nodes, Pressure};
+use crate::node::{DaemonPost, Node, Nodes, Pressure, StartBy};
 use crate::reclaim::Shrink;
 use crate::reclaim::balance::{Balance, Balanced, Circumstances};
 use crate::sync::{Requests, WaitQueue};
@@ -141,7 +141,7 @@ impl<M: Machine> Ward for NodeWard<M> {
         for (class_idx, order) in asked.iter() {
             let order = Order::at(usize::from(order));
             let events = self.machine.nodes().events();
-            node.wake_kcompactd(order, ZoneType::ALL[class_idx], events);
+            node.wake_kcompactd(order, ZoneType::ALL[class_idx], StartBy::Caller, events);
         }
     }
 

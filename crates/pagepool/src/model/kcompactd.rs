@@ -6,7 +6,7 @@ use crate::compact::{Compacted, Proactive};
 use crate::daemon::kcompactd::{self, Kcompactd as Duty};
 use crate::daemon::lifecycle::{self, Thread};
 use crate::node::daemon_control::Ending;
-use crate::node::{DaemonPost, DaemonState};
+use crate::node::{DaemonPost, DaemonState, StartBy};
 use crate::sync::{FenceNames, Requests};
 use crate::types::{NodeId, Order, ZoneType};
 use crate::zone::vmstat::VmEvent;
@@ -92,7 +92,7 @@ impl<S: Site> Kcompactd<S> {
     pub fn start(&self) {
         self.0
             .thread
-            .run(Duty(self.clone()))
+            .run(&self.0.post, Duty(self.clone()), lifecycle::spawn)
             .expect("models have threads");
     }
 
@@ -119,7 +119,7 @@ impl<S: Site> Kcompactd<S> {
 
     /// Lets the thread go on.
     pub fn thaw(&self) {
-        self.0.post.control().thaw();
+        self.0.post.thaw();
     }
 
     /// What the thread is doing.
@@ -130,18 +130,22 @@ impl<S: Site> Kcompactd<S> {
     /// Asks for a block of the Normal class, if that `is_worth_it`; returns whether it was recorded.
     pub fn ask_if(&self, order: u8, is_worth_it: impl FnOnce() -> bool) -> bool {
         let order = Order::at(usize::from(order));
-        let asked = self.0.post.ask(ZoneType::Normal, order, is_worth_it);
+        let asked = self
+            .0
+            .post
+            .ask(ZoneType::Normal, order, StartBy::Another, is_worth_it);
         asked.is_some()
     }
 
     /// Asks for a block of a class.
     pub fn ask(&self, class: ZoneType, order: u8) {
-        self.0.post.post(class, Order::at(usize::from(order)));
+        let order = Order::at(usize::from(order));
+        self.0.post.post(class, order, StartBy::Another);
     }
 
     /// Has the thread look for itself.
     pub fn ring(&self) {
-        self.0.post.ring();
+        self.0.post.ring(StartBy::Another);
     }
 
     /// What was asked and not taken.

@@ -1,12 +1,13 @@
 //! A kswapd on a node that a model makes up: the real loop, post, throttling and life.
 
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, Weak};
 
 use super::Zone;
 use crate::daemon::kswapd::{self, Kswapd, Ward};
-use crate::daemon::lifecycle::{self, Thread};
+use crate::daemon::lifecycle::{self, Spawn, Thread};
 use crate::node::daemon_control::{Ending, SafePoint};
-use crate::node::{DaemonPost, DaemonState, Pressure, throttle};
+use crate::node::{DaemonPost, DaemonState, Pressure, StartBy, Starter, throttle};
 use crate::reclaim::balance::{Balanced, End};
 use crate::sync::clock::Instant;
 use crate::sync::{FenceNames, Requests, WaitQueue};
@@ -25,6 +26,9 @@ pub trait Node: Send + Sync + Sized + 'static {
         asked: Requests,
         is_interrupted: &dyn Fn() -> bool,
     ) -> (Requests, bool);
+
+    /// Hears that the thread looks on which CPUs it should run: when it begins, and after each sleep.
+    fn settle(&self) {}
 
     /// Hears of what is counted.
     fn count(&self, _event: &'static str) {}
@@ -86,8 +90,23 @@ impl<N: Node> Daemon<N> {
     pub fn start(&self) {
         self.0
             .thread
-            .run(Kswapd(self.clone()))
+            .run(&self.0.post, Kswapd(self.clone()), lifecycle::spawn)
             .expect("models have threads");
+    }
+
+    /// Has the thread started by who first asks for something.
+    pub fn stand_by(&self) {
+        self.stand_by_with(lifecycle::spawn);
+    }
+
+    /// The same where the system has no thread to give.
+    pub fn stand_by_in_vain(&self) {
+        self.stand_by_with(|_, _| Err(io::Error::from_raw_os_error(libc::EAGAIN)));
+    }
+
+    fn stand_by_with(&self, spawn: Spawn) {
+        let daemon = Arc::downgrade(&self.0);
+        self.0.post.stand_by(Arc::new(OnCall { daemon, spawn }));
     }
 
     /// Stops the thread, and returns after it has ended.
@@ -124,7 +143,7 @@ impl<N: Node> Daemon<N> {
 
     /// Lets the thread go on.
     pub fn thaw(&self) {
-        self.0.post.control().thaw();
+        self.0.post.thaw();
     }
 
     /// What the thread is doing.
@@ -134,7 +153,8 @@ impl<N: Node> Daemon<N> {
 
     /// Asks for a block, as an allocating thread that found the node short does.
     pub fn ask(&self, class: ZoneType, order: u8) {
-        self.0.post.post(class, Order::at(usize::from(order)));
+        let order = Order::at(usize::from(order));
+        self.0.post.post(class, order, StartBy::Caller);
     }
 
     /// What was asked and not taken.
@@ -223,6 +243,22 @@ impl<N: Node> Daemon<N> {
     }
 }
 
+/// A daemon that has no thread yet, which may be gone: it has this.
+struct OnCall<N> {
+    daemon: Weak<Shared<N>>,
+    spawn: Spawn,
+}
+
+impl<N: Node> Starter for OnCall<N> {
+    fn start(&self) {
+        let daemon = Daemon(self.daemon.upgrade().expect("somebody asks it"));
+        let shared = &daemon.0;
+        let _answer = shared
+            .thread
+            .answer(&shared.post, Kswapd(daemon.clone()), self.spawn);
+    }
+}
+
 impl<N: Node> Ward for Daemon<N> {
     fn nid(&self) -> NodeId {
         NodeId::at(0)
@@ -258,7 +294,9 @@ impl<N: Node> Ward for Daemon<N> {
 
     fn set_pressure(&self, _pressure: Pressure) {}
 
-    fn settle_on_cpus(&mut self) {}
+    fn settle_on_cpus(&mut self) {
+        self.0.node.settle();
+    }
 
     fn count(&self, event: VmEvent) {
         self.0.node.count(event.name());

@@ -9,7 +9,7 @@ use crate::daemon::lifecycle;
 use crate::daemon::ward::{Machine, NodeWard};
 use crate::daemon::{kswapd, kswapd::Kswapd};
 use crate::node::daemon_control::Ending;
-use crate::node::{Node, NodePlan, ZonePlan};
+use crate::node::{Node, NodePlan, StartBy, ZonePlan};
 use crate::reclaim::balance::Circumstances;
 use crate::reclaim::{Reclaimed, ScanControl, Shrink};
 use crate::types::{Migratetype, NodeId, Order, Pfn, ZoneType};
@@ -137,7 +137,8 @@ impl Nodes {
     pub fn wake_kswapd(&self) -> bool {
         let is_short = !self.node().is_balanced(Order::ZERO, CLASS);
         let post = &self.node().kswapd;
-        post.ask(CLASS, Order::ZERO, || is_short).is_some()
+        post.ask(CLASS, Order::ZERO, StartBy::Another, || is_short)
+            .is_some()
     }
 
     /// The life of kswapd, in the thread of the caller, with a shrinker that finds nothing.

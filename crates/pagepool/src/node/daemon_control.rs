@@ -6,7 +6,10 @@
 //!
 //! | State | What is asked | What follows |
 //! |---|---|---|
-//! | Absent, Stopped, Dead | – | `begin` makes it Running |
+//! | Absent, Stopped, Dead | – | `begin` makes it Running, `stand_by` OnCall |
+//! | OnCall, Failed | nothing | `begin` makes it Running, and so does `answer`, for whoever asks first |
+//! | OnCall, Failed | freeze | the same by `begin`; nobody is answered before the thaw |
+//! | OnCall, Failed | stop | `retire` makes it Stopped |
 //! | Running | nothing | the daemon works or sleeps |
 //! | Running | freeze | at its next safe point the daemon makes it Frozen |
 //! | Running | stop | the daemon ends, and makes it Stopped; by a panic, Dead |
@@ -16,8 +19,9 @@
 //! **Invariants**
 //! - F1: state and requests are one word. A daemon leaves Frozen by a compare-exchange that fails if it
 //!   was asked to freeze anew, so that whoever sees Frozen beside its own request may rely on it.
-//! - F2: only the daemon's thread changes Running to anything else; `begin` and `abandon` run before
-//!   there is a thread.
+//! - F2: only the daemon's thread changes Running to anything else; `begin`, `answer` and `abandon` run before
+//!   there is a thread. So what is Running without a thread has somebody at work on one, who says how that ends.
+//! - F3: a daemon on call that is frozen stays so: whoever stands still has no thread that begins.
 //!
 //! **Ordering.** Controllers change the word, then wake `changed` and the queue that the daemon sleeps
 //! on; the daemon publishes itself on a queue, then looks at the word. Each pair has the queue's two
@@ -47,6 +51,29 @@ pub enum DaemonState {
     Stopped = 3,
     /// It ended by a panic.
     Dead = 4,
+    /// It has no thread yet: whoever first asks something of it starts one.
+    OnCall = 5,
+    /// The system had no thread for it: requests do its work themselves, and from time to time one of them tries
+    /// again.
+    Failed = 6,
+}
+
+impl DaemonState {
+    /// Whether it will see to what is asked of it, now or when it is thawed.
+    pub(crate) fn is_in_service(self) -> bool {
+        match self {
+            DaemonState::Running | DaemonState::Frozen | DaemonState::OnCall => true,
+            DaemonState::Absent
+            | DaemonState::Stopped
+            | DaemonState::Dead
+            | DaemonState::Failed => false,
+        }
+    }
+
+    /// Whether whoever asks something of it may start it.
+    pub(crate) fn lacks_thread(self) -> bool {
+        matches!(self, DaemonState::OnCall | DaemonState::Failed)
+    }
 }
 
 impl fmt::Display for DaemonState {
@@ -57,6 +84,8 @@ impl fmt::Display for DaemonState {
             DaemonState::Frozen => "frozen",
             DaemonState::Stopped => "stopped",
             DaemonState::Dead => "dead",
+            DaemonState::OnCall => "on call",
+            DaemonState::Failed => "failed",
         })
     }
 }
@@ -96,6 +125,8 @@ impl Word {
             2 => DaemonState::Frozen,
             3 => DaemonState::Stopped,
             4 => DaemonState::Dead,
+            5 => DaemonState::OnCall,
+            6 => DaemonState::Failed,
             _ => DaemonState::Absent,
         }
     }
@@ -112,10 +143,34 @@ impl Word {
     fn begin(self) -> Option<Word> {
         match self.state() {
             DaemonState::Running | DaemonState::Frozen => None,
-            DaemonState::Absent | DaemonState::Stopped | DaemonState::Dead => {
-                Some(Word(self.with(DaemonState::Running).0 & !STOP))
-            }
+            _ => Some(Word(self.with(DaemonState::Running).0 & !STOP)),
         }
+    }
+
+    /// There is to be a thread once something is asked.
+    fn stand_by(self) -> Option<Word> {
+        match self.state() {
+            DaemonState::Running | DaemonState::Frozen | DaemonState::OnCall => None,
+            _ => Some(Word(self.with(DaemonState::OnCall).0 & !STOP)),
+        }
+    }
+
+    /// Whether somebody who asks may start a thread now.
+    fn may_answer(self) -> bool {
+        let may_start = !self.is(FREEZE) || mutated("first.frozen");
+        self.state().lacks_thread() && may_start && !self.is(STOP)
+    }
+
+    /// Something was asked, and a thread is about to be started for it.
+    fn answer(self) -> Option<Word> {
+        let may = self.may_answer() || mutated("first.once");
+        may.then(|| self.with(DaemonState::Running))
+    }
+
+    /// There is not to be a thread.
+    fn retire(self) -> Option<Word> {
+        let may = self.state().lacks_thread() && !mutated("first.retire");
+        may.then(|| self.with(DaemonState::Stopped))
     }
 
     /// The daemon stands still, if that is what it is asked for.
@@ -219,9 +274,33 @@ impl DaemonControl {
         self.change(Word::begin)
     }
 
+    /// Says that there is no thread, and that whoever first asks is to start one; returns false if there is one,
+    /// or that was said already.
+    pub(crate) fn stand_by(&self) -> bool {
+        self.change(Word::stand_by)
+    }
+
+    /// Whether the daemon has no thread, and whoever asks may start one. For who has put a full barrier between
+    /// what he asks and this: either he sees here that the daemon was thawed, or who thaws it sees that it is
+    /// asked ([`DaemonPost::see_to_thread`](super::DaemonPost::see_to_thread)).
+    pub(crate) fn may_answer(&self) -> bool {
+        // Relaxed: ordered by that barrier; `answer` looks anew.
+        Word(self.word.load(Ordering::Relaxed)).may_answer()
+    }
+
+    /// Says that a thread is about to be started for who asks; returns false if that is not to be.
+    pub(crate) fn answer(&self) -> bool {
+        self.change(Word::answer)
+    }
+
+    /// Says that there is not to be a thread, if there is none.
+    pub(crate) fn retire(&self) {
+        self.change(Word::retire);
+    }
+
     /// Says that the thread could not be started after all.
-    pub(crate) fn abandon(&self) {
-        self.change(|word| Some(word.with(DaemonState::Absent)));
+    pub(crate) fn abandon(&self, state: DaemonState) {
+        self.change(|word| Some(word.with(state)));
     }
 
     /// Asks the daemon to end. The caller also wakes the queue that it sleeps on.
@@ -275,79 +354,4 @@ impl DaemonControl {
 }
 
 #[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-    use crate::sync::clock;
-    use std::time::Duration;
-
-    fn control(state: DaemonState, asked: u8) -> DaemonControl {
-        let control = DaemonControl::new();
-        control.change(|_| Some(Word(asked).with(state)));
-        control
-    }
-
-    #[test]
-    fn begin_is_idempotent_and_forgets_a_former_stop() {
-        let control = control(DaemonState::Stopped, STOP);
-        assert!(control.begin() && !control.begin());
-        assert_eq!(control.state(), DaemonState::Running);
-        assert!(!control.should_stop());
-        control.end(Ending::Dead);
-        assert!(control.begin(), "a dead daemon can be replaced");
-    }
-
-    #[test]
-    fn a_daemon_started_while_frozen_stands_still_at_once() {
-        let control = control(DaemonState::Absent, FREEZE);
-        assert!(control.begin());
-        assert!(control.is_interrupted() && !control.should_stop());
-    }
-
-    #[test]
-    fn a_safe_point_without_a_request_is_passed() {
-        let control = control(DaemonState::Running, 0);
-        assert_eq!(control.safe_point(|| panic!("stands")), SafePoint::Passed);
-    }
-
-    #[test]
-    fn a_daemon_that_should_stop_does_not_stand_still() {
-        let control = control(DaemonState::Running, STOP | FREEZE);
-        assert_eq!(control.safe_point(|| panic!("stands")), SafePoint::Stop);
-        assert_eq!(control.state(), DaemonState::Running);
-    }
-
-    #[test]
-    fn a_daemon_stands_from_freeze_to_thaw() {
-        let control = control(DaemonState::Running, FREEZE);
-        let point = control.safe_point(|| {
-            assert_eq!(control.state(), DaemonState::Frozen);
-            control.thaw();
-        });
-        assert_eq!(point, SafePoint::Thawed);
-        assert_eq!(control.state(), DaemonState::Running);
-    }
-
-    #[test]
-    fn a_stop_ends_a_freeze() {
-        let control = control(DaemonState::Running, FREEZE);
-        let point = control.safe_point(|| control.ask_to_stop());
-        assert_eq!(point, SafePoint::Stop);
-    }
-
-    /// F1: seen between the thaw and the moment the daemon runs, Frozen would be no promise.
-    #[test]
-    fn a_daemon_asked_to_freeze_again_does_not_leave() {
-        let word = Word(FREEZE).with(DaemonState::Frozen);
-        assert_eq!(word.thaw(), None);
-        assert_eq!(Word(0).freeze(), None);
-    }
-
-    #[test]
-    fn one_that_runs_on_is_told_of_after_the_deadline() {
-        let control = control(DaemonState::Running, FREEZE);
-        let soon = clock::deadline_after(Duration::from_millis(5));
-        assert!(!control.wait_until_still(soon));
-        control.end(Ending::Stopped);
-        assert!(control.wait_until_still(soon), "it has ended");
-    }
-}
+mod tests;

@@ -5,15 +5,18 @@
 //! [`request`](crate::sync::request), the queue in [`waitqueue`](crate::sync::waitqueue).
 
 use std::fmt;
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::daemon_control::{DaemonControl, DaemonState};
+use super::daemon_start::{StartBy, StartRecord, Starter};
 #[cfg(shuttle)]
 use crate::error::{Violation, ensure};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::fence::mutated;
 use crate::sync::request::NR_CLASSES;
-use crate::sync::{FenceNames, RequestWord, Requests, WaitQueue, clock};
+use crate::sync::{CoreMutex, FenceNames, RequestWord, Requests, WaitQueue, clock};
 use crate::types::{NR_ZONES, Order, ZoneType};
 use crate::zone::Zone;
 
@@ -78,6 +81,9 @@ pub(crate) struct DaemonPost {
     failures: AtomicU32,
     /// What the daemon is at, and since when: see [`note`](DaemonPost::note).
     activity: AtomicU64,
+    /// Who starts the thread of a daemon on call. Held for a look.
+    starter: CoreMutex<Option<Arc<dyn Starter>>>,
+    starts: StartRecord,
 }
 
 impl DaemonPost {
@@ -89,6 +95,8 @@ impl DaemonPost {
             control: DaemonControl::new(),
             failures: AtomicU32::new(0),
             activity: AtomicU64::new(0),
+            starter: CoreMutex::new(None),
+            starts: StartRecord::default(),
         }
     }
 
@@ -99,27 +107,84 @@ impl DaemonPost {
         &self,
         class: ZoneType,
         order: Order,
+        by: StartBy,
         is_worth_it: impl FnOnce() -> bool,
     ) -> Option<Posted> {
-        (is_worth_it() || mutated("ask.judge_first")).then(|| self.post(class, order))
+        (is_worth_it() || mutated("ask.judge_first")).then(|| self.post(class, order, by))
     }
 
-    /// Records a request and wakes the daemon if it sleeps. The caller has judged that the request
-    /// is worth it.
-    pub(crate) fn post(&self, class: ZoneType, order: Order) -> Posted {
+    /// Records a request and wakes the daemon if it sleeps, or has it started. The caller has judged that the
+    /// request is worth it.
+    pub(crate) fn post(&self, class: ZoneType, order: Order, by: StartBy) -> Posted {
         let is_news = self.request.post(class.idx(), order.get());
-        // The queue puts its barrier between the request and the look for a sleeper.
+        // The queue puts its barrier between the request and the look for a sleeper, and for a thread.
         let woke = self.queue.wake_all() > 0;
+        if by == StartBy::Caller {
+            self.see_to_thread();
+        }
         Posted { is_news, woke }
     }
 
     /// Has the daemon look for itself whether there is anything to do, though nobody asks; wakes it if it
-    /// sleeps. However often that is done before it looks, it is woken once.
-    pub(crate) fn ring(&self) {
-        if self.request.ring() {
+    /// sleeps, or has it started. However often that is done before it looks, it is woken once.
+    pub(crate) fn ring(&self, by: StartBy) {
+        if self.request.ring() || self.state().lacks_thread() {
             // As in `post`, the queue puts its barrier between.
             self.queue.wake_all();
         }
+        if by == StartBy::Caller {
+            self.see_to_thread();
+        }
+    }
+
+    /// Starts the thread of a daemon that has none, if something is asked of it, and it is worth trying. For who
+    /// has put a full barrier between what he asks, or the thaw, and this:
+    ///
+    /// ```text
+    /// asks                                   thaws
+    /// ────                                   ─────
+    /// record the request                     take the request to stand still back
+    /// fence [kswapd.waker]                   fence [control.waker]
+    /// frozen? then leave it                  nothing asked? then leave it
+    /// ```
+    ///
+    /// One at least sees the other. Of several who see it, one starts it ([`DaemonControl::answer`]).
+    pub(crate) fn see_to_thread(&self) {
+        if self.control.may_answer() {
+            self.start();
+        }
+    }
+
+    #[cold]
+    fn start(&self) {
+        if self.asked().is_empty() || !self.starts.is_due() {
+            return;
+        }
+        let starter = self.starter.lock().clone();
+        if let Some(starter) = starter {
+            starter.start();
+        }
+    }
+
+    /// Has the thread started by `starter` once something is asked, unless it runs.
+    pub(crate) fn stand_by(&self, starter: Arc<dyn Starter>) {
+        *self.starter.lock() = Some(starter);
+        self.control.stand_by();
+    }
+
+    /// Notes that the thread could not be started; returns how often in a row it could not.
+    pub(crate) fn note_start_failure(&self, error: &io::Error) -> u32 {
+        self.starts.note_failure(error)
+    }
+
+    /// Notes that there is a thread.
+    pub(crate) fn note_start(&self) {
+        self.starts.note_success();
+    }
+
+    /// How often in a row the thread could not be started, and why the last time.
+    pub(crate) fn start_failure(&self) -> (u32, Option<String>) {
+        self.starts.last_failure()
     }
 
     /// What is asked of the daemon, without taking it.
@@ -164,6 +229,12 @@ impl DaemonPost {
         &self.control
     }
 
+    /// Whether the daemon is asked to stand still, and does, or has no thread.
+    pub(crate) fn stands_still(&self) -> bool {
+        let (_, is_to_freeze) = self.control.is_told();
+        is_to_freeze && self.state() != DaemonState::Running
+    }
+
     /// What the daemon is doing.
     pub(crate) fn state(&self) -> DaemonState {
         self.control.state()
@@ -179,6 +250,15 @@ impl DaemonPost {
     pub(crate) fn ask_to_freeze(&self) {
         self.control.ask_to_freeze();
         self.queue.wake_all();
+    }
+
+    /// Lets the daemon go on. If it has no thread, and was asked for something meanwhile, it is started.
+    pub(crate) fn thaw(&self) {
+        self.control.thaw();
+        if !mutated("first.after_thaw") {
+            // The control's queue has put its barrier between.
+            self.see_to_thread();
+        }
     }
 
     // ---- for reports ----

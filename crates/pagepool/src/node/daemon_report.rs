@@ -31,12 +31,17 @@ pub struct DaemonReport {
     pub should_freeze: bool,
     /// Runs in a row that brought nothing.
     pub failures: u32,
+    /// How often in a row the system had no thread for it. Who asks something of it tries again, but not at once.
+    pub start_failures: u32,
+    /// What the system said the last time.
+    pub start_error: Option<String>,
 }
 
 impl DaemonReport {
     pub(crate) fn of(name: String, post: &DaemonPost) -> DaemonReport {
         let (activity, activity_for) = post.activity();
         let (should_stop, should_freeze) = post.control().is_told();
+        let (start_failures, start_error) = post.start_failure();
         let asked = post.asked();
         let lanes = asked.iter().map(|(class, order)| {
             let order = Order::at(usize::from(order));
@@ -52,6 +57,8 @@ impl DaemonReport {
             should_stop,
             should_freeze,
             failures: post.failures(),
+            start_failures,
+            start_error,
         }
     }
 }
@@ -62,6 +69,10 @@ impl fmt::Display for DaemonReport {
         if self.state == DaemonState::Running {
             let seconds = self.activity_for.as_secs_f32();
             write!(f, ", {} for {seconds:.2} s", self.activity)?;
+        }
+        if let Some(why) = &self.start_error {
+            let nr = self.start_failures;
+            write!(f, ", no thread to be had {nr} times in a row: {why}")?;
         }
         f.write_str("; request word:")?;
         for (class, order) in &self.asked {

@@ -3,7 +3,7 @@
 //! *Kernel counterpart:* `init_per_zone_wmark_min`, `setup_per_zone_wmarks`,
 //! `setup_per_zone_lowmem_reserve` (v5.0).
 
-use super::Nodes;
+use super::{Nodes, StartBy};
 use crate::types::{NR_MIGRATETYPES, NR_ZONES, PAGE_SIZE, ZoneType};
 use crate::zone::Zone;
 use crate::zone::lowmem;
@@ -78,7 +78,7 @@ impl Nodes {
         }
         self.set_grouping();
         self.zones()
-            .for_each(|zone| self.tell_of_fragmentation(zone));
+            .for_each(|zone| self.tell_of_fragmentation(zone, StartBy::Caller));
     }
 
     /// Stops telling types apart where fewer pageblocks are in service than there are types: grouping

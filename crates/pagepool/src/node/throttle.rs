@@ -28,7 +28,7 @@
 
 use std::time::Duration;
 
-use super::{DaemonPost, DaemonState, Node, Nodes, Walk};
+use super::{DaemonPost, DaemonState, Node, Nodes, StartBy, Walk};
 use crate::gfp::Gfp;
 use crate::node::identity;
 use crate::sync::WaitQueue;
@@ -150,7 +150,8 @@ pub(crate) fn wait(
     let released = pfmemalloc.wait_until(deadline, || {
         may_reclaim() || {
             // Not balanced for this class, by T1: worth recording.
-            kswapd.post(class, Order::ZERO);
+            // It runs, or nobody would be throttled.
+            kswapd.post(class, Order::ZERO, StartBy::Another);
             false
         }
     });

@@ -3,9 +3,10 @@
 //! *Kernel counterpart:* `wakeup_kswapd`, `wake_all_kswapds`, `wakeup_kcompactd`,
 //! `kcompactd_node_suitable` (v5.0). Two defects of v5.0 are not repeated: a request is judged by its
 //! own order and class *before* it is recorded, so that one which nobody will serve cannot spoil the
-//! judgement of later ones; and every wake-up has the full barrier.
+//! judgement of later ones; and every wake-up has the full barrier. A daemon on call is started by who asks
+//! it, if he may block ([`StartBy`]).
 
-use super::{Node, Nodes, Walk};
+use super::{Node, Nodes, StartBy, Walk};
 use crate::gfp::Gfp;
 use crate::types::{NodeId, Order, ZoneType};
 use crate::zone::Zone;
@@ -30,7 +31,7 @@ impl Nodes {
         let node = self.node(node);
         if node.needs_reclaim(order, class) {
             self.events.count(VmEvent::KswapdPosts);
-            if node.kswapd.post(class, order).woke {
+            if node.kswapd.post(class, order, StartBy::of(gfp)).woke {
                 tracing::event!(
                     name: "mm_vmscan_wakeup_kswapd",
                     target: "pagepool::vmscan",
@@ -42,7 +43,17 @@ impl Nodes {
                 );
             }
         } else if !gfp.may_block() {
-            node.wake_kcompactd(order, class, &self.events);
+            node.wake_kcompactd(order, class, StartBy::Another, &self.events);
+        }
+    }
+
+    /// Has the daemons started that were asked for something on a node that the request may use, and are on call:
+    /// by a request that may not block and is about to be refused. Nobody else may ever come, and it would be
+    /// refused for ever. It has emptied every cache by now, which takes as long.
+    pub(crate) fn see_to_threads(&self, walk: &Walk) {
+        for node in self.nodes.iter().filter(|node| walk.mask.contains(node.id)) {
+            node.kcompactd.see_to_thread();
+            node.kswapd.see_to_thread();
         }
     }
 }
@@ -54,12 +65,18 @@ impl Node {
     }
 
     /// Asks the background compactor for a block of `order` in a zone up to `class`.
-    pub(crate) fn wake_kcompactd(&self, order: Order, class: ZoneType, events: &VmEvents) {
+    pub(crate) fn wake_kcompactd(
+        &self,
+        order: Order,
+        class: ZoneType,
+        by: StartBy,
+        events: &VmEvents,
+    ) {
         if order == Order::ZERO {
             return;
         }
         let can_compact = || self.can_compact(order, class);
-        let Some(posted) = self.kcompactd.ask(class, order, can_compact) else {
+        let Some(posted) = self.kcompactd.ask(class, order, by, can_compact) else {
             return;
         };
         events.count(VmEvent::KcompactdPosts);

@@ -4,7 +4,7 @@
 //! (v5.0), with the rule of NOFRAGMENT that v5.0 lost (spec 2.6). The spread of dirty pages and
 //! `node_reclaim` are left out.
 
-use super::Nodes;
+use super::{Nodes, StartBy};
 use crate::gfp::Gfp;
 use crate::sync::cpu;
 use crate::types::{Migratetype, NodeId, NodeMask, Order, Pfn, ZoneType};
@@ -88,7 +88,7 @@ impl Nodes {
             };
             self.tell_of_boost(zone, flags, gfp);
             let taken = taken?;
-            self.after_take(zone, walk, taken.pfn(), flags);
+            self.after_take(zone, walk, taken.pfn(), flags, gfp);
             Some(Granted {
                 taken,
                 from_reserve: flags.contains(AllocFlags::NO_WATERMARKS),
@@ -112,14 +112,14 @@ impl Nodes {
     }
 
     /// If a zone's free memory has come to be in pieces, the background compactor is told to look.
-    pub(crate) fn tell_of_fragmentation(&self, zone: &Zone) {
+    pub(crate) fn tell_of_fragmentation(&self, zone: &Zone, by: StartBy) {
         if zone.consume_fragmented() {
-            self.node(zone.node()).kcompactd.ring();
+            self.node(zone.node()).kcompactd.ring(by);
         }
     }
 
-    fn after_take(&self, zone: &Zone, walk: &Walk, pfn: Pfn, flags: AllocFlags) {
-        self.tell_of_fragmentation(zone);
+    fn after_take(&self, zone: &Zone, walk: &Walk, pfn: Pfn, flags: AllocFlags, gfp: Gfp) {
+        self.tell_of_fragmentation(zone, StartBy::of(gfp));
         if walk.order > Order::ZERO && flags.contains(AllocFlags::HARDER) {
             zone.reserve_highatomic(pfn);
         }

@@ -13,11 +13,11 @@ use super::lifetime::{Tether, settle};
 use super::pages::PagesUninit;
 use super::{Inner, PagePool};
 use crate::alloc::at_hand;
-use crate::arena::Arena;
+use crate::arena::{Arena, Zeroable};
 use crate::backing::callback;
 use crate::error::AllocError;
 use crate::gfp::Gfp;
-use crate::node::{FrameSink, identity};
+use crate::node::{FrameSink, StartBy, identity};
 use crate::record::Happening;
 use crate::sync::cpu;
 use crate::types::{Migratetype, NodeId, Order, Pfn, ZoneType};
@@ -25,6 +25,10 @@ use crate::zone::at_hand::{Kept, Used};
 use crate::zone::kind::Kind;
 use crate::zone::magazine::{Magazine, Opens};
 use crate::zone::{Freed, Taken, Zone};
+
+// SAFETY: a magazine consists of atomics and arrays of them, all of which are 0 or false in zero bytes, as they are by
+// default; none has anything to drop.
+unsafe impl Zeroable for Magazine {}
 
 /// The type of page that is wanted, if a request may be served from a magazine.
 #[inline(always)]
@@ -144,7 +148,7 @@ impl PagePool {
         if restocked.is_revoked || taken.is_revoked {
             pool.empty_own(hand);
         }
-        pool.nodes.tell_of_fragmentation(hand.zone);
+        { &pool.nodes }.tell_of_fragmentation(hand.zone, StartBy::of(gfp));
         page
     }
 

@@ -7,6 +7,7 @@
 
 mod build;
 mod config;
+mod daemon_start;
 mod plan;
 
 use std::fmt;
@@ -22,6 +23,7 @@ use crate::zone::lowmem::DEFAULT_RATIOS;
 use crate::zone::score::DEFAULT_PROACTIVENESS;
 
 pub use config::Config;
+pub use daemon_start::DaemonStart;
 
 /// The default budget: 64 MiB.
 const DEFAULT_MEMORY: usize = 64 << 20;
@@ -66,7 +68,7 @@ pub struct Builder {
     cpus: Option<Vec<Vec<usize>>>,
     distances: Option<Vec<Vec<u8>>>,
     patience: Duration,
-    daemons: bool,
+    daemons: DaemonStart,
     hardened: bool,
     huge_pages: HugePages,
     min_free_kbytes: Option<u64>,
@@ -111,7 +113,7 @@ impl Builder {
             cpus: None,
             distances: None,
             patience: Duration::from_secs(1),
-            daemons: true,
+            daemons: DaemonStart::default(),
             hardened: false,
             huge_pages: HugePages::AsHost,
             min_free_kbytes: None,
@@ -246,11 +248,12 @@ impl Builder {
         self
     }
 
-    /// Whether the pool runs background threads: a `kswapd` a node, which keeps memory free before
-    /// anybody has to wait for it, and a `kcompactd`, which makes large blocks of it. Default true. A pool without them is a supported configuration: requests
-    /// that find memory short then reclaim for themselves.
-    pub fn daemons(mut self, wanted: bool) -> Self {
-        self.daemons = wanted;
+    /// Whether the pool has background threads, and from when on: a `kswapd` a node, which keeps memory free before
+    /// anybody has to wait for it, and a `kcompactd`, which makes large blocks of it. Takes a `bool` or a
+    /// [`DaemonStart`]. Default `true`: from the moment on at which something is first asked of them. A pool without
+    /// them is a supported configuration: requests that find memory short then reclaim for themselves.
+    pub fn daemons(mut self, start: impl Into<DaemonStart>) -> Self {
+        self.daemons = start.into();
         self
     }
 

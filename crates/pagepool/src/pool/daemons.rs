@@ -3,30 +3,44 @@
 #![forbid(unsafe_code)]
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::lifetime::DaemonRef;
 use super::{Inner, PagePool};
+use crate::alloc::scope;
 use crate::compact::CompactNode;
-use crate::daemon::{Daemons, Machine, StartError, StillRunning, Stopped};
+use crate::daemon::{Answer, Daemons, Machine, Name, StartError, StillRunning, Stopped};
 use crate::error::BuildError;
-use crate::node::{DaemonPost, DaemonState, Node, Nodes};
+use crate::node::{DaemonPost, Node, Nodes, Starter, identity};
 use crate::reclaim::Shrink;
 use crate::reclaim::balance::Circumstances;
 use crate::sync::{Turned, clock};
 use crate::types::NodeId;
 
 impl PagePool {
-    /// Starts what does not run of the pool's daemons: a no-op where all do. A daemon that has died by a
-    /// panic is started again.
+    /// Starts what does not run of the pool's daemons, those on call included: a no-op where all do. A daemon that
+    /// has died by a panic is started again.
     ///
     /// # Errors
     /// [`BuildError::Thread`] if the system has no thread to give; the daemons before it run.
     /// [`BuildError::Limit`] if the pool follows its container and cannot find the limit any more.
     pub fn start_daemons(&self) -> Result<(), BuildError> {
         let machine = self.inner.for_daemons();
-        self.inner.daemons.start(&machine)?;
+        let started = self.inner.daemons.start(&machine);
+        self.inner.renew_boost_rule();
+        started?;
         self.follow_container()
+    }
+
+    /// Has each daemon started by who first asks something of it.
+    pub(super) fn call_daemons_on_demand(&self) -> Result<(), BuildError> {
+        let starter_of = |name| -> Arc<dyn Starter> {
+            let pool = self.inner.for_daemons();
+            Arc::new(OnCall { pool, name })
+        };
+        let stand_by = self.inner.daemons.stand_by(&self.inner.nodes, starter_of);
+        stand_by.map_err(BuildError::from)
     }
 
     /// Starts a node's daemons if they do not run: for a node whose memory has come into service while
@@ -54,7 +68,8 @@ impl PagePool {
     }
 
     /// Returns when every daemon stands at a safe point, with no lock and no folio in its hands: to fork,
-    /// to take a snapshot. What is asked of them meanwhile is kept, and requests reclaim for themselves. A
+    /// to take a snapshot. What is asked of them meanwhile is kept, and requests reclaim for themselves; none that
+    /// is on call gets a thread. A
     /// [change of the budget](Self::resize_budget) ends first, and none begins meanwhile.
     ///
     /// # Errors
@@ -131,11 +146,8 @@ impl Inner {
     /// Has the daemons stand still until the result is dropped; none if somebody has done so already, or if
     /// they do not within `patience`.
     pub(super) fn freeze_for(&self, patience: Duration) -> Option<Frozen<'_>> {
-        let is_frozen = |node: &Node| {
-            let states = [&node.kswapd, &node.kcompactd].map(DaemonPost::state);
-            states.contains(&DaemonState::Frozen)
-        };
-        if self.nodes.iter().any(is_frozen) {
+        let is_frozen = |node: &Node| [&node.kswapd, &node.kcompactd].map(DaemonPost::stands_still);
+        if self.nodes.iter().flat_map(is_frozen).all(|still| still) {
             return None;
         }
         let deadline = clock::deadline_after(patience);
@@ -146,10 +158,7 @@ impl Inner {
     /// Has boosts end by themselves on nodes without a reclaimer that would answer them.
     pub(super) fn renew_boost_rule(&self) {
         for node in self.nodes.iter() {
-            let is_alone = matches!(
-                node.kswapd.state(),
-                DaemonState::Absent | DaemonState::Stopped | DaemonState::Dead
-            );
+            let is_alone = !node.kswapd.state().is_in_service();
             node.zones()
                 .iter()
                 .for_each(|zone| zone.set_boost_lapses(is_alone));
@@ -163,6 +172,27 @@ impl Inner {
         let buffers = self.stores.iter().count() * crate::backing::Store::bytes();
         let tables = self.nodes.metadata_bytes() + self.folios.bytes() + self.compact.bytes();
         tables + slots + buffers + self.shrinkers.bytes()
+    }
+}
+
+/// A daemon of a pool that has no thread yet.
+struct OnCall {
+    pool: DaemonRef,
+    name: Name,
+}
+
+impl Starter for OnCall {
+    fn start(&self) {
+        // Who frees memory on behalf of a request is not to need any, unless that is all it is there for.
+        if scope::is_memalloc() && !identity::is_daemon() {
+            return;
+        }
+        let pool = self.pool.pool();
+        match pool.daemons.answer(&self.pool, self.name) {
+            Answer::Left => {}
+            // Boosts end by themselves where nobody answers them.
+            Answer::Started | Answer::Failed(..) => pool.renew_boost_rule(),
+        }
     }
 }
 

@@ -10,8 +10,8 @@ use crate::diagnosis::{
 };
 use crate::error::AllocError;
 use crate::gfp::Gfp;
+use crate::node::Walk;
 use crate::node::daemon_post::MAX_RECLAIM_RETRIES;
-use crate::node::{DaemonState, Walk};
 use crate::reclaim::Obstacle;
 use crate::sync::cpu;
 use crate::types::{NodeMask, Order};
@@ -100,7 +100,7 @@ impl Inner {
             high,
             low,
             swappiness: self.reclaim.swappiness(),
-            has_kswapd: nodes().any(|node| node.kswapd.state() == DaemonState::Running),
+            has_kswapd: nodes().any(|node| node.kswapd.state().is_in_service()),
             failures: nodes()
                 .map(|node| node.kswapd.failures())
                 .max()

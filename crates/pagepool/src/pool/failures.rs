@@ -12,7 +12,6 @@ use crate::diagnosis::{
 };
 use crate::error::AllocError;
 use crate::gfp::Gfp;
-use crate::node::DaemonState;
 use crate::node::lru_list::LruList;
 use crate::sync::CoreMutex;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -273,7 +272,6 @@ impl Inner {
 
     /// What is known without a look at folios.
     pub(super) fn facts_of(&self, cause: AllocError, order: Order, gfp: Gfp) -> Facts {
-        let runs = |state: DaemonState| matches!(state, DaemonState::Running | DaemonState::Frozen);
         let lower = |zone: &&Zone| zone.zone_type() != ZoneType::Movable;
         let marks = { self.nodes.zones().filter(lower) }.map(|zone| zone.marks().get(Mark::Min));
         let kib = PAGE_SIZE as u64 / 1024;
@@ -282,7 +280,10 @@ impl Inner {
             order,
             may_reclaim: gfp.contains(Gfp::DIRECT_RECLAIM),
             may_io: gfp.contains(Gfp::IO),
-            has_daemons: self.nodes.iter().all(|node| runs(node.kswapd.state())),
+            has_daemons: self
+                .nodes
+                .iter()
+                .all(|node| node.kswapd.state().is_in_service()),
             has_compacted: false,
             swap_total: self.swap.total_pages(),
             swap_free: self.swap.free_pages(),

@@ -13,6 +13,7 @@ use crate::error::{AllocError, Violation, ensure};
 use crate::fault::Faulter;
 use crate::folio::{FolioId, FolioTable, Mark, Vacated, copy_racing_at};
 use crate::gfp::Gfp;
+use crate::node::StartBy;
 use crate::node::lru::kind_of;
 use crate::node::lru_list::LruList;
 use crate::node::{CopySink, Custodian, FrameSink, Node, Walk, identity};
@@ -255,7 +256,7 @@ impl FrameSink for Inner {
             closing_pages,
         } = freed;
         debug_assert_eq!(closing_pages, 0, "L5: folios have a handle");
-        self.nodes.tell_of_fragmentation(zone);
+        self.nodes.tell_of_fragmentation(zone, StartBy::Caller);
         if let Some(idle) = idle {
             waiters = waiters.or(self.give_back(zone, idle).waiters);
         }

@@ -13,7 +13,8 @@
 //!   nowhere: it is forgotten by the first folio to open, and taken back by the last to close. So what a
 //!   folio takes and gives back is never in the way of the end, and folios count nothing themselves.
 //! - L6: a [`DaemonRef`] is in the hands of a thread that the last handle waits for before it counts what
-//!   is out.
+//!   is out, or at a post of the pool itself, to start such a thread: then it is used by who asks the daemon
+//!   for something, and has a handle, or is a daemon; and no more once the last handle has stopped them.
 //! - L7: a pool is on the list of all pools until it is torn down: who looks at it there holds the list's lock,
 //!   which its end takes first.
 //! - L8: a [`PoolWatch`] keeps nothing alive and finds its pool on the list of all pools, by a number that no
@@ -80,7 +81,7 @@ impl PoolRef {
     }
 
     /// What a daemon of this pool knows of it. To be given to [`Daemons`](crate::daemon::Daemons) alone,
-    /// whose threads the last handle waits for (L6).
+    /// whose threads the last handle waits for, and to the posts of the pool's own nodes (L6).
     pub(super) fn for_daemons(&self) -> DaemonRef {
         DaemonRef(self.tether())
     }
@@ -131,7 +132,8 @@ pub(super) struct DaemonRef(Tether);
 impl DaemonRef {
     /// The pool.
     pub(super) fn pool(&self) -> &Inner {
-        // SAFETY: (L6) the last handle waits for the thread that has this before it ends the pool.
+        // SAFETY: (L6) the last handle waits for the thread that has this before it ends the pool; whoever uses the
+        // one at a post keeps the pool alive meanwhile.
         unsafe { self.0.pool() }
     }
 }

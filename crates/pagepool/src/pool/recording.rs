@@ -338,8 +338,9 @@ impl PagePool {
         let dma: usize = config.zones().iter().map(|zones| zones[0]).sum();
         let movable = config.movable_percent();
         let movable = movable.map_or("default".to_owned(), |percent| percent.to_string());
-        let runs = |state| matches!(state, DaemonState::Running | DaemonState::Frozen);
-        let has_daemons = pool.nodes.iter().any(|node| runs(node.kswapd.state()));
+        // A thread that was not to be had once may be to be had when this is played.
+        let serves = |state: DaemonState| state.is_in_service() || state == DaemonState::Failed;
+        let has_daemons = pool.nodes.iter().any(|node| serves(node.kswapd.state()));
         let own = [
             ("memory", config.budget_bytes().to_string()),
             ("nodes", config.nodes().to_string()),

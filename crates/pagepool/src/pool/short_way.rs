@@ -16,7 +16,7 @@ use crate::alloc::class_of_raw;
 use crate::backing::callback;
 use crate::error::AllocError;
 use crate::gfp::Gfp;
-use crate::node::identity;
+use crate::node::{StartBy, identity};
 use crate::record::Happening;
 use crate::sync::cpu;
 use crate::types::{Migratetype, Order, Pfn, ZoneType};
@@ -45,6 +45,7 @@ impl PagePool {
                 return Ok(block);
             }
             if let Some(block) = self.take_shortly(hand, order, want) {
+                { &self.inner.nodes }.tell_of_fragmentation(hand.zone, StartBy::of(gfp));
                 self.inner.note_alloc(&block, gfp);
                 return Ok(block);
             }
@@ -75,7 +76,6 @@ impl PagePool {
         if let Some(kind) = Kind::of(order, want) {
             hand.note_source(kind, block.pfn());
         }
-        nodes.tell_of_fragmentation(hand.zone);
         Some(block)
     }
 

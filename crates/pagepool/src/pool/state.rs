@@ -25,8 +25,8 @@ use crate::zone::watermark::Mark;
 /// let pool = PagePool::builder().memory(64 << 20).build()?;
 /// let state = pool.state();
 /// assert_eq!(state.nodes[0].kswapd.name, "kswapd0");
-/// assert_eq!(state.nodes[0].kswapd.state, DaemonState::Running);
-/// println!("{state}"); // ... kswapd0: running, asleep for 0.00 s; request word: empty ...
+/// assert_eq!(state.nodes[0].kswapd.state, DaemonState::OnCall);
+/// println!("{state}"); // ... kswapd0: on call; request word: empty ...
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]

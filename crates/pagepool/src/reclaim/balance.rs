@@ -25,7 +25,7 @@
 //!
 //! **Locking:** none; every step may sleep.
 
-use crate::node::{Node, Nodes, identity};
+use crate::node::{Node, Nodes, StartBy, identity};
 use crate::sync::Requests;
 use crate::sync::clock::{self, Instant};
 use crate::types::{GroupId, NR_ZONES, Order, PAGEBLOCK_ORDER, ZoneType};
@@ -343,8 +343,9 @@ impl Balance<'_> {
         }
         // The marks fell.
         self.nodes.freed().wake_all();
+        let events = self.nodes.events();
         self.node
-            .wake_kcompactd(PAGEBLOCK_ORDER, run.class, self.nodes.events());
+            .wake_kcompactd(PAGEBLOCK_ORDER, run.class, StartBy::Caller, events);
     }
 }
 

@@ -34,6 +34,22 @@ fn ask_system() -> usize {
 #[cfg(not(any(loom, shuttle)))]
 #[must_use]
 pub fn possible() -> usize {
+    // std's also where atomics are a model's: it is nothing that threads agree on anything by.
+    static KNOWN: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    let relaxed = std::sync::atomic::Ordering::Relaxed;
+    // Relaxed: a number by itself. The system reads a file each time that it is asked.
+    match KNOWN.load(relaxed) {
+        0 => {
+            let nr = ask_how_many();
+            KNOWN.store(nr, relaxed);
+            nr
+        }
+        nr => nr,
+    }
+}
+
+#[cfg(not(any(loom, shuttle)))]
+fn ask_how_many() -> usize {
     // SAFETY: the call takes a constant and touches no memory of ours.
     let configured = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_CONF) };
     match usize::try_from(configured) {

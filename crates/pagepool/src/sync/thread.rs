@@ -93,11 +93,16 @@ pub fn os_id() -> u32 {
 ///
 /// # Errors
 /// When the system has no thread to give.
+///
+/// # Panics
+/// In debug builds, if the thread holds a ranked lock: it takes memory from the program's allocator, and may wait
+/// for whoever maps memory.
 pub fn spawn<T, F>(name: &str, f: F) -> io::Result<JoinHandle<T>>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
+    super::lock_order::assert_none_held("starting a thread");
     #[cfg(all(feature = "__watched-tests", not(any(loom, shuttle))))]
     super::watchdog::watch_this_test();
     imp::Builder::new().name(name.to_owned()).spawn(f)

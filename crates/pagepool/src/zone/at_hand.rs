@@ -54,7 +54,8 @@ impl Zone {
     /// Has so many magazines from now on, instead of those that it was built with.
     #[cfg(loom)]
     pub(crate) fn give_magazines(&mut self, slots: usize) {
-        self.magazines = Arc::new(Magazines::of(slots));
+        let magazines = Magazines::of(slots).expect("models have memory");
+        self.magazines = Arc::new(magazines);
         self.magazines.set_depth(super::magazine::MAX_DEPTH);
     }
 

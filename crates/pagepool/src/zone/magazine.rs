@@ -57,6 +57,8 @@ use crossbeam::utils::CachePadded;
 use super::depot::Depot;
 use super::kind::{Kind, NR_KINDS, NR_TYPES};
 use super::pcp::{RETURN_BATCH, Returned};
+use crate::arena::ZeroedTable;
+use crate::error::BuildError;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use crate::sync::fence::{mutated, ordering_at};
 use crate::sync::{CoreGuard, CoreMutex, Rank, asym, thread};
@@ -101,7 +103,8 @@ const MOST_PAGES: usize = NR_TYPES * (MAX_DEPTH + 2 + 4 + 8);
 #[cfg(not(loom))]
 const _: () = assert!(17 * MOST_PAGES <= PAGES_PER_SLOT);
 
-/// A thread's own pages, by type.
+/// A thread's own pages, by type. In zero bytes it is an empty one that nothing is said of (said to be so in
+/// `pool/at_hand`, where there may be unsafe code): whoever adds a field looks there.
 #[derive(Debug, Default)]
 pub(crate) struct Magazine {
     busy: AtomicBool,
@@ -358,7 +361,8 @@ impl Keeper {
 /// The magazines in front of one zone. Shared with the threads that have one, which may end after the zone.
 #[derive(Debug)]
 pub(crate) struct Magazines {
-    slots: Box<[CachePadded<Magazine>]>,
+    /// All zero at first: memory stands behind those only that were used.
+    slots: ZeroedTable<CachePadded<Magazine>>,
     keeper: CoreMutex<Keeper>,
     depot: CoreMutex<Depot>,
     depth: AtomicU32,
@@ -387,7 +391,7 @@ impl Magazines {
     }
 
     /// Bytes that those of a zone of `pages` take at most.
-    pub(crate) const fn estimate(pages: usize) -> usize {
+    pub(crate) fn estimate(pages: usize) -> usize {
         Magazines::bytes_of(Magazines::planned(pages))
     }
 
@@ -396,13 +400,13 @@ impl Magazines {
         Magazines::bytes_of(self.slots.len())
     }
 
-    const fn bytes_of(slots: usize) -> usize {
-        slots * size_of::<CachePadded<Magazine>>() + size_of::<Magazines>()
+    fn bytes_of(slots: usize) -> usize {
+        ZeroedTable::<CachePadded<Magazine>>::bytes_for(slots) + size_of::<Magazines>()
     }
 
     /// Makes those of a zone of `pages`, empty and switched off; none, where they cannot be drained. A model has
     /// none unless it [asks](Self::of) for them.
-    pub(crate) fn new(pages: usize) -> Magazines {
+    pub(crate) fn new(pages: usize) -> Result<Magazines, BuildError> {
         let is_supported = asym::is_supported() && !cfg!(loom);
         Magazines::of(if is_supported {
             Magazines::planned(pages)
@@ -412,14 +416,14 @@ impl Magazines {
     }
 
     /// Makes so many.
-    pub(crate) fn of(slots: usize) -> Magazines {
-        Magazines {
-            slots: (0..slots).map(|_| CachePadded::default()).collect(),
+    pub(crate) fn of(slots: usize) -> Result<Magazines, BuildError> {
+        Ok(Magazines {
+            slots: ZeroedTable::new(slots, "magazines")?,
             keeper: CoreMutex::ranked(Rank::Magazines, Keeper::default()),
             depot: CoreMutex::ranked(Rank::Depot, Depot::with_room(slots)),
             depth: AtomicU32::new(0),
             wholes: AtomicU32::new(0),
-        }
+        })
     }
 
     /// Sets how many of them keep whole pageblocks from now on.
@@ -466,7 +470,7 @@ impl Magazines {
     pub(crate) fn watch(&self, watched: bool) {
         let mut keeper = self.keeper.lock();
         keeper.watched = watched;
-        for magazine in &self.slots {
+        for magazine in self.slots.iter() {
             // Relaxed: it is written under the keeper's lock alone.
             let is_revoked = magazine.said.load(Ordering::Relaxed) & said::REVOKED != 0;
             magazine.say(keeper.said(is_revoked));
@@ -589,7 +593,7 @@ impl Magazines {
     /// What passed through them; exact when nobody uses any.
     pub(crate) fn events(&self) -> MagazineEvents {
         let mut sum = MagazineEvents::default();
-        for magazine in &self.slots {
+        for magazine in self.slots.iter() {
             // Relaxed: counts by themselves.
             let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
             let pages = count(&magazine.allocated);
@@ -607,7 +611,7 @@ impl Magazines {
         let depot = self.depot.lock();
         depot.frames().for_each(|pfn| look(pfn, Order::ZERO));
         drop(depot);
-        for magazine in &self.slots {
+        for magazine in self.slots.iter() {
             magazine.each(&mut look);
         }
     }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use std::{slice, thread};
 
 use pagepool::{
-    AccessError, AllocError, Backing, BackingError, DaemonState, Fault, Faults, FaultyDevice,
-    FlushError, Folio, Gfp, NodeId, Order, PAGE_SIZE, PagePool, SwapFile, WriteOut,
+    AccessError, AllocError, Backing, BackingError, DaemonStart, DaemonState, Fault, Faults,
+    FaultyDevice, FlushError, Folio, Gfp, NodeId, Order, PAGE_SIZE, PagePool, SwapFile, WriteOut,
 };
 
 use crate::locks::Mutex;
@@ -20,6 +20,7 @@ fn pool() -> PagePool {
     PagePool::builder()
         .managed(8 << 20)
         .swap(SwapFile::temporary(32 << 20).unwrap())
+        .daemons(DaemonStart::AtOnce)
         .deadline(PATIENCE)
         .build()
         .unwrap()
@@ -56,6 +57,7 @@ fn a_node_has_a_thread_of_its_name_as_long_as_its_pool_lives() {
             };
             assert!(is_nobody());
             let pool = PagePool::builder().memory(16 << 20).nodes(2);
+            let pool = pool.daemons(DaemonStart::AtOnce);
             let without = pool.clone().daemons(false).build().unwrap();
             thread::sleep(Duration::from_millis(50));
             assert!(is_nobody());
@@ -87,6 +89,7 @@ fn daemons_start_and_stop_by_node_and_more_than_once() {
             let pool = PagePool::builder()
                 .memory(16 << 20)
                 .nodes(2)
+                .daemons(DaemonStart::AtOnce)
                 .build()
                 .unwrap();
             let node = |n| NodeId::new(n).unwrap();
@@ -244,6 +247,7 @@ fn a_callback_that_has_the_last_handle_ends_the_pool() {
             let pool = PagePool::builder()
                 .managed(4 << 20)
                 .max_stores(1)
+                .daemons(DaemonStart::AtOnce)
                 .deadline(Duration::from_millis(100))
                 .build()
                 .unwrap();

@@ -20,6 +20,7 @@ mod memory;
 mod model;
 mod movable;
 mod observing;
+mod on_call;
 mod pressure;
 mod processes;
 mod recording;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use std::{env, iter, thread};
 
 use pagepool::{
-    Backing, BackingError, DaemonActivity, DaemonState, Gfp, PagePool, PoolState, WriteOut,
+    Backing, BackingError, DaemonActivity, DaemonStart, DaemonState, Gfp, PagePool, PoolState,
+    WriteOut,
 };
 
 use crate::{eventually, order};
@@ -80,7 +81,8 @@ fn a_test_that_hangs_in_a_store_is_ended_with_the_state_of_its_pool() {
 fn a_pool_at_rest_says_so_and_all_pools_are_found_until_they_end() {
     let ours = |state: &&PoolState| state.built_bytes == 9 << 20;
     let count = || PoolState::of_all().iter().filter(ours).count();
-    let pool = PagePool::builder().memory(9 << 20).build().unwrap();
+    let pool = PagePool::builder().memory(9 << 20);
+    let pool = pool.daemons(DaemonStart::AtOnce).build().unwrap();
     let other = PagePool::builder()
         .memory(9 << 20)
         .daemons(false)

@@ -149,12 +149,14 @@ pub(super) fn pressure(
 }
 
 /// What a daemon may be doing.
-const STATES: [DaemonState; 5] = [
+const STATES: [DaemonState; 7] = [
     DaemonState::Absent,
     DaemonState::Running,
     DaemonState::Frozen,
     DaemonState::Stopped,
     DaemonState::Dead,
+    DaemonState::OnCall,
+    DaemonState::Failed,
 ];
 
 fn of_daemons(pools: &[Snapshot]) -> [Family; 2] {

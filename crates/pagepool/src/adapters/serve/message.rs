@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(told["limits"]["max"], json!(null));
         assert_eq!(told["pressure"]["full"]["avg60"], json!(0.0));
         assert_eq!(snapshot["daemons"][0]["name"], json!("kswapd0"));
-        assert_eq!(snapshot["daemons"][0]["state"], json!("running"));
+        assert_eq!(snapshot["daemons"][0]["state"], json!("on_call"));
         assert_eq!(snapshot["waiting"]["for_memory"], json!(0));
     }
 }

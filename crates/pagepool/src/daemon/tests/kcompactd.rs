@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{asked, eventually, patience, spawn};
 use crate::compact::{Compacted, Proactive};
 use crate::daemon::kcompactd::{self, FIRST_PAUSE, Site};
-use crate::node::DaemonPost;
+use crate::node::{DaemonPost, StartBy};
 use crate::sync::{CoreMutex, FenceNames, Requests, clock, thread};
 use crate::types::{NodeId, Order, ZoneType};
 use crate::zone::vmstat::VmEvent;
@@ -70,8 +70,11 @@ impl Fake {
     }
 
     fn ask(&self, order: u8) {
-        self.post
-            .post(ZoneType::Normal, Order::at(usize::from(order)));
+        self.post.post(
+            ZoneType::Normal,
+            Order::at(usize::from(order)),
+            StartBy::Caller,
+        );
     }
 
     fn note(&self, step: Step) {
@@ -203,14 +206,15 @@ fn whatever_is_asked_during_a_run_is_served_by_the_next() {
 fn what_an_interrupted_run_left_is_asked_still_beside_what_came_meanwhile() {
     let fake = Fake::new(
         |fake, _| {
-            fake.post.post(ZoneType::Movable, Order::at(2));
+            fake.post
+                .post(ZoneType::Movable, Order::at(2), StartBy::Caller);
             fake.post.ask_to_stop();
             Compacted::Interrupted { left: normal(3) }
         },
         |_| Proactive::Satisfied,
     );
     fake.ask(3);
-    fake.post.post(ZoneType::Dma, Order::at(5));
+    fake.post.post(ZoneType::Dma, Order::at(5), StartBy::Caller);
     run(&fake);
     let left = asked(&[(ZoneType::Normal, 3), (ZoneType::Movable, 2)]);
     assert_eq!(fake.post.take(), left);
@@ -220,7 +224,7 @@ fn what_an_interrupted_run_left_is_asked_still_beside_what_came_meanwhile() {
 fn a_stop_asked_for_before_the_first_step_is_obeyed_and_requests_stay() {
     let fake = Fake::stops_after(1, Proactive::Satisfied);
     fake.ask(6);
-    fake.post.ring();
+    fake.post.ring(StartBy::Caller);
     fake.post.ask_to_stop();
     run(&fake);
     assert_eq!(fake.steps(), []);
@@ -234,7 +238,7 @@ fn requests_and_rings_outlive_a_freeze() {
     let thread = start(&fake);
     assert!(fake.post.control().wait_until_still(patience()));
     fake.ask(6);
-    fake.post.ring();
+    fake.post.ring(StartBy::Caller);
     assert_eq!(fake.steps(), []);
     fake.post.control().thaw();
     thread.join().unwrap();
@@ -249,7 +253,7 @@ fn a_ring_has_the_thread_look_once() {
     let thread = start(&fake);
     for nr in 1..=2 {
         eventually("asleep", || fake.is_asleep());
-        fake.post.ring();
+        fake.post.ring(StartBy::Caller);
         eventually("looked", || fake.deeds().len() == nr);
     }
     eventually("asleep", || fake.is_asleep());
@@ -260,7 +264,7 @@ fn a_ring_has_the_thread_look_once() {
 #[test]
 fn as_long_as_there_is_progress_the_thread_looks_again() {
     let fake = Fake::stops_after(4, Proactive::Progress);
-    fake.post.ring();
+    fake.post.ring(StartBy::Caller);
     run(&fake);
     assert_eq!(fake.deeds(), [Look; 4]);
     assert_eq!(fake.post.take(), Requests::LOOK, "it was not finished");
@@ -282,7 +286,7 @@ fn requests_come_before_looks_and_between_them() {
         },
     );
     fake.ask(3);
-    fake.post.ring();
+    fake.post.ring(StartBy::Caller);
     run(&fake);
     let expected = [Compact(normal(3)), Look, Compact(normal(5)), Look];
     assert_eq!(fake.deeds(), expected);
@@ -292,14 +296,14 @@ fn requests_come_before_looks_and_between_them() {
 fn after_a_look_in_vain_rings_wait_and_wake_nobody_twice() {
     let fake = Fake::stops_after(usize::MAX, Proactive::NoBetter);
     let thread = start(&fake);
-    fake.post.ring();
+    fake.post.ring(StartBy::Caller);
     eventually("looked", || fake.deeds() == [Look] && fake.is_asleep());
     // The first ring has the thread set a timer, the others are silent.
-    fake.post.ring();
+    fake.post.ring(StartBy::Caller);
     eventually("kept", || fake.is_asleep() && fake.post.asked().has_look());
     thread::sleep(Duration::from_millis(20));
     assert!(fake.is_asleep());
-    fake.post.ring();
+    fake.post.ring(StartBy::Caller);
     assert!(fake.is_asleep(), "it was not woken");
     assert_eq!(fake.deeds(), [Look]);
     stop(&fake, thread);
@@ -310,9 +314,9 @@ fn after_a_look_in_vain_rings_wait_and_wake_nobody_twice() {
 fn a_request_ends_the_back_off() {
     let fake = Fake::stops_after(usize::MAX, Proactive::NoBetter);
     let thread = start(&fake);
-    fake.post.ring();
+    fake.post.ring(StartBy::Caller);
     eventually("looked", || fake.deeds() == [Look]);
-    fake.post.ring();
+    fake.post.ring(StartBy::Caller);
     fake.ask(2);
     let expected = [Look, Compact(normal(2)), Look];
     eventually("looked again", || fake.deeds() == expected);
@@ -322,9 +326,9 @@ fn a_request_ends_the_back_off() {
 #[test]
 fn a_new_thread_knows_nothing_of_a_back_off() {
     let fake = Fake::stops_after(1, Proactive::NoBetter);
-    fake.post.ring();
+    fake.post.ring(StartBy::Caller);
     run(&fake);
-    fake.post.ring();
+    fake.post.ring(StartBy::Caller);
     fake.post
         .control()
         .end(crate::node::daemon_control::Ending::Stopped);
@@ -340,7 +344,7 @@ fn looks_that_move_nothing_come_more_and_more_rarely() {
     let thread = start(&fake);
     let enough = clock::deadline_after(15 * FIRST_PAUSE).unwrap();
     for looks in 1..=5 {
-        fake.post.ring();
+        fake.post.ring(StartBy::Caller);
         eventually("looked", || fake.deeds().len() == looks && fake.is_asleep());
     }
     // 8, 16, 32 and 64 ms lie between them.

@@ -1,16 +1,18 @@
 //! Nodes with daemons, whose reclaimer and compactor do what a test says.
 
-use std::sync::Arc;
+use std::cell::Cell;
+use std::io;
+use std::sync::{Arc, Weak};
 
 use crate::compact::{CompactNode, Compacted, Proactive};
 use crate::daemon::name::Kind;
-use crate::daemon::{Daemons, Machine, Stopped};
+use crate::daemon::{Daemons, Machine, Name, Stopped, spawn};
 use crate::node::fixture::nodes;
-use crate::node::{DaemonState, Node, Nodes};
+use crate::node::{DaemonState, Node, Nodes, Starter};
 use crate::reclaim::balance::Circumstances;
 use crate::reclaim::{Reclaimed, ScanControl, Shrink};
 use crate::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use crate::sync::{CoreMutex, Requests};
+use crate::sync::{CoreMutex, Requests, thread};
 use crate::types::{Migratetype, NR_ZONES, NodeId, Order, Pfn};
 use crate::zone::watermark::AllocFlags;
 use crate::zone::{Zone, ZoneRequest};
@@ -42,7 +44,7 @@ impl Rig {
     ) -> Arc<Rig> {
         let nodes = nodes(zones, 16);
         Arc::new(Rig {
-            daemons: Daemons::new(nodes.len()),
+            daemons: Daemons::new(nodes.len(), spawn_unless_told),
             nodes,
             taken: CoreMutex::default(),
             script: Box::new(script),
@@ -52,6 +54,15 @@ impl Rig {
             nr_passes: AtomicUsize::new(0),
             nr_resets: AtomicUsize::new(0),
         })
+    }
+
+    /// Has the daemons started by who first asks something of them.
+    pub(super) fn stand_by(self: &Arc<Rig>) {
+        let starter_of = |name| -> Arc<dyn Starter> {
+            let rig = Arc::downgrade(self);
+            Arc::new(OnCall { rig, name })
+        };
+        self.daemons.stand_by(&self.nodes, starter_of).unwrap();
     }
 
     /// Has compactions do this from now on.
@@ -113,6 +124,46 @@ impl Rig {
 
     pub(super) fn stop(&self) {
         assert_eq!(self.daemons.stop_all(&self.nodes), Stopped::Ended);
+    }
+}
+
+thread_local! {
+    static HAS_THREADS: Cell<bool> = const { Cell::new(true) };
+    static ATTEMPTS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Has the system give threads to this one, or not.
+pub(super) fn give_threads(has_threads: bool) {
+    HAS_THREADS.set(has_threads);
+}
+
+/// How often this thread has tried to start one.
+pub(super) fn nr_attempts() -> usize {
+    ATTEMPTS.get()
+}
+
+fn spawn_unless_told(
+    name: &str,
+    run: Box<dyn FnOnce() + Send>,
+) -> io::Result<thread::JoinHandle<()>> {
+    ATTEMPTS.set(ATTEMPTS.get() + 1);
+    if HAS_THREADS.get() {
+        spawn(name, run)
+    } else {
+        Err(io::Error::from_raw_os_error(libc::EAGAIN))
+    }
+}
+
+/// A daemon of a rig that has no thread yet.
+struct OnCall {
+    rig: Weak<Rig>,
+    name: Name,
+}
+
+impl Starter for OnCall {
+    fn start(&self) {
+        let rig = self.rig.upgrade().expect("somebody asks its daemons");
+        let _answer = rig.daemons.answer(&rig, self.name);
     }
 }
 

@@ -9,6 +9,7 @@ use tracing::{Event, Metadata, Subscriber};
 
 use super::asked;
 use crate::gfp::Gfp;
+use crate::node::StartBy;
 use crate::node::fixture::{nodes, walk_at};
 use crate::sync::CoreMutex;
 use crate::types::{NodeId, Order, ZoneType};
@@ -78,7 +79,14 @@ fn a_wake_is_told_when_it_is_really_issued() {
 fn a_wake_of_kcompactd_is_told_when_it_is_really_issued() {
     let nodes = nodes(&[[0, 1024, 0]], 12);
     let node = nodes.node(NodeId::at(0));
-    let wake = || node.wake_kcompactd(Order::at(4), ZoneType::Normal, nodes.events());
+    let wake = || {
+        node.wake_kcompactd(
+            Order::at(4),
+            ZoneType::Normal,
+            StartBy::Caller,
+            nodes.events(),
+        );
+    };
     let taken: Vec<_> = std::iter::from_fn(|| nodes.plain_walk(&walk_at(0, 0))).collect();
     let entry = node.kcompactd.queue().enqueue();
     assert_eq!(collect(wake), Vec::<String>::new(), "too little is free");

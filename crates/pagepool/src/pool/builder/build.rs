@@ -6,13 +6,13 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::plan::LOCAL_DISTANCE;
-use super::{Builder, Size};
+use super::{Builder, DaemonStart, Size};
 use crate::alloc::at_hand::PoolId;
 use crate::arena::Topology;
 use crate::backing::{PoolTag, StoreId, StoreSpec, Stores};
 use crate::compact::state::CompactState;
-use crate::daemon::Daemons;
 use crate::daemon::limit::LimitWatch;
+use crate::daemon::{self, Daemons};
 use crate::error::{BuildError, LimitError, RangeError};
 use crate::folio::{FolioTable, PinRecords};
 use crate::group::Groups;
@@ -117,7 +117,7 @@ impl Builder {
             compact: CompactState::new(plans.iter().map(|plan| plan.zones.pages))?,
             mapped: Mapped::default(),
             movables: Movables::new(),
-            daemons: Daemons::new(nodes.len()),
+            daemons: Daemons::new(nodes.len(), daemon::spawn),
             bases: nodes.bases(),
             nodes,
             budget: Budget::new(config.budget_bytes()),
@@ -129,12 +129,12 @@ impl Builder {
             patience: self.patience,
             hardened: self.hardened,
         });
-        if self.daemons {
-            pool.start_daemons()?;
-        } else {
-            pool.inner.renew_boost_rule();
-            pool.follow_container()?;
+        match self.daemons {
+            DaemonStart::Never => pool.inner.renew_boost_rule(),
+            DaemonStart::OnDemand => pool.call_daemons_on_demand()?,
+            DaemonStart::AtOnce => pool.start_daemons()?,
         }
+        pool.follow_container()?;
         Ok(pool)
     }
 

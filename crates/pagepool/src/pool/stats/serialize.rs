@@ -55,7 +55,7 @@ mod tests {
         assert_eq!(written["vmstat"]["pgalloc_normal"], json!(8));
         let (node, expected) = (&written["nodes"][0], &stats.nodes[0]);
         assert_eq!(node["id"], json!(0));
-        assert_eq!(node["kswapd"], json!("running"));
+        assert_eq!(node["kswapd"], json!("on_call"));
         assert_eq!(node["pressure"]["some"]["avg10"], json!(0.0));
         let (zone, expected) = (&node["zones"][0], &expected.zones[0]);
         assert_eq!(zone["name"], json!(expected.name));
