@@ -18,7 +18,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
-use loom_tests::{Outcomes, actor, check, join, join_all};
+use loom_tests::{Outcomes, actor, check, check_shallower, join, join_all};
 use pagepool::ZoneType;
 use pagepool::model::{self, Daemon, DaemonState, Requests, thread};
 
@@ -83,7 +83,7 @@ fn has(asked: Requests, class: ZoneType, order: u8) -> bool {
 fn two_first_requests_start_one_thread_and_both_are_kept() {
     let outcomes = Outcomes::new();
     let seen = outcomes.clone();
-    check("r28_two_ask", 1000, move || {
+    check_shallower("r28_two_ask", 1, 1800, move || {
         let daemon = on_call();
         let askers = [(ZoneType::Normal, 3), (ZoneType::Movable, 2)].map(|(class, order)| {
             let daemon = daemon.clone();
@@ -109,7 +109,7 @@ fn two_first_requests_start_one_thread_and_both_are_kept() {
 fn a_stop_ends_what_was_just_started_and_nobody_starts_another() {
     let outcomes = Outcomes::new();
     let seen = outcomes.clone();
-    check("r28_ask_and_stop", 500, move || {
+    check("r28_ask_and_stop", 1000, move || {
         let daemon = on_call();
         let (a, s) = (daemon.clone(), daemon.clone());
         let asker = actor(move || a.ask(ZoneType::Normal, 3));
@@ -132,7 +132,7 @@ fn a_stop_ends_what_was_just_started_and_nobody_starts_another() {
 fn no_thread_begins_while_the_daemon_stands_still() {
     let outcomes = Outcomes::new();
     let seen = outcomes.clone();
-    check("r28_ask_and_freeze", 500, move || {
+    check("r28_ask_and_freeze", 7000, move || {
         let daemon = on_call();
         let (a, f) = (daemon.clone(), daemon.clone());
         let asker = actor(move || a.ask(ZoneType::Normal, 3));
@@ -159,7 +159,7 @@ fn no_thread_begins_while_the_daemon_stands_still() {
 fn what_is_asked_while_the_daemon_is_thawed_starts_it() {
     let outcomes = Outcomes::new();
     let seen = outcomes.clone();
-    check("r28_ask_and_thaw", 500, move || {
+    check("r28_ask_and_thaw", 9000, move || {
         let daemon = on_call();
         daemon.freeze();
         let (a, t) = (daemon.clone(), daemon.clone());
@@ -188,7 +188,7 @@ fn what_is_asked_while_the_daemon_is_thawed_starts_it() {
 fn nobody_waits_for_a_thread_that_cannot_be_had() {
     let outcomes = Outcomes::new();
     let seen = outcomes.clone();
-    check("r28_start_in_vain", 300, move || {
+    check("r28_start_in_vain", 130, move || {
         let daemon = Daemon::new(Node::default());
         daemon.stand_by_in_vain();
         let (a, t) = (daemon.clone(), daemon.clone());

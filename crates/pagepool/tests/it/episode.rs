@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pagepool::scope::{self, ScopeKind};
-use pagepool::{Faults, FaultyDevice, Folio, Gfp, PAGE_SIZE, PagePool, ZoneStats};
+use pagepool::{DaemonStart, Faults, FaultyDevice, Folio, Gfp, PAGE_SIZE, PagePool, ZoneStats};
 use tracing::field::{Field, Visit};
 use tracing::span;
 
@@ -122,6 +122,7 @@ fn one_pressure_episode() {
             .managed(32 << 20)
             .movable_share(50)
             .watermark_boost_factor(0)
+            .daemons(DaemonStart::AtOnce)
             .swap(FaultyDevice::in_memory(64 << 20, Faults::none()))
             .deadline(Duration::from_secs(10))
             .build()
