@@ -6,7 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::fmt::Write;
 
-use pagepool::{AllocError, Gfp, Order, PagePool, RecordOptions};
+use pagepool::{AllocError, DaemonStart, Gfp, Order, PagePool, RecordOptions};
 
 thread_local! {
     static TAKEN: Cell<u64> = const { Cell::new(0) };
@@ -88,7 +88,9 @@ fn a_refusal_and_its_report_take_nothing() {
 
 #[test]
 fn what_is_recorded_takes_nothing() {
-    let pool = PagePool::builder().managed(8 << 20).build().unwrap();
+    // Pages of two types in a small pool raise a mark; who first tells a daemon starts its thread.
+    let pool = PagePool::builder().managed(8 << 20);
+    let pool = pool.daemons(DaemonStart::AtOnce).build().unwrap();
     // Less than what is recorded, and so much that not all of it goes to the file at once.
     let small = RecordOptions::ring(64 << 10);
     let file = tempfile::NamedTempFile::new().unwrap();

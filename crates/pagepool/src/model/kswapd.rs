@@ -1,7 +1,7 @@
 //! A kswapd on a node that a model makes up: the real loop, post, throttling and life.
 
 use std::io;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use super::Zone;
 use crate::daemon::kswapd::{self, Kswapd, Ward};
@@ -105,8 +105,15 @@ impl<N: Node> Daemon<N> {
     }
 
     fn stand_by_with(&self, spawn: Spawn) {
+        // The daemon has it.
         let daemon = Arc::downgrade(&self.0);
-        self.0.post.stand_by(Arc::new(OnCall { daemon, spawn }));
+        let start = move || {
+            let daemon = Daemon(daemon.upgrade().expect("somebody asks it"));
+            let shared = &daemon.0;
+            let duty = Kswapd(daemon.clone());
+            let _answer = shared.thread.answer(&shared.post, duty, spawn);
+        };
+        self.0.post.stand_by(Arc::new(OnCall(start)));
     }
 
     /// Stops the thread, and returns after it has ended.
@@ -243,19 +250,12 @@ impl<N: Node> Daemon<N> {
     }
 }
 
-/// A daemon that has no thread yet, which may be gone: it has this.
-struct OnCall<N> {
-    daemon: Weak<Shared<N>>,
-    spawn: Spawn,
-}
+/// A daemon that has no thread yet, and what starts it.
+struct OnCall<F>(F);
 
-impl<N: Node> Starter for OnCall<N> {
+impl<F: Fn() + Send + Sync> Starter for OnCall<F> {
     fn start(&self) {
-        let daemon = Daemon(self.daemon.upgrade().expect("somebody asks it"));
-        let shared = &daemon.0;
-        let _answer = shared
-            .thread
-            .answer(&shared.post, Kswapd(daemon.clone()), self.spawn);
+        (self.0)();
     }
 }
 

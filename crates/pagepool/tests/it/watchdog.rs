@@ -34,6 +34,7 @@ fn hang() {
     let pool = PagePool::builder()
         .managed(8 << 20)
         .max_stores(1)
+        .daemons(DaemonStart::AtOnce)
         .deadline(AGES)
         .build()
         .unwrap();

@@ -1,5 +1,7 @@
 //! When a pool's daemons get their threads.
 
+#![forbid(unsafe_code)]
+
 /// When a pool's daemons, a `kswapd` and a `kcompactd` a node, get their threads. From a `bool`: `true` is on
 /// demand, `false` never.
 ///
