@@ -51,9 +51,12 @@
 
 #![forbid(unsafe_code)]
 
+use std::mem::offset_of;
+
 use arrayvec::ArrayVec;
 use crossbeam::utils::CachePadded;
 
+use super::are_on_one_line;
 use super::depot::Depot;
 use super::kind::{Kind, NR_KINDS, NR_TYPES};
 use super::pcp::{RETURN_BATCH, Returned};
@@ -363,12 +366,21 @@ impl Keeper {
 pub(crate) struct Magazines {
     /// All zero at first: memory stands behind those only that were used.
     slots: ZeroedTable<CachePadded<Magazine>>,
-    keeper: CoreMutex<Keeper>,
-    depot: CoreMutex<Depot>,
     depth: AtomicU32,
     /// Of these, the first ones keep whole pageblocks as well.
     wholes: AtomicU32,
+    keeper: CoreMutex<Keeper>,
+    /// On lines of its own: threads write to it all the time, and each that frees a page reads what is beside it.
+    depot: CachePadded<CoreMutex<Depot>>,
 }
+
+// What each free reads is on no line of the depot's.
+const _: () = {
+    let depot = (offset_of!(Magazines, depot), size_of::<CoreMutex<Depot>>());
+    assert!(!are_on_one_line(offset_of!(Magazines, depth), depot));
+    assert!(!are_on_one_line(offset_of!(Magazines, slots), depot));
+    assert!(!are_on_one_line(offset_of!(Magazines, wholes), depot));
+};
 
 /// What passed through the magazines, in pages.
 #[derive(Clone, Copy, Debug, Default)]
@@ -420,7 +432,7 @@ impl Magazines {
         Ok(Magazines {
             slots: ZeroedTable::new(slots, "magazines")?,
             keeper: CoreMutex::ranked(Rank::Magazines, Keeper::default()),
-            depot: CoreMutex::ranked(Rank::Depot, Depot::with_room(slots)),
+            depot: CachePadded::new(CoreMutex::ranked(Rank::Depot, Depot::with_room(slots))),
             depth: AtomicU32::new(0),
             wholes: AtomicU32::new(0),
         })
