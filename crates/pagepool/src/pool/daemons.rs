@@ -12,7 +12,7 @@ use crate::alloc::scope;
 use crate::compact::CompactNode;
 use crate::daemon::{Answer, Daemons, Machine, Name, StartError, StillRunning, Stopped};
 use crate::error::BuildError;
-use crate::node::{Node, Nodes, Starter, identity};
+use crate::node::{DaemonPost, Node, Nodes, Starter, identity};
 use crate::reclaim::Shrink;
 use crate::reclaim::balance::Circumstances;
 use crate::sync::{Turned, clock};
@@ -146,9 +146,8 @@ impl Inner {
     /// Has the daemons stand still until the result is dropped; none if somebody has done so already, or if
     /// they do not within `patience`.
     pub(super) fn freeze_for(&self, patience: Duration) -> Option<Frozen<'_>> {
-        let is_frozen =
-            |node: &Node| [&node.kswapd, &node.kcompactd].map(|post| post.stands_still());
-        if self.nodes.iter().flat_map(is_frozen).all(|still| still) {
+        let still = |node: &Node| [&node.kswapd, &node.kcompactd].map(DaemonPost::stands_still);
+        if self.nodes.iter().flat_map(still).all(|still| still) {
             return None;
         }
         let deadline = clock::deadline_after(patience);

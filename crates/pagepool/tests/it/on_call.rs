@@ -206,10 +206,8 @@ impl NoRoomForStacks {
             rlim_max: 0,
         };
         // SAFETY: the limit is written, and is there.
-        assert_eq!(
-            unsafe { libc::getrlimit(libc::RLIMIT_AS, &raw mut before) },
-            0
-        );
+        let got = unsafe { libc::getrlimit(libc::RLIMIT_AS, &raw mut before) };
+        assert_eq!(got, 0, "{}", std::io::Error::last_os_error());
         let statm = fs::read_to_string("/proc/self/statm").unwrap();
         let pages: u64 = statm.split(' ').next().unwrap().parse().unwrap();
         limit_memory(&libc::rlimit {
