@@ -47,9 +47,12 @@
 
 #![forbid(unsafe_code)]
 
+use std::mem::offset_of;
+
 use arrayvec::ArrayVec;
 use crossbeam::utils::CachePadded;
 
+use super::are_on_one_line;
 use super::depot::Depot;
 use super::pcp::{RETURN_BATCH, Returned};
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -274,10 +277,18 @@ impl Keeper {
 #[derive(Debug)]
 pub(crate) struct Magazines {
     slots: Box<[CachePadded<Magazine>]>,
-    keeper: CoreMutex<Keeper>,
-    depot: CoreMutex<Depot>,
     depth: AtomicU32,
+    keeper: CoreMutex<Keeper>,
+    /// On lines of its own: threads write to it all the time, and each that frees a page reads what is beside it.
+    depot: CachePadded<CoreMutex<Depot>>,
 }
+
+// What each free reads is on no line of the depot's.
+const _: () = {
+    let depot = (offset_of!(Magazines, depot), size_of::<CoreMutex<Depot>>());
+    assert!(!are_on_one_line(offset_of!(Magazines, depth), depot));
+    assert!(!are_on_one_line(offset_of!(Magazines, slots), depot));
+};
 
 /// What passed through the magazines, in pages.
 #[derive(Clone, Copy, Debug, Default)]
@@ -327,7 +338,7 @@ impl Magazines {
         Magazines {
             slots: (0..slots).map(|_| CachePadded::default()).collect(),
             keeper: CoreMutex::ranked(Rank::Magazines, Keeper::default()),
-            depot: CoreMutex::ranked(Rank::Depot, Depot::with_room(slots)),
+            depot: CachePadded::new(CoreMutex::ranked(Rank::Depot, Depot::with_room(slots))),
             depth: AtomicU32::new(0),
         }
     }

@@ -213,16 +213,16 @@ impl Zone {
     pub(crate) fn free_view(&self) -> FreeView {
         // Relaxed: exact counts, each by itself (N2); a mixture costs a vain attempt.
         FreeView {
-            free: self.free.load(Ordering::Relaxed),
-            highatomic: self.free_highatomic.load(Ordering::Relaxed),
-            available: Availability::from_raw(self.available.load(Ordering::Relaxed)),
+            free: self.published.free.load(Ordering::Relaxed),
+            highatomic: self.published.free_highatomic.load(Ordering::Relaxed),
+            available: Availability::from_raw(self.published.available.load(Ordering::Relaxed)),
         }
     }
 
     /// Pages free for requests, exactly, without what the caches hold.
     pub(crate) fn free_pages(&self) -> usize {
         // Relaxed: as in `free_view`.
-        self.free.load(Ordering::Relaxed)
+        self.published.free.load(Ordering::Relaxed)
     }
 
     /// How much of what is free is in whole pageblocks, exactly.

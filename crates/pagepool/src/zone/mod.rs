@@ -57,7 +57,10 @@ pub(crate) mod zonelist;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
+use std::mem::offset_of;
 use std::sync::Arc;
+
+use crossbeam::utils::CachePadded;
 
 use crate::buddy::{BlockTable, Buddy, Demand, Fallback, Geometry, IdleBlock};
 use crate::error::BuildError;
@@ -200,6 +203,29 @@ impl Core {
     }
 }
 
+/// Published under the lock (N2).
+#[derive(Debug)]
+struct Published {
+    free: AtomicUsize,
+    free_highatomic: AtomicUsize,
+    available: AtomicU64,
+    resident_free: AtomicUsize,
+    withdrawn: AtomicUsize,
+}
+
+impl Published {
+    /// What is published of a buddy that was just made.
+    fn of(buddy: &Buddy) -> Published {
+        Published {
+            free: AtomicUsize::new(buddy.free_pages()),
+            free_highatomic: AtomicUsize::new(0),
+            available: AtomicU64::new(buddy.availability().raw()),
+            resident_free: AtomicUsize::new(0),
+            withdrawn: AtomicUsize::new(0),
+        }
+    }
+}
+
 /// A zone of a node.
 #[derive(Debug)]
 pub(crate) struct Zone {
@@ -211,13 +237,9 @@ pub(crate) struct Zone {
     managed: AtomicUsize,
     map: Arc<Memmap>,
     blocks: BlockTable,
-    core: CoreMutex<Core>,
-    /// Published under the lock (N2).
-    free: AtomicUsize,
-    free_highatomic: AtomicUsize,
-    available: AtomicU64,
-    resident_free: AtomicUsize,
-    withdrawn: AtomicUsize,
+    /// On lines of its own, as is what is published: who is served elsewhere reads what is beside it.
+    core: CachePadded<CoreMutex<Core>>,
+    published: CachePadded<Published>,
     marks: AtomicU64,
     /// Pages added to every mark; written under the lock.
     boost: AtomicUsize,
@@ -246,6 +268,33 @@ pub(crate) struct Zone {
     freed: Arc<WaitQueue>,
 }
 
+/// Whether a field at `offset` is on a cache line of another, which is somewhere and has a size.
+const fn are_on_one_line(offset: usize, (start, size): (usize, usize)) -> bool {
+    const LINE: usize = 64;
+    start / LINE <= offset / LINE && offset / LINE <= (start + size - 1) / LINE
+}
+
+// What each free of a single page reads, and each request of a zone that does not serve it, is on no line that is
+// written under the lock.
+const _: () = {
+    let core = (offset_of!(Zone, core), size_of::<CoreMutex<Core>>());
+    let published = (offset_of!(Zone, published), size_of::<Published>());
+    let read = [
+        offset_of!(Zone, start),
+        offset_of!(Zone, pages),
+        offset_of!(Zone, managed),
+        offset_of!(Zone, map),
+        offset_of!(Zone, magazines),
+        offset_of!(Zone, freed),
+    ];
+    let mut field = 0;
+    while field < read.len() {
+        assert!(!are_on_one_line(read[field], core));
+        assert!(!are_on_one_line(read[field], published));
+        field += 1;
+    }
+};
+
 impl Zone {
     /// Builds a zone in which everything is free. Marks and cache sizes are zero until set.
     pub(crate) fn new(
@@ -269,12 +318,8 @@ impl Zone {
             managed: AtomicUsize::new(geometry.pages),
             map,
             blocks: buddy.block_table(),
-            free: AtomicUsize::new(buddy.free_pages()),
-            free_highatomic: AtomicUsize::new(0),
-            available: AtomicU64::new(buddy.availability().raw()),
-            resident_free: AtomicUsize::new(0),
-            withdrawn: AtomicUsize::new(0),
-            core: CoreMutex::ranked(
+            published: CachePadded::new(Published::of(&buddy)),
+            core: CachePadded::new(CoreMutex::ranked(
                 Rank::Zone,
                 Core {
                     buddy,
@@ -283,7 +328,7 @@ impl Zone {
                     offline: 0,
                     closing: false,
                 },
-            ),
+            )),
             marks: AtomicU64::new(Marks::default().raw()),
             boost: AtomicUsize::new(0),
             boost_factor: AtomicU32::new(0),
@@ -344,7 +389,7 @@ impl Zone {
     /// or because the pageblocks that they are in are being emptied.
     pub(crate) fn has_withdrawn(&self) -> bool {
         // Relaxed: published under the lock, which who looks here has taken since.
-        self.withdrawn.load(Ordering::Relaxed) > 0
+        self.published.withdrawn.load(Ordering::Relaxed) > 0
     }
 
     /// Puts other cache sizes in force.
@@ -396,16 +441,13 @@ impl Zone {
 
     /// Publishes the free counts (N2).
     fn publish(&self, core: &Core) {
+        let published = &*self.published;
         // Relaxed: see the head; the lock orders everything that must be.
-        self.free.store(core.buddy.free_pages(), Ordering::Relaxed);
-        self.free_highatomic
-            .store(core.buddy.free_highatomic_pages(), Ordering::Relaxed);
-        self.available
-            .store(core.buddy.availability().raw(), Ordering::Relaxed);
-        self.resident_free
-            .store(core.buddy.resident_free_pages(), Ordering::Relaxed);
-        self.withdrawn
-            .store(core.withdrawn + core.aside(), Ordering::Relaxed);
+        { &published.free }.store(core.buddy.free_pages(), Ordering::Relaxed);
+        { &published.free_highatomic }.store(core.buddy.free_highatomic_pages(), Ordering::Relaxed);
+        { &published.available }.store(core.buddy.availability().raw(), Ordering::Relaxed);
+        { &published.resident_free }.store(core.buddy.resident_free_pages(), Ordering::Relaxed);
+        { &published.withdrawn }.store(core.withdrawn + core.aside(), Ordering::Relaxed);
         self.note_recovery(core);
         self.note_fragmentation(core);
     }

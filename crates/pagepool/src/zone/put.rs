@@ -250,7 +250,7 @@ impl Zone {
     /// Pages of whole free blocks that have memory behind them.
     pub(crate) fn resident_free_pages(&self) -> usize {
         // Relaxed: as in `free_view`.
-        self.resident_free.load(Ordering::Relaxed)
+        self.published.resident_free.load(Ordering::Relaxed)
     }
 
     /// Sets how many pages of whole free blocks may keep their memory.

@@ -136,7 +136,7 @@ impl Zone {
             "{free} pages free, published {}",
             self.free_pages()
         );
-        let available = Availability::from_raw(self.available.load(Ordering::Relaxed));
+        let available = Availability::from_raw(self.published.available.load(Ordering::Relaxed));
         ensure!(
             core.buddy.availability() == available,
             "N2",

@@ -249,7 +249,7 @@ impl Zone {
         force: bool,
     ) -> bool {
         // Relaxed: a zone without free reserved pages has nothing to open; checked again below.
-        if self.free_highatomic.load(Ordering::Relaxed) == 0 {
+        if self.published.free_highatomic.load(Ordering::Relaxed) == 0 {
             return false;
         }
         let mut core = self.core.lock();

@@ -77,12 +77,12 @@ fn reserved_blocks_wait_among_the_movable_ones_and_drain_to_their_pageblock() {
     let pair = zone.pop(0, 1, UNMOVABLE);
     zone.drain();
     zone.reserve_highatomic(pair);
-    assert_eq!(zone.free_highatomic.load(Ordering::Relaxed), 510);
+    assert_eq!(zone.published.free_highatomic.load(Ordering::Relaxed), 510);
     drop(zone.push(0, pair, 1));
     assert_eq!(zone.cached(), 2);
     assert_eq!(zone.take_cached(0, request(1, UNMOVABLE)), None);
     zone.drain();
-    assert_eq!(zone.free_highatomic.load(Ordering::Relaxed), 512);
+    assert_eq!(zone.published.free_highatomic.load(Ordering::Relaxed), 512);
     assert_eq!(zone.free_pages(), 51_200);
     zone.verify().unwrap();
 
@@ -92,7 +92,7 @@ fn reserved_blocks_wait_among_the_movable_ones_and_drain_to_their_pageblock() {
     };
     let block = zone.take(urgent).unwrap().pfn;
     assert_eq!(
-        zone.free_highatomic.load(Ordering::Relaxed),
+        zone.published.free_highatomic.load(Ordering::Relaxed),
         510,
         "urgent first"
     );
@@ -103,7 +103,7 @@ fn reserved_blocks_wait_among_the_movable_ones_and_drain_to_their_pageblock() {
     );
     assert!(zone.unreserve_highatomic(MOVABLE, Order::ZERO, true));
     assert!(!zone.unreserve_highatomic(MOVABLE, Order::ZERO, true));
-    assert_eq!(zone.free_highatomic.load(Ordering::Relaxed), 0);
+    assert_eq!(zone.published.free_highatomic.load(Ordering::Relaxed), 0);
     drop(zone.push(0, block, 1));
 }
 
