@@ -113,14 +113,23 @@ pub(crate) struct Table {
     pub(crate) rates: Vec<Rate>,
 }
 
+/// Numbers of threads that are more than there are CPUs, and were not asked for all the same.
+fn beyond(plan: &Plan) -> Vec<usize> {
+    let is_beyond = |threads: &usize| *threads > plan.cpus.len() && !plan.oversubscribes;
+    THREADS.into_iter().filter(is_beyond).collect()
+}
+
 /// Runs a work with each number of threads.
 pub(crate) fn measure(work: &Scaled, plan: &Plan) -> Result<Table, Failure> {
     let mut table = Table {
         title: work.title,
         rates: Vec::new(),
     };
-    let is_possible = |threads: &usize| *threads <= plan.cpus.len() || plan.oversubscribes;
-    for threads in THREADS.into_iter().filter(is_possible) {
+    let not_run = beyond(plan);
+    for threads in THREADS
+        .into_iter()
+        .filter(|threads| !not_run.contains(threads))
+    {
         let rates = (work.run)(plan, threads)?;
         for (row, name) in work.rows.iter().enumerate() {
             table.add(name, threads, row, &rates);
@@ -205,6 +214,8 @@ pub(crate) struct ScalingReport {
     schema: &'static str,
     quick: bool,
     machine: Machine,
+    /// Numbers of threads for which there are too few CPUs.
+    not_run: Vec<usize>,
     rates: Vec<Rate>,
 }
 
@@ -215,6 +226,7 @@ impl ScalingReport {
             schema: "pagepool-bench-scaling/1",
             quick,
             machine: Machine::read(plan.cpus.len()),
+            not_run: beyond(plan),
             rates: Vec::new(),
         }
     }
@@ -226,8 +238,21 @@ impl ScalingReport {
             "pagepool-bench --scaling, {kind}\n\
              machine: {}\n\
              Medians of interleaved rounds on pinned threads. efficiency: the rate over that of one thread and \
-             the number\nof threads. ratio: to the best peer with as many threads; above 1: more than any.\n",
-            self.machine
+             the number\nof threads. ratio: to the best peer with as many threads; above 1: more than any.\n{}",
+            self.machine,
+            self.what_is_missing()
+        )
+    }
+
+    fn what_is_missing(&self) -> String {
+        if self.not_run.is_empty() {
+            return String::new();
+        }
+        let threads: Vec<String> = self.not_run.iter().map(usize::to_string).collect();
+        format!(
+            "Not run: {} threads, for which there are too few CPUs; --oversubscribe runs them all the same, and \
+             pagepool-contention\nsays what to expect of them.\n",
+            threads.join(", ")
         )
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::pin::allowed_cpus;
 use crate::plan::{Plan, Scale};
 use crate::report::{Outcome, Report, Row};
-use crate::scaling::{self, Rate};
+use crate::scaling::{self, Rate, ScalingReport};
 use crate::spread::Spread;
 use crate::subject::{NULL, POOL};
 use crate::table;
@@ -133,6 +133,13 @@ fn scaling_takes_no_more_threads_than_cpus_unless_asked() {
     let rates = scaling::measure(works[0], &plan).unwrap().rates;
     assert!(rates.iter().all(|rate| rate.threads == 1));
     assert_eq!(rates.len(), 11);
+    let heading = ScalingReport::begin(true, &plan).heading();
+    assert!(
+        heading.contains("Not run: 2, 4, 8, 16 threads"),
+        "{heading}"
+    );
+    let with_all = ScalingReport::begin(true, &tiny_plan()).heading();
+    assert!(!with_all.contains("Not run"), "{with_all}");
 }
 
 /// `t2` beside `t1`, with a mutex beside without.
