@@ -33,6 +33,10 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u8).range(1..=64))]
     threads: u8,
 
+    /// N threads only, and none of the smaller numbers
+    #[arg(long)]
+    only: bool,
+
     /// Nanoseconds that a line takes from another CPU [default: as measured between two CPUs here]
     #[arg(long, value_name = "NS")]
     pub(crate) line: Option<f64>,
@@ -73,10 +77,40 @@ impl Cli {
     }
 
     /// How many threads, one after the other.
-    pub(crate) fn threads(&self) -> impl Iterator<Item = usize> + use<> {
+    pub(crate) fn threads(&self) -> Vec<usize> {
         let most = usize::from(self.threads).min(MAX_CPUS);
-        (0..)
-            .map(|power| 1 << power)
-            .take_while(move |threads| *threads <= most)
+        if self.only {
+            return vec![most];
+        }
+        let powers = (0..).map(|power| 1 << power);
+        powers.take_while(|threads| *threads <= most).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Cli {
+        Cli::parse_from([&["pagepool-contention"], arguments].concat())
+    }
+
+    #[test]
+    fn threads_double_up_to_what_is_asked_for() {
+        assert_eq!(parse(&[]).threads(), [1, 2, 4, 8, 16, 32, 64]);
+        assert_eq!(parse(&["--threads", "6"]).threads(), [1, 2, 4]);
+        assert_eq!(parse(&["--threads", "6", "--only"]).threads(), [6]);
+    }
+
+    #[test]
+    fn a_filter_that_leaves_nothing_is_bad_usage() {
+        let failure = parse(&["--filter", "nothing"]).loads().unwrap_err();
+        assert_eq!(failure.status, 2);
+        assert!(
+            failure.message.contains("held/4-nodes"),
+            "{}",
+            failure.message
+        );
+        assert_eq!(parse(&["--filter", "mixed"]).loads().unwrap().len(), 2);
     }
 }

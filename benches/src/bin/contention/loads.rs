@@ -262,6 +262,10 @@ impl Part<'_> {
             put(&from.empty, batch);
             done += BATCH;
         }
+        if done == 0 {
+            // The neighbours are not so far: they are left alone for a while.
+            (0..64).for_each(|_| std::hint::spin_loop());
+        }
         done
     }
 
