@@ -32,6 +32,9 @@ pub(super) const HALF: usize = MAX_DEPTH / 2;
 /// Halves that go to the buddy at once, when there is no room for another.
 const SPILLED: usize = if cfg!(loom) { 1 } else { RETURN_BATCH / HALF };
 
+/// After so many requests that found nothing, what threads left to each other is long ago.
+const STILL_EXCHANGING: u8 = if cfg!(loom) { 1 } else { 64 };
+
 /// Half a magazine of pages.
 #[derive(Debug)]
 pub(super) struct Kept {
@@ -49,6 +52,8 @@ pub(crate) struct Depot {
     room: usize,
     /// Pages that one thread had left, and that came out for a thread.
     exchanged: u64,
+    /// By type, how often it may be asked yet whether threads exchange pages, and the answer is yes.
+    exchanging: [u8; NR_TYPES],
 }
 
 impl Depot {
@@ -92,8 +97,16 @@ impl Depot {
         let half = self.halves.get_mut(column)?.pop()?;
         if half.is_left {
             self.exchanged += half.pages.len() as u64;
+            self.exchanging[column] = STILL_EXCHANGING;
         }
         Some(half)
+    }
+
+    /// Whether threads have exchanged pages of this type lately: a few times that this is asked since the last.
+    pub(super) fn is_exchanging(&mut self, column: usize) -> bool {
+        let left = self.exchanging[column];
+        self.exchanging[column] = left.saturating_sub(1);
+        left > 0
     }
 
     /// Puts back what the magazine, for which it was taken out, did not take.

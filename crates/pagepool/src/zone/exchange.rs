@@ -42,7 +42,8 @@ impl Zone {
     ) -> Option<Used<()>> {
         // Under this lock whatever does not find its place is where it was (D2).
         let mut depot = self.magazines.try_depot()?;
-        if depot.is_empty(want.idx()) {
+        // Where one thread takes what another leaves, the lock is to be free for that one, and more is on its way.
+        if depot.is_empty(want.idx()) && !depot.is_exchanging(want.idx()) {
             self.stock_depot(&mut depot, want);
         }
         self.restock_from(&mut depot, magazine, want)
