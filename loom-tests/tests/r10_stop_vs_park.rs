@@ -100,7 +100,7 @@ fn a_stop_ends_a_run() {
 fn two_stops_both_return_after_the_end() {
     let outcomes = Outcomes::new();
     let seen = outcomes.clone();
-    check("r10_stop_twice", 1000, move || {
+    check("r10_stop_twice", 850, move || {
         seen.record(stop_by::<2>(true, false));
     });
     outcomes.assert_exactly([(0, 0), (0, 1)]);
@@ -211,7 +211,7 @@ fn a_stop_ends_kcompactds_back_off() {
 fn two_stops_of_kcompactd_both_return_after_the_end() {
     let outcomes = Outcomes::new();
     let seen = outcomes.clone();
-    check("r10_kcompactd_twice", 740, move || {
+    check("r10_kcompactd_twice", 600, move || {
         seen.record(stop_kcompactd_by::<2>(|_| ()));
     });
     outcomes.assert_exactly([(0, 0), (0, 1)]);
