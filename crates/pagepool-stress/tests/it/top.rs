@@ -108,7 +108,8 @@ fn what_it_shows_is_what_the_load_reports() {
         " of 16.0 MiB in use, ",
         "\nZONES ",
         &format!(" {grouped} "),
-        "\nkswapd0        running ",
+        // On call, or running: by how far the load has come.
+        "\nkswapd0        ",
         "\nPRESSURE % ",
         "\npages swapped out ",
         "\nPAGEBLOCKS ",
