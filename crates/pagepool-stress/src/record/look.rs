@@ -330,6 +330,7 @@ mod tests {
     #[test]
     fn a_row_has_a_figure_for_each_rule() {
         let pool = pool();
+        pool.start_daemons().unwrap();
         let layout = Layout::of(&pool.stats(), &pool.state());
         let row = row_of(&pool, &layout, &mut Seen::default());
         assert_eq!(row.len(), layout.rules().len());
