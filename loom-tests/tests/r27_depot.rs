@@ -1,6 +1,6 @@
-//! R27: what one thread leaves in the depot to another is within reach of whoever drains.
+//! R27: what one thread leaves in the depot to another, or the buddy gives it, is within reach of whoever drains.
 //!
-//! *Threads:* one that moves pages from its magazine to the depot and back; another that takes them from there;
+//! *Threads:* one that moves pages from its magazine or the buddy to the depot and back; another that takes them from there;
 //! somebody who drains, waits for memory, or closes the zone. *Property:* each page is in one place, and what was
 //! written to it before is visible to who has it next; nobody sleeps beside a page in the depot; a close counts
 //! each page on one side. *The bug it would catch:* a drain that has emptied the depot when a page goes there from

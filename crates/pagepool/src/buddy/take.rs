@@ -50,12 +50,7 @@ impl Buddy {
         while left > 0
             && let Some(grant) = self.alloc_unmixed(order, want)
         {
-            let block = self.block_of(grant.pfn);
-            sink(grant);
-            left -= 1;
-            if order < self.block_order {
-                left -= self.take_parts(block, order, left, sink);
-            }
+            left -= self.go_on(grant, order, left, sink);
         }
     }
 
@@ -103,13 +98,24 @@ impl Buddy {
         let Some(grant) = self.alloc(demand, census) else {
             return 0;
         };
+        self.go_on(grant, demand.order, count, sink)
+    }
+
+    /// Passes a block on, and what else its pageblock has, up to `count`; returns how many.
+    fn go_on(
+        &mut self,
+        grant: Grant,
+        order: Order,
+        count: usize,
+        sink: &mut dyn FnMut(Grant),
+    ) -> usize {
         let block = self.block_of(grant.pfn);
-        let goes_on = grant.fallback.is_none() && demand.order < self.block_order;
+        let goes_on = grant.fallback.is_none() && order < self.block_order;
         sink(grant);
         if !goes_on {
             return 1;
         }
-        1 + self.take_parts(block, demand.order, count - 1, sink)
+        1 + self.take_parts(block, order, count - 1, sink)
     }
 
     /// Takes up to `count` blocks of `order` out of a pageblock of which a part is handed out, as so many calls of

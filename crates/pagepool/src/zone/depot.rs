@@ -8,9 +8,10 @@
 //! **Invariants**
 //! - D1: a frame's state says that it is cached, at order 0, as in a magazine.
 //! - D2: a half goes from a magazine to the depot, or back, under the depot's lock, with the magazine opened after
-//!   that; and a batch from or to the buddy under the same lock, and not while somebody waits. Whoever drains empties the depot while he keeps the magazines revoked: so none of it moves that has not
-//!   moved when he gets the lock, and what is in the depot afterwards went into a magazine after he had said what
-//!   he drains for.
+//!   that; a batch goes from the buddy to the depot, or back, under the same lock, the former not while somebody
+//!   waits. Whoever drains empties the depot while he keeps the magazines revoked: so none of it moves that has not
+//!   moved when he gets the lock, and what is in the depot afterwards went into a magazine, or came from the buddy,
+//!   after he had said what he drains for.
 //!
 //! **Locking:** after the keeper's lock, before that of a cache. A thread that finds it taken does not wait.
 
@@ -52,7 +53,7 @@ pub(crate) struct Depot {
     room: usize,
     /// Pages that one thread had left, and that came out for a thread.
     exchanged: u64,
-    /// By type, how often it may be asked yet whether threads exchange pages, and the answer is yes.
+    /// By type, to how many more questions the answer is that threads exchange pages.
     exchanging: [u8; NR_TYPES],
 }
 
@@ -102,7 +103,8 @@ impl Depot {
         Some(half)
     }
 
-    /// Whether threads have exchanged pages of this type lately: a few times that this is asked since the last.
+    /// Whether threads have exchanged pages of this type lately. Each question brings the end of that nearer: it is
+    /// to be asked when there was nothing for a thread.
     pub(super) fn is_exchanging(&mut self, column: usize) -> bool {
         let left = self.exchanging[column];
         self.exchanging[column] = left.saturating_sub(1);
@@ -145,5 +147,43 @@ impl Depot {
     /// Pages that one thread left and another, or the same, got so far.
     pub(super) fn exchanged(&self) -> u64 {
         self.exchanged
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn half(first: u32) -> Half {
+        (first..first + HALF as u32).map(Pfn::from_raw).collect()
+    }
+
+    #[test]
+    fn threads_exchange_until_nothing_was_left_for_a_while() {
+        let mut depot = Depot::with_room(4);
+        depot.stock(0, half(0));
+        depot.take(0).unwrap();
+        assert_eq!((depot.is_exchanging(0), depot.exchanged()), (false, 0));
+        depot.put(0, half(8));
+        depot.take(0).unwrap();
+        assert_eq!(depot.exchanged(), HALF as u64);
+        for _ in 0..STILL_EXCHANGING {
+            assert!(depot.is_exchanging(0) && !depot.is_exchanging(1));
+        }
+        assert!(!depot.is_exchanging(0));
+    }
+
+    #[test]
+    fn what_was_put_in_first_is_given_up_first() {
+        let mut depot = Depot::with_room(MAX_HALVES);
+        for n in 0..MAX_HALVES as u32 {
+            depot.put(1, half(n * HALF as u32));
+        }
+        assert_eq!(depot.room_left(1), 0);
+        let oldest = depot.take_oldest(1).unwrap();
+        let frames = oldest.iter().map(|(pfn, _)| pfn.get());
+        assert!(frames.eq(0..RETURN_BATCH as u32));
+        assert_eq!(depot.room_left(1), SPILLED);
+        assert!(depot.take_oldest(0).is_none());
     }
 }
