@@ -188,6 +188,7 @@ fn broken(error: &dyn std::error::Error) -> Failure {
     Failure::broken(error.to_string())
 }
 
+#[inline(always)]
 fn allocate(pool: &PagePool, order: Order) -> Result<PagesUninit, Failure> {
     { pool.alloc_pages_uninit(order, Gfp::KERNEL) }.map_err(|error| broken(&error))
 }

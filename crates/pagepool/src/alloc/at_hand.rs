@@ -15,7 +15,7 @@
 #![forbid(unsafe_code)]
 
 use std::cell::{Cell, RefCell};
-use std::ptr::NonNull;
+use std::ptr;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
@@ -45,24 +45,28 @@ impl PoolId {
     }
 }
 
-/// A thread's magazine, and what it takes to use it.
+/// A thread's magazine, and what it takes to use it. By plain pointers: of others, who looks at a thread's place would
+/// have to ask again whether there is one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Place {
-    /// The magazine: there as long as [`here`] finds it (C2).
-    pub(crate) magazine: NonNull<Magazine>,
+    /// The magazine: there as long as [`is_here`] finds it (C2).
+    pub(crate) magazine: *const Magazine,
     /// The zone that it is in front of: there as long as the pool is (C4).
-    pub(crate) zone: NonNull<Zone>,
+    pub(crate) zone: *const Zone,
     /// The memory of that zone's node: likewise.
-    pub(crate) arena: NonNull<Arena>,
+    pub(crate) arena: *const Arena,
+    /// What blocks of that zone are counted from, as [`find`] was told: likewise.
+    pub(crate) first: *mut u8,
     /// Which of the zone's magazines it is.
     pub(crate) slot: usize,
 }
 
 impl Place {
     const NOWHERE: Place = Place {
-        magazine: NonNull::dangling(),
-        zone: NonNull::dangling(),
-        arena: NonNull::dangling(),
+        magazine: ptr::null(),
+        zone: ptr::null(),
+        arena: ptr::null(),
+        first: ptr::null_mut(),
         slot: 0,
     };
 }
@@ -119,13 +123,16 @@ impl Drop for Holding {
     }
 }
 
-/// The calling thread's magazine of a pool, if that is the one that it used last.
-#[inline]
-pub(crate) fn here(pool: PoolId) -> Option<Place> {
-    HERE.with(|here| {
-        let here = here.get();
-        (here.pool == pool).then_some(here.place)
-    })
+/// Whether the calling thread has a magazine of a pool, and used that pool last.
+#[inline(always)]
+pub(crate) fn is_here(pool: PoolId) -> bool {
+    HERE.with(|here| here.get().pool == pool)
+}
+
+/// The calling thread's magazine of the pool that it [used last](is_here).
+#[inline(always)]
+pub(crate) fn here() -> Place {
+    HERE.with(|here| here.get().place)
 }
 
 /// The thread has no magazine that it knows of.
@@ -135,10 +142,10 @@ fn forget() {
 }
 
 /// Finds or gets the thread a magazine of a pool, in front of a zone of the node that it runs on, which is the
-/// zone's and the arena's; [`here`] finds it from now on. None if there is none to be had, or the thread is about to
-/// end.
+/// zone's and the arena's; `first` is kept with them. [`is_here`] finds it from now on. None if there is none to be
+/// had, or the thread is about to end.
 #[cold]
-pub(crate) fn find(pool: PoolId, zone: &Zone, arena: &Arena) -> Option<Place> {
+pub(crate) fn find(pool: PoolId, zone: &Zone, arena: &Arena, first: *mut u8) -> Option<Place> {
     let (node, magazines) = (zone.node(), zone.magazines());
     // The list's first use may ask for memory, to have it dropped at the thread's end: and so come here again.
     if magazines.depth() == 0 || INSIDE.with(|inside| inside.replace(true)) {
@@ -164,9 +171,10 @@ pub(crate) fn find(pool: PoolId, zone: &Zone, arena: &Arena) -> Option<Place> {
     drop(gone);
     let slot = found.ok().flatten()?;
     let place = Place {
-        magazine: NonNull::from(magazines.slot(slot)?),
-        zone: NonNull::from(zone),
-        arena: NonNull::from(arena),
+        magazine: magazines.slot(slot)?,
+        zone,
+        arena,
+        first,
         slot,
     };
     let _ended = HERE.try_with(|here| here.set(Here { pool, place }));

@@ -9,7 +9,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use super::{Arena, racing};
-use crate::types::{MAX_NODES, PAGE_SIZE, Pfn};
+use crate::types::{MAX_NODES, NodeId, PAGE_SIZE, Pfn};
 
 /// Where the frames of each node are. Keeps the arenas.
 pub(crate) struct Bases {
@@ -48,6 +48,13 @@ impl Bases {
         debug_assert!(start < self.sizes[node], "A1: {pfn} of {:?}", self.sizes);
         // Saturating keeps this safe for a frame that there is not; for others it is a plain add.
         self.starts[node].map_addr(|addr| addr.saturating_add(start))
+    }
+
+    /// The frame of this node that begins at `start`: what [`ptr`](Self::ptr) made of it.
+    #[inline]
+    pub(crate) fn frame(&self, node: NodeId, start: NonNull<u8>) -> Pfn {
+        let base = self.starts[node.get()].addr().get();
+        Pfn::new(node, start.addr().get().wrapping_sub(base) / PAGE_SIZE)
     }
 
     /// Copies bytes out from `offset` bytes into a frame, which somebody may be writing meanwhile: see

@@ -407,11 +407,11 @@ fn scattered<const PER_LINE: usize>(index: usize) -> usize {
         return index;
     }
     let (low, high) = (index % LINES, index / LINES % PER_LINE);
-    // For each `high` a rotation of `low`: no two frames of a group meet. 37 is odd and far from the
-    // powers of two, so that no alignment brings back what was apart.
-    let line = (low + 37 * high) % LINES;
+    // For each `high` a rotation of `low`: no two frames of a group meet. 5 is odd, so that no alignment brings back
+    // what was apart, and the quickest to multiply by that leaves neighbours apart.
+    let line = (low + 5 * high) % LINES;
     let group = LINES * PER_LINE;
-    index / group * group + line * PER_LINE + high
+    (index / group * group) | (line * PER_LINE + high)
 }
 
 /// Entries in a column for `pages` frames: whole groups, which [`scattered`] maps to themselves.

@@ -6,7 +6,6 @@ use crate::buddy::Geometry;
 use crate::memmap::Memmap;
 use crate::sync::{FenceNames, WaitQueue};
 use crate::types::{Migratetype, NR_ZONES, NodeId, Order, Pfn, ZoneType};
-use crate::zone::at_hand::Kept;
 use crate::zone::kind::Kind;
 use crate::zone::magazine::{Magazine, Opens};
 use crate::zone::sizing::PcpSizes;
@@ -150,7 +149,7 @@ impl Zone {
         if used.is_revoked {
             closing += self.empty_own(slot);
         }
-        if used.outcome != Kept::Yes {
+        if !used.outcome {
             closing += self.put(page, || ());
         }
         closing

@@ -9,6 +9,7 @@
 //! While the pool is recorded, magazines are watched, and what these paths do is done by their slow ends, which note
 //! it ([`record`](crate::record)).
 
+use super::block_ptr::{BlockPtr, Mark};
 use super::lifetime::{Tether, settle};
 use super::pages::PagesUninit;
 use super::{Inner, PagePool};
@@ -20,8 +21,8 @@ use crate::gfp::Gfp;
 use crate::node::{FrameSink, StartBy, identity};
 use crate::record::Happening;
 use crate::sync::cpu;
-use crate::types::{Migratetype, NodeId, Order, Pfn, ZoneType};
-use crate::zone::at_hand::{Kept, Used};
+use crate::types::{Migratetype, NodeId, Order, PAGE_SIZE, Pfn, ZoneType};
+use crate::zone::at_hand::Used;
 use crate::zone::kind::Kind;
 use crate::zone::magazine::{Magazine, Opens};
 use crate::zone::{Freed, Taken, Zone};
@@ -32,7 +33,7 @@ unsafe impl Zeroable for Magazine {}
 
 /// The type of page that is wanted, if a request may be served from a magazine.
 #[inline(always)]
-const fn wanted(order: Order, gfp: Gfp) -> Option<Migratetype> {
+pub(super) const fn wanted(order: Order, gfp: Gfp) -> Option<Migratetype> {
     if order.get() == 0 { plain(gfp) } else { None }
 }
 
@@ -61,10 +62,31 @@ pub(super) struct Hand<'a> {
     pub(super) zone: &'a Zone,
     /// The memory of its node.
     pub(super) arena: &'a Arena,
+    /// The zone's first page.
+    first: BlockPtr,
     slot: usize,
 }
 
 impl Hand<'_> {
+    /// A block of the zone, which was just taken from it.
+    #[inline(always)]
+    pub(super) fn block(&self, taken: &Taken) -> BlockPtr {
+        let bytes = self.zone.offset_of(taken.pfn()) * PAGE_SIZE;
+        // SAFETY: (O2) whoever has a `Taken` has such a block, and the zone's memory is in one piece.
+        let block = unsafe { self.first.neighbour(bytes, taken.order()) };
+        if taken.is_vacant() {
+            block.with(Mark::Vacant, true)
+        } else {
+            block
+        }
+    }
+
+    /// The frame that a block begins with, if that is one of the zone's.
+    #[inline(always)]
+    fn frame_of(&self, block: BlockPtr) -> Option<Pfn> {
+        self.zone.frame_at(block.pages_after(self.first))
+    }
+
     /// Whether what passes through the magazine is to be noted.
     pub(super) fn is_watched(&self) -> bool {
         self.magazine.is_watched()
@@ -86,47 +108,56 @@ impl Hand<'_> {
 /// What the calling thread has at hand of a pool, if it used that one last.
 #[inline(always)]
 pub(super) fn hand(pool: &Inner) -> Option<Hand<'_>> {
-    let place = at_hand::here(pool.id)?;
+    // SAFETY: it was just seen that it did.
+    at_hand::is_here(pool.id).then(|| unsafe { hand_of_last(pool) })
+}
+
+/// What the calling thread has at hand of the pool that it used last.
+///
+/// # Safety
+/// That is this pool.
+#[inline(always)]
+unsafe fn hand_of_last(_pool: &Inner) -> Hand<'_> {
+    let place = at_hand::here();
     // SAFETY: (C4) this is a zone of the pool, which is there: its nodes do not move before it ends.
-    let zone = unsafe { place.zone.as_ref() };
+    let zone = unsafe { &*place.zone };
     // SAFETY: (C4) as above; nodes keep their arenas.
-    let arena = unsafe { place.arena.as_ref() };
+    let arena = unsafe { &*place.arena };
+    // SAFETY: (C4) as above; it is the zone's first page in that arena, as `find` was told.
+    let first = unsafe { BlockPtr::from_raw(place.first) };
     // SAFETY: (C2) it is one of that zone's, which keeps them; and the thread keeps them after the pool's end.
-    let magazine = unsafe { place.magazine.as_ref() };
-    Some(Hand {
+    let magazine = unsafe { &*place.magazine };
+    Hand {
         magazine,
         zone,
         arena,
+        first,
         slot: place.slot,
-    })
+    }
 }
 
 impl PagePool {
-    /// Takes a page from the calling thread's magazine, if that is what the request wants and there is one; else
-    /// goes the long way.
-    #[inline(always)]
-    pub(super) fn alloc_at_hand(&self, order: Order, gfp: Gfp) -> Result<PagesUninit, AllocError> {
-        let Some(want) = wanted(order, gfp) else {
-            return self.alloc_block(order, gfp);
-        };
-        if let Some(hand) = hand(self.inner())
-            && !callback::is_inside_any()
-        {
-            let used = { hand.zone }.take_at_hand(hand.magazine, want, Opens::Unwatched);
-            if used.is_revoked {
-                return self.alloc_after_revoked(used.outcome, want, gfp);
-            }
-            if let Some(taken) = used.outcome {
-                return Ok(self.page_at_hand(hand.arena, &taken));
-            }
+    /// Takes a page from the calling thread's magazine, if there is one.
+    #[inline(never)]
+    pub(super) fn alloc_at_hand(&self, want: Migratetype, gfp: Gfp) -> Option<PagesUninit> {
+        let pool = self.inner();
+        if !at_hand::is_here(pool.id) || callback::is_inside_any() {
+            return None;
         }
-        self.alloc_page_the_long_way(gfp)
+        // SAFETY: it was just seen that the thread used this pool last.
+        let hand = unsafe { hand_of_last(pool) };
+        let used = { hand.zone }.take_at_hand(hand.magazine, want, Opens::Unwatched);
+        if used.is_revoked {
+            return self.alloc_after_revoked(used.outcome, want, gfp);
+        }
+        used.outcome.map(|taken| self.page_at_hand(hand, &taken))
     }
 
+    /// Does so after what comes from the depot, or from the zone.
     // Not the same with an order: then that is to be kept on the way here.
     #[cold]
     #[inline(never)]
-    fn alloc_page_the_long_way(&self, gfp: Gfp) -> Result<PagesUninit, AllocError> {
+    pub(super) fn alloc_page_the_long_way(&self, gfp: Gfp) -> Result<PagesUninit, AllocError> {
         match self.restock_and_take(gfp) {
             Some(page) => Ok(page),
             None => self.alloc_the_long_way(Order::ZERO, gfp),
@@ -144,7 +175,7 @@ impl PagePool {
         let restocked = hand.zone.restock_by_depot(hand.magazine, want)?;
         let taken = { hand.zone }.take_at_hand(hand.magazine, want, Opens::Unwatched);
         // First of all it has an owner, whatever comes.
-        let page = { taken.outcome }.map(|taken| self.page_at_hand(hand.arena, &taken));
+        let page = { taken.outcome }.map(|taken| self.page_at_hand(hand, &taken));
         if restocked.is_revoked || taken.is_revoked {
             pool.empty_own(hand);
         }
@@ -153,8 +184,8 @@ impl PagePool {
     }
 
     #[inline(always)]
-    fn page_at_hand(&self, arena: &Arena, taken: &Taken) -> PagesUninit {
-        PagesUninit::of_plain_block(self.inner.tether(), arena, taken)
+    fn page_at_hand(&self, hand: Hand<'_>, taken: &Taken) -> PagesUninit {
+        PagesUninit::of_plain_block(self.inner.tether(), hand, taken)
     }
 
     /// The same, once the magazine was found to be revoked, or watched.
@@ -165,17 +196,17 @@ impl PagePool {
         taken: Option<Taken>,
         want: Migratetype,
         gfp: Gfp,
-    ) -> Result<PagesUninit, AllocError> {
+    ) -> Option<PagesUninit> {
         let pool = self.inner();
         let Some(hand) = hand(pool) else {
             unreachable!("C3: the magazine was there just now");
         };
         // First of all it has an owner, whatever comes.
-        let mut page = taken.map(|taken| self.page_at_hand(hand.arena, &taken));
+        let mut page = taken.map(|taken| self.page_at_hand(hand, &taken));
         let mut is_revoked = true;
         if page.is_none() && hand.magazine.is_watched() {
             let used = { hand.zone }.take_at_hand(hand.magazine, want, Opens::Any);
-            page = { used.outcome }.map(|taken| self.page_at_hand(hand.arena, &taken));
+            page = { used.outcome }.map(|taken| self.page_at_hand(hand, &taken));
             is_revoked = used.is_revoked;
             if let Some(page) = &page {
                 pool.note_alloc(page, gfp);
@@ -184,10 +215,7 @@ impl PagePool {
         if is_revoked {
             pool.empty_own(hand);
         }
-        match page {
-            Some(page) => Ok(page),
-            None => self.alloc_the_long_way(Order::ZERO, gfp),
-        }
+        page
     }
 }
 
@@ -215,7 +243,7 @@ impl Inner {
         let node = self.nodes.of_cpu(cpu::current());
         let zone = self.zone_at_hand(node);
         let arena = self.nodes.node(node).arena();
-        if at_hand::find(self.id, zone, arena).is_none() {
+        if find(self, zone, arena).is_none() {
             return;
         }
         if let Some(hand) = hand(self)
@@ -238,20 +266,24 @@ impl Inner {
     }
 }
 
-/// Why a page is not in its thread's magazine: the thread has none, or this came of it.
-pub(super) type Refused = Option<Used<Kept>>;
+/// A page is not in its thread's magazine.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refused {
+    /// The magazine was revoked: its owner has to empty it.
+    is_revoked: bool,
+}
 
 /// Puts a single page into the calling thread's magazine, if it may be there.
 ///
 /// # Errors
-/// Why it may not; nothing has happened.
+/// It may not; nothing has happened.
 ///
 /// # Safety
 /// The page is out, and the caller owns it: nobody uses its memory any more.
 #[inline(always)]
-pub(super) unsafe fn release(tether: Tether, pfn: Pfn) -> Result<(), Refused> {
+pub(super) unsafe fn release(tether: Tether, page: BlockPtr) -> Result<(), Refused> {
     // SAFETY: by the caller's promise.
-    unsafe { put(tether, pfn, Opens::Unwatched, |_| ()) }
+    unsafe { put(tether, page, Opens::Unwatched, |_, _| ()) }
 }
 
 /// The same for such magazines; `note` is called before the page is there for anybody.
@@ -261,27 +293,29 @@ pub(super) unsafe fn release(tether: Tether, pfn: Pfn) -> Result<(), Refused> {
 #[inline(always)]
 unsafe fn put(
     tether: Tether,
-    pfn: Pfn,
+    page: BlockPtr,
     opens: Opens,
-    note: impl FnOnce(&Inner),
+    note: impl FnOnce(&Inner, Pfn),
 ) -> Result<(), Refused> {
+    const NOT_TRIED: Refused = Refused { is_revoked: false };
+
     // SAFETY: (L2) the caller's block is out.
     let pool = unsafe { tether.pool() };
-    let Some(hand) = hand(pool) else {
-        return Err(None);
+    if !at_hand::is_here(pool.id) || identity::is_any_measured() {
+        return Err(NOT_TRIED);
+    }
+    // SAFETY: it was just seen that the thread used this pool last.
+    let hand = unsafe { hand_of_last(pool) };
+    let Some(pfn) = hand.frame_of(page) else {
+        return Err(NOT_TRIED);
     };
-    if !hand.zone.contains(pfn) || identity::is_any_measured() {
-        return Err(Some(Used {
-            outcome: Kept::No,
-            is_revoked: false,
-        }));
-    }
     hand.arena.asan_poison(pfn.index(), 1);
-    let used = { hand.zone }.put_at_hand(hand.magazine, pfn, opens, || note(pool));
-    if used.outcome != Kept::Yes {
-        return Err(Some(used));
+    let used = { hand.zone }.put_at_hand(hand.magazine, pfn, opens, || note(pool, pfn));
+    let is_revoked = used.is_revoked;
+    if !used.outcome {
+        return Err(Refused { is_revoked });
     }
-    if used.is_revoked {
+    if is_revoked {
         empty_after_put(tether);
     }
     Ok(())
@@ -291,11 +325,11 @@ unsafe fn put(
 ///
 /// # Safety
 /// As [`release`].
-unsafe fn put_and_note(tether: Tether, pfn: Pfn) -> Result<(), Refused> {
+unsafe fn put_and_note(tether: Tether, page: BlockPtr) -> Result<(), Refused> {
     let order = Order::ZERO;
-    let note = |pool: &Inner| pool.recorder.note(|| Happening::Free { pfn, order });
+    let note = |pool: &Inner, pfn| pool.recorder.note(|| Happening::Free { pfn, order });
     // SAFETY: by the caller's promise.
-    unsafe { put(tether, pfn, Opens::Any, note) }
+    unsafe { put(tether, page, Opens::Any, note) }
 }
 
 /// Puts a block of several pages into the calling thread's magazine, which is `hand`'s, if it may be there; says
@@ -325,7 +359,7 @@ fn empty_after_put(tether: Tether) {
         return;
     }
     // SAFETY: (C4, L2) the zone's pool is there until these pages, which are out, are put back here.
-    let zone = unsafe { place.zone.as_ref() };
+    let zone = unsafe { &*place.zone };
     let freed = zone.give_to_buddy(&mut pages);
     // SAFETY: it came from this zone just now, and what is out of it keeps the pool alive.
     unsafe { settle(tether, zone, freed) };
@@ -336,64 +370,73 @@ fn empty_after_put(tether: Tether) {
 ///
 /// # Safety
 /// As [`release`], which has just refused the page.
-pub(super) unsafe fn release_again(tether: Tether, pfn: Pfn, refused: Refused) -> bool {
+pub(super) unsafe fn release_again(tether: Tether, page: BlockPtr, refused: Refused) -> bool {
     // SAFETY: (L2) the caller's block is out.
     let pool = unsafe { tether.pool() };
     let mut refused = refused;
-    let is_watched = || hand(pool).is_some_and(|hand| hand.magazine.is_watched());
-    let seems_revoked = refused.as_ref().is_some_and(|used| used.is_revoked);
-    if seems_revoked && is_watched() {
+    if refused.is_revoked && hand(pool).is_some_and(|hand| hand.magazine.is_watched()) {
         // SAFETY: by the caller's promise.
-        match unsafe { put_and_note(tether, pfn) } {
+        match unsafe { put_and_note(tether, page) } {
             Ok(()) => return true,
             Err(still) => refused = still,
         }
     }
-    let is_possible = match refused {
-        None => find_for(pool, pfn),
-        Some(used) => make_room(tether, pool, &used),
+    let is_possible = match hand(pool) {
+        None => find_for(pool, page),
+        Some(_) => make_room(tether, pool, page, refused),
     };
     if !is_possible {
         return false;
     }
     // SAFETY: by the caller's promise.
-    let Err(refused) = (unsafe { put_and_note(tether, pfn) }) else {
+    let Err(refused) = (unsafe { put_and_note(tether, page) }) else {
         return true;
     };
-    if refused.is_some_and(|used| used.is_revoked) {
+    if refused.is_revoked {
         empty_after_put(tether);
     }
     false
 }
 
+/// Finds the calling thread a magazine in front of a zone of the pool, which is in this memory.
+fn find(pool: &Inner, zone: &Zone, arena: &Arena) -> Option<at_hand::Place> {
+    let start = arena.ptr(zone.start().index());
+    // SAFETY: there the zone's first page is.
+    let first = unsafe { BlockPtr::new(start, zone.node(), Order::ZERO) };
+    at_hand::find(pool.id, zone, arena, first.into_raw())
+}
+
 /// Finds the calling thread a magazine that the page may go to.
-fn find_for(pool: &Inner, pfn: Pfn) -> bool {
+fn find_for(pool: &Inner, page: BlockPtr) -> bool {
     let node = pool.nodes.of_cpu(cpu::current());
     let zone = pool.zone_at_hand(node);
     let arena = pool.nodes.node(node).arena();
-    !pool.hardened && zone.contains(pfn) && at_hand::find(pool.id, zone, arena).is_some()
+    let is_there = node == page.node() && zone.contains(pool.bases.frame(node, page.start()));
+    !pool.hardened && is_there && find(pool, zone, arena).is_some()
 }
 
-/// Makes room in the calling thread's magazine, if that was full.
-fn make_room(tether: Tether, pool: &Inner, used: &Used<Kept>) -> bool {
-    let Some(Hand { magazine, zone, .. }) = hand(pool) else {
-        return false;
-    };
+/// Empties the calling thread's magazine if it was revoked, or makes room in it if it is full; returns whether it did
+/// the latter.
+fn make_room(tether: Tether, pool: &Inner, page: BlockPtr, refused: Refused) -> bool {
     let empty = |is_revoked: bool| {
         if is_revoked {
             empty_after_put(tether);
         }
     };
-    empty(used.is_revoked);
-    let Kept::Full(mobility) = used.outcome else {
+    empty(refused.is_revoked);
+    let Some(hand) = hand(pool) else {
         return false;
     };
-    let made = zone.make_room(magazine, mobility);
+    let pfn = hand.frame_of(page);
+    let Some(mobility) = pfn.and_then(|pfn| hand.zone.lacks_room(hand.magazine, pfn)) else {
+        return false;
+    };
+    let made = hand.zone.make_room(hand.magazine, mobility);
     empty(made.is_revoked);
     for freed in made.outcome {
         // Whoever is called for that may use a magazine on this very thread, and another than this by now.
         // SAFETY: it came from this zone just now; the caller's block keeps the pool alive.
-        unsafe { settle(tether, zone, freed) };
+        unsafe { settle(tether, hand.zone, freed) };
     }
     true
 }

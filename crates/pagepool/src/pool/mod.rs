@@ -12,6 +12,7 @@ pub(crate) mod budget;
 pub(crate) mod builder;
 pub(crate) mod census;
 mod at_hand;
+mod block_ptr;
 mod compaction;
 mod daemons;
 mod explain;
@@ -293,8 +294,16 @@ impl PagePool {
     ///
     /// # Errors
     /// As [`alloc_pages`](Self::alloc_pages).
+    #[inline]
     pub fn alloc_pages_uninit(&self, order: Order, gfp: Gfp) -> Result<PagesUninit, AllocError> {
-        self.alloc_at_hand(order, gfp)
+        // Decided when the caller is compiled, if it knows what it asks for.
+        match at_hand::wanted(order, gfp) {
+            Some(want) => match self.alloc_at_hand(want, gfp) {
+                Some(page) => Ok(page),
+                None => self.alloc_page_the_long_way(gfp),
+            },
+            None => self.alloc_block(order, gfp),
+        }
     }
 
     #[cold]

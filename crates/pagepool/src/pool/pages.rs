@@ -10,6 +10,8 @@ use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
+use super::at_hand::Hand;
+use super::block_ptr::{BlockPtr, Mark};
 use super::lifetime::{self, PoolRef, Tether};
 use super::short_way::{self, Returning};
 use super::{Inner, PagePool, at_hand};
@@ -40,16 +42,11 @@ pub(super) enum Paid<'a> {
 /// An owned block, without a statement about its contents.
 struct Block {
     tether: Tether,
-    ptr: NonNull<u8>,
-    pfn: Pfn,
-    order: Order,
-    /// It came from the reserves.
-    from_reserve: bool,
-    /// It went through a raw pointer: whether it is still out is settled by an exchange.
-    was_raw: bool,
-    /// It belongs to a group, which the frame table knows.
-    is_charged: bool,
+    ptr: BlockPtr,
 }
+
+// Two words: what returns one has it in registers.
+const _: () = assert!(size_of::<Result<PagesUninit, AllocError>>() == 2 * size_of::<usize>());
 
 // SAFETY: (O1) a block owns its memory as a `Box<[u8]>` does; the pool is `Sync`.
 unsafe impl Send for Block {}
@@ -62,39 +59,47 @@ impl Block {
         unsafe { self.tether.pool() }
     }
 
+    fn pfn(&self) -> Pfn {
+        self.pool().bases.frame(self.ptr.node(), self.ptr.start())
+    }
+
+    fn order(&self) -> Order {
+        self.ptr.order()
+    }
+
     fn arena(&self) -> &Arena {
-        self.pool().arena_of(self.pfn)
+        self.pool().nodes.node(self.ptr.node()).arena()
     }
 
     fn map(&self) -> &Memmap {
-        self.pool().nodes.node(self.pfn.node()).map()
+        self.pool().nodes.node(self.ptr.node()).map()
     }
 
     fn zone(&self) -> &Zone {
-        self.pool().zone_of(self.pfn)
+        self.pool().zone_of(self.pfn())
     }
 
     /// The block of `order` that begins `part` such blocks into this one.
+    ///
+    /// # Panics
+    /// If there are not so many.
     fn part(&self, part: usize, order: Order) -> Block {
-        let pfn = self.pfn.add(part << order.get());
-        Block {
-            ptr: self.arena().ptr(pfn.index()),
-            pfn,
-            order,
-            ..*self
-        }
+        assert!(order <= self.order() && part < self.order().pages() >> order.get());
+        // SAFETY: it lies in the block, as just seen.
+        let ptr = unsafe { self.ptr.at(part * order.bytes(), order) };
+        Block { ptr, ..*self }
     }
 
     /// Takes the frame out of the state "allocated at this order" and returns its mobility, or says
     /// what it is instead.
     fn take_state(&self) -> Result<Migratetype, FrameState> {
-        let state = self.map().state(self.pfn);
+        let pfn = self.pfn();
+        let state = self.map().state(pfn);
         match state.block() {
-            Some((order, mobility)) if state.is_allocated() && order == self.order => {
-                if self.was_raw {
+            Some((order, mobility)) if state.is_allocated() && order == self.order() => {
+                if self.ptr.is(Mark::WasRaw) {
                     let allocated = FrameState::allocated(order, mobility);
-                    self.map()
-                        .transition(self.pfn, allocated, FrameState::FREE)?;
+                    self.map().transition(pfn, allocated, FrameState::FREE)?;
                 }
                 Ok(mobility)
             }
@@ -106,9 +111,10 @@ impl Block {
 impl Block {
     /// Each of `count` parts of this order belongs to the block's group from now on.
     fn share_group(&self, order: Order, count: usize) {
-        let group = self.map().group_of_raw(self.pfn);
+        let first = self.pfn();
+        let group = self.map().group_of_raw(first);
         for part in 1..count {
-            let pfn = self.pfn.add(part << order.get());
+            let pfn = first.add(part << order.get());
             self.map().set_group_of_raw(pfn, group);
             self.pool().groups.slot(group).join();
         }
@@ -117,13 +123,14 @@ impl Block {
     /// Gives a single page back with its charge, which the next page of its group finds; or gives back the
     /// charge alone, and returns false.
     fn release_with_charge(&self) -> bool {
-        let group = self.map().take_group_of_raw(self.pfn);
+        let (pfn, order) = (self.pfn(), self.order());
+        let group = self.map().take_group_of_raw(pfn);
         let groups = &self.pool().groups;
-        if self.order == Order::ZERO {
+        if order == Order::ZERO {
             let may_keep = || groups.may_keep_charges(group);
             // SAFETY: 1. (O1) the block is ours, and this is its end; 2. `take_state` has seen to it.
             let released = unsafe {
-                lifetime::release_charged(self.tether, self.zone(), self.pfn, group, may_keep)
+                lifetime::release_charged(self.tether, self.zone(), pfn, group, may_keep)
             };
             match released {
                 Ok(()) => return true,
@@ -131,20 +138,18 @@ impl Block {
                 Err((other, pages)) => groups.leave_raw(other, pages, pages),
             }
         }
-        groups.leave_raw(group, 1, self.order.pages());
+        groups.leave_raw(group, 1, order.pages());
         false
     }
 }
 
 impl Drop for Block {
     fn drop(&mut self) {
-        // One test for the three.
-        let particular = self.order.get() | u8::from(self.was_raw) | u8::from(self.is_charged);
-        if particular != 0 {
+        if !self.ptr.is_plain_page() {
             return self.end_block();
         }
         // SAFETY: (O1) the block is ours, and this is its end; its state is looked at there.
-        if let Err(refused) = unsafe { at_hand::release(self.tether, self.pfn) } {
+        if let Err(refused) = unsafe { at_hand::release(self.tether, self.ptr) } {
             self.end_refused(refused);
         }
     }
@@ -156,7 +161,7 @@ impl Block {
     #[inline(never)]
     fn end_refused(&self, refused: at_hand::Refused) {
         // SAFETY: as in `drop`.
-        if !unsafe { at_hand::release_again(self.tether, self.pfn, refused) } {
+        if !unsafe { at_hand::release_again(self.tether, self.ptr, refused) } {
             self.end();
         }
     }
@@ -164,8 +169,8 @@ impl Block {
     /// Gives a block back that is not just a page of nobody's.
     #[inline(never)]
     fn end_block(&self) {
-        let Block { pfn, order, .. } = *self;
-        let is_plain = !self.was_raw && !self.is_charged;
+        let (pfn, order) = (self.pfn(), self.order());
+        let is_plain = !self.ptr.is(Mark::WasRaw) && !self.ptr.is(Mark::Charged);
         let returning = is_plain.then(|| short_way::see_off(self.pool(), pfn, order));
         let Some(Returning { hand, kind }) = returning.flatten() else {
             return self.end();
@@ -184,21 +189,17 @@ impl Block {
     #[cold]
     #[inline(never)]
     fn end(&self) {
+        let (pfn, order) = (self.pfn(), self.order());
         let mobility = match self.take_state() {
             Ok(mobility) => mobility,
-            Err(state) => panic!(
-                "{} is freed at {:?}, but it is {state}",
-                self.pfn, self.order
-            ),
+            Err(state) => panic!("{pfn} is freed at {order:?}, but it is {state}"),
         };
         // Before it is given back, so that whoever gets it next is later.
-        let Block { pfn, order, .. } = *self;
         self.pool().recorder.note(|| Happening::Free { pfn, order });
         if mobility == Migratetype::Reclaimable {
-            self.pool()
-                .count_reclaimable(self.pfn, -(self.order.pages() as i64));
+            self.pool().count_reclaimable(pfn, -(order.pages() as i64));
         }
-        let (arena, index, pages) = (self.arena(), self.pfn.index(), self.order.pages());
+        let (arena, index, pages) = (self.arena(), pfn.index(), order.pages());
         if identity::is_measured(|| self.pool().tag()) {
             identity::note_freed(pages);
         }
@@ -207,11 +208,11 @@ impl Block {
             unsafe { arena.poison(index, pages) };
         }
         arena.asan_poison(index, pages);
-        if self.is_charged && self.release_with_charge() {
+        if self.ptr.is(Mark::Charged) && self.release_with_charge() {
             return;
         }
         // SAFETY: 1. (O1) the block is ours, and this is its end; 2. `take_state` has seen to it.
-        unsafe { lifetime::release(self.tether, self.zone(), self.pfn, self.order) };
+        unsafe { lifetime::release(self.tether, self.zone(), pfn, order) };
     }
 }
 
@@ -221,19 +222,19 @@ macro_rules! block_api {
             /// The order of the block: it has 2^order pages.
             #[must_use]
             pub fn order(&self) -> Order {
-                self.block.order
+                self.block.order()
             }
 
             /// The first frame's number.
             #[must_use]
             pub fn pfn(&self) -> Pfn {
-                self.block.pfn
+                self.block.pfn()
             }
 
             /// The node the block lies in.
             #[must_use]
             pub fn node(&self) -> NodeId {
-                self.block.pfn.node()
+                self.block.ptr.node()
             }
 
             /// The zone the block lies in.
@@ -246,7 +247,7 @@ macro_rules! block_api {
             /// reserves (kernel: `page_is_pfmemalloc`): it should only serve to free more.
             #[must_use]
             pub fn is_from_reserve(&self) -> bool {
-                self.block.from_reserve
+                self.block.ptr.is(Mark::FromReserve)
             }
         }
 
@@ -295,24 +296,24 @@ impl Pages {
         );
         let whole = ManuallyDrop::new(self);
         let block = &whole.block;
-        let count = block.order.pages() >> order.get();
+        let (first, count) = (block.pfn(), own.pages() >> order.get());
         block.pool().recorder.note(|| Happening::Split {
-            pfn: block.pfn,
+            pfn: first,
             order: own,
             into: order,
         });
         let (_, mobility) = block
             .map()
-            .state(block.pfn)
+            .state(first)
             .block()
             .expect("O1: it is allocated");
         for part in 0..count {
-            let pfn = block.pfn.add(part << order.get());
+            let pfn = first.add(part << order.get());
             block
                 .map()
                 .set_state(pfn, FrameState::allocated(order, mobility));
         }
-        if block.is_charged {
+        if block.ptr.is(Mark::Charged) {
             block.share_group(order, count);
         }
         Split {
@@ -330,14 +331,14 @@ impl Pages {
 
     /// Says whether the block belongs to a group.
     pub(super) fn set_charged(&mut self, is_charged: bool) {
-        self.block.is_charged = is_charged;
+        self.block.ptr = self.block.ptr.with(Mark::Charged, is_charged);
     }
 
     /// Gives up the handle for a pointer to the first byte. The block stays out until it comes back
     /// by [`PagePool::from_raw`].
     #[must_use = "the block is leaked unless it comes back by `from_raw`"]
     pub fn into_raw(self) -> NonNull<u8> {
-        ManuallyDrop::new(self).block.ptr
+        ManuallyDrop::new(self).block.ptr.start()
     }
 }
 
@@ -345,17 +346,17 @@ impl Deref for Pages {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        let Block { ptr, order, .. } = self.block;
+        let ptr = self.block.ptr;
         // SAFETY: (O1, O2) the bytes are ours, mapped and initialised; borrowed as long as `self`.
-        unsafe { NonNull::slice_from_raw_parts(ptr, order.bytes()).as_ref() }
+        unsafe { NonNull::slice_from_raw_parts(ptr.start(), ptr.bytes()).as_ref() }
     }
 }
 
 impl DerefMut for Pages {
     fn deref_mut(&mut self) -> &mut [u8] {
-        let Block { ptr, order, .. } = self.block;
+        let ptr = self.block.ptr;
         // SAFETY: as in `deref`, and `self` is borrowed exclusively.
-        unsafe { NonNull::slice_from_raw_parts(ptr, order.bytes()).as_mut() }
+        unsafe { NonNull::slice_from_raw_parts(ptr.start(), ptr.bytes()).as_mut() }
     }
 }
 
@@ -377,8 +378,6 @@ impl AsMut<[u8]> for Pages {
 /// [`assume_init`](Self::assume_init) once every byte was written.
 pub struct PagesUninit {
     block: Block,
-    /// It is known to read as zeros.
-    vacant: bool,
 }
 
 block_api!(PagesUninit);
@@ -397,8 +396,6 @@ impl PagesUninit {
         arena.asan_unpoison(pfn.index(), order.pages());
         // A folio may have been here, and somebody be reading it optimistically still.
         follow_last_owner();
-        let ptr = arena.ptr(pfn.index());
-        let tether = pool.tether();
         let is_charged = !matches!(paid, Paid::ByNobody);
         let group = match paid {
             Paid::ByNobody => GroupId::ROOT,
@@ -413,41 +410,30 @@ impl PagesUninit {
             let map = pool.nodes.node(pfn.node()).map();
             map.set_group_of_raw(pfn, group);
         }
+        // SAFETY: (O1, O2) this is the block.
+        let ptr = unsafe { BlockPtr::new(arena.ptr(pfn.index()), pfn.node(), order) };
         let block = Block {
-            tether,
-            ptr,
-            pfn,
-            order,
-            from_reserve,
-            was_raw: false,
-            is_charged,
+            tether: pool.tether(),
+            ptr: ptr
+                .with(Mark::FromReserve, from_reserve)
+                .with(Mark::Charged, is_charged)
+                .with(Mark::Vacant, taken.is_vacant()),
         };
-        PagesUninit {
-            block,
-            vacant: taken.is_vacant(),
-        }
+        PagesUninit { block }
     }
 
     /// Makes the handle of a block, as [`new`](Self::new) does: nothing is particular about it.
     #[inline]
-    pub(super) fn of_plain_block(tether: Tether, arena: &Arena, taken: &Taken) -> PagesUninit {
+    pub(super) fn of_plain_block(tether: Tether, hand: Hand<'_>, taken: &Taken) -> PagesUninit {
         let (pfn, order) = (taken.pfn(), taken.order());
-        arena.asan_unpoison(pfn.index(), order.pages());
+        hand.arena.asan_unpoison(pfn.index(), order.pages());
         // As in `new`.
         follow_last_owner();
         let block = Block {
             tether,
-            ptr: arena.ptr(pfn.index()),
-            pfn,
-            order,
-            from_reserve: false,
-            was_raw: false,
-            is_charged: false,
+            ptr: hand.block(taken),
         };
-        PagesUninit {
-            block,
-            vacant: taken.is_vacant(),
-        }
+        PagesUninit { block }
     }
 
     /// In a hardened pool, sees whether the memory is as it was left when it was freed.
@@ -469,11 +455,11 @@ impl PagesUninit {
     }
 
     pub(super) fn zero_in_place(mut self) -> PagesUninit {
-        if !self.vacant {
-            let Block { pfn, order, .. } = self.block;
+        if !self.block.ptr.is(Mark::Vacant) {
+            let (pfn, order) = (self.block.pfn(), self.block.order());
             // SAFETY: (O1) the block is ours.
             unsafe { self.block.arena().zero(pfn.index(), order.pages()) };
-            self.vacant = true;
+            self.block.ptr = self.block.ptr.with(Mark::Vacant, true);
         }
         self
     }
@@ -490,7 +476,7 @@ impl PagesUninit {
 
 /// Memory that is poisoned while it is free must come back as it was left.
 fn check_poison(block: &Block) {
-    let Block { pfn, order, .. } = *block;
+    let (pfn, order) = (block.pfn(), block.order());
     // SAFETY: (O1) the block is ours.
     if let Err(offset) = unsafe { block.arena().check_poison(pfn.index(), order.pages()) } {
         let frame = pfn.add(offset / crate::types::PAGE_SIZE);
@@ -502,18 +488,18 @@ impl Deref for PagesUninit {
     type Target = [MaybeUninit<u8>];
 
     fn deref(&self) -> &[MaybeUninit<u8>] {
-        let Block { ptr, order, .. } = self.block;
+        let ptr = self.block.ptr;
         // SAFETY: (O1, O2) the bytes are ours and mapped; borrowed as long as `self`.
-        unsafe { NonNull::slice_from_raw_parts(ptr.cast(), order.bytes()).as_ref() }
+        unsafe { NonNull::slice_from_raw_parts(ptr.start().cast(), ptr.bytes()).as_ref() }
     }
 }
 
 impl DerefMut for PagesUninit {
     fn deref_mut(&mut self) -> &mut [MaybeUninit<u8>] {
-        self.vacant = false;
-        let Block { ptr, order, .. } = self.block;
+        let ptr = self.block.ptr.with(Mark::Vacant, false);
+        self.block.ptr = ptr;
         // SAFETY: as in `deref`, and `self` is borrowed exclusively.
-        unsafe { NonNull::slice_from_raw_parts(ptr.cast(), order.bytes()).as_mut() }
+        unsafe { NonNull::slice_from_raw_parts(ptr.start().cast(), ptr.bytes()).as_mut() }
     }
 }
 
@@ -586,15 +572,12 @@ impl PagePool {
         let Some((order, _)) = state.block().filter(|_| state.is_allocated()) else {
             panic!("{pfn} comes back from a raw pointer, but it is {state}");
         };
-        let tether = self.inner.tether();
+        let is_charged = !node.map().group_of_raw(pfn).is_root();
+        // SAFETY: (O2) such a block begins there, as just seen, and is out by the caller's promise.
+        let start = unsafe { BlockPtr::new(node.arena().ptr(pfn.index()), pfn.node(), order) };
         Block {
-            tether,
-            ptr,
-            pfn,
-            order,
-            from_reserve: false,
-            was_raw: true,
-            is_charged: !node.map().group_of_raw(pfn).is_root(),
+            tether: self.inner.tether(),
+            ptr: { start.with(Mark::WasRaw, true) }.with(Mark::Charged, is_charged),
         }
     }
 
@@ -606,7 +589,7 @@ impl PagePool {
     /// As [`alloc_pages`](Self::alloc_pages).
     pub fn alloc_raw(&self, order: Order, gfp: Gfp) -> Result<NonNull<u8>, AllocError> {
         let pages = self.alloc_pages_uninit(order, gfp)?;
-        Ok(ManuallyDrop::new(pages).block.ptr)
+        Ok(ManuallyDrop::new(pages).block.ptr.start())
     }
 
     /// Frees a block by its pointer.

@@ -81,7 +81,7 @@ impl PagePool {
 
     #[inline]
     fn block_at_hand(&self, hand: Hand<'_>, taken: &Taken) -> PagesUninit {
-        PagesUninit::of_plain_block(self.inner.tether(), hand.arena, taken)
+        PagesUninit::of_plain_block(self.inner.tether(), hand, taken)
     }
 
     #[cold]

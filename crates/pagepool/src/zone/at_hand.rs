@@ -39,17 +39,6 @@ impl<T> Used<T> {
     }
 }
 
-/// Whether a page was put into a magazine.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Kept {
-    /// It was.
-    Yes,
-    /// There is no room for one of this type.
-    Full(Migratetype),
-    /// It is wanted elsewhere, or is not what it is said to be.
-    No,
-}
-
 impl Zone {
     /// Has so many magazines from now on, instead of those that it was built with.
     #[cfg(loom)]
@@ -164,8 +153,8 @@ impl Zone {
         })
     }
 
-    /// Puts a page of this zone into the calling thread's magazine, which its owner gave back. Once it was put
-    /// there, the zone is not touched any more: see [`Freed`]. Before, `note` is called.
+    /// Puts a page of this zone into the calling thread's magazine, which its owner gave back; says whether it did.
+    /// Once it was put there, the zone is not touched any more: see [`Freed`]. Before, `note` is called.
     #[inline(always)]
     pub(crate) fn put_at_hand(
         &self,
@@ -173,26 +162,35 @@ impl Zone {
         pfn: Pfn,
         opens: Opens,
         note: impl FnOnce(),
-    ) -> Used<Kept> {
+    ) -> Used<bool> {
         let entry = self.map.entry(pfn);
         let Some(mobility) = entry.state().plain_page() else {
             return Used {
-                outcome: Kept::No,
+                outcome: false,
                 is_revoked: false,
             };
         };
         let Some(open) = magazine.open(opens) else {
-            return Used::unopened(Kept::No);
+            return Used::unopened(false);
         };
-        let kept = self.keep_at_hand(&open, pfn, entry, mobility);
-        if kept == Kept::Yes {
+        let is_kept = self.keep_at_hand(&open, pfn, entry, mobility);
+        if is_kept {
             note();
             open.count_freed();
         }
         Used {
-            outcome: kept,
+            outcome: is_kept,
             is_revoked: open.close(),
         }
+    }
+
+    /// The type of page that there is no room for in the calling thread's magazine, if that is why it did not take
+    /// this one.
+    pub(crate) fn lacks_room(&self, magazine: &Magazine, pfn: Pfn) -> Option<Migratetype> {
+        let mobility = self.map.entry(pfn).state().plain_page()?;
+        let depth = self.magazines.depth();
+        let is_full = depth > 0 && magazine.holds(mobility.idx()) >= depth;
+        (is_full && !self.is_wanted_elsewhere(pfn)).then_some(mobility)
     }
 
     /// Has `work` done with the calling thread's magazine, if it is not revoked; returns `otherwise` if it is.
@@ -217,20 +215,13 @@ impl Zone {
         pfn: Pfn,
         entry: Entry<'_>,
         mobility: Migratetype,
-    ) -> Kept {
-        if self.is_wanted_elsewhere(pfn) {
-            return Kept::No;
+    ) -> bool {
+        let is_kept = !self.is_wanted_elsewhere(pfn)
+            && open.push(mobility.idx(), pfn, self.magazines.depth());
+        if is_kept {
+            entry.set_state(FrameState::cached(Order::ZERO, mobility));
         }
-        let depth = self.magazines.depth();
-        if !open.push(mobility.idx(), pfn, depth) {
-            return if depth == 0 {
-                Kept::No
-            } else {
-                Kept::Full(mobility)
-            };
-        }
-        entry.set_state(FrameState::cached(Order::ZERO, mobility));
-        Kept::Yes
+        is_kept
     }
 
     /// Gives cached pages that are in nobody's lists any more to the buddy.

@@ -9,7 +9,7 @@
 
 use arrayvec::ArrayVec;
 
-use super::at_hand::{Kept, Used};
+use super::at_hand::Used;
 use super::depot::{Depot, HALF};
 use super::magazine::{Half, MAX_DEPTH, Magazine};
 use super::pcp::{RETURN_BATCH, Returned};
@@ -129,7 +129,7 @@ impl Zone {
         Zone::use_at_hand(magazine, (), |open| {
             let keep = |pfn: &Pfn| {
                 let entry = self.map.entry(*pfn);
-                self.keep_at_hand(open, *pfn, entry, want) == Kept::Yes
+                self.keep_at_hand(open, *pfn, entry, want)
             };
             let nr = left.iter().take_while(|pfn| keep(pfn)).count();
             left.drain(..nr);

@@ -218,6 +218,13 @@ impl Magazine {
         }
     }
 
+    /// How many single pages of a type it holds. Exact for its owner, unless it is being drained.
+    pub(super) fn holds(&self, column: usize) -> usize {
+        let count = self.counts.get(column);
+        // Relaxed: a hint.
+        count.map_or(0, |count| count.load(Ordering::Relaxed) as usize)
+    }
+
     fn pages(&self) -> usize {
         let mut pages = 0;
         self.each(&mut |_, order| pages += order.pages());

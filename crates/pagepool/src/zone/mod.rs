@@ -392,6 +392,18 @@ impl Zone {
         pfn >= self.start && pfn.offset_from(self.start) < self.pages
     }
 
+    /// How many pages after the zone's first this frame of its is.
+    #[inline(always)]
+    pub(crate) fn offset_of(&self, pfn: Pfn) -> usize {
+        pfn.offset_from(self.start)
+    }
+
+    /// The frame so many pages after the zone's first, if it has as many.
+    #[inline(always)]
+    pub(crate) fn frame_at(&self, offset: usize) -> Option<Pfn> {
+        (offset < self.pages).then(|| self.start.add(offset))
+    }
+
     /// Whether free blocks are missing for a moment: because their memory is being given back to the system,
     /// or because the pageblocks that they are in are being emptied.
     pub(crate) fn has_withdrawn(&self) -> bool {

@@ -28,6 +28,7 @@ const UNSAFE_MODULES: &[&str] = &["sync", "arena", "memmap", "folio", "adapters"
 const UNSAFE_FILES: &[&str] = &[
     "backing/uring.rs",
     "pool/at_hand.rs",
+    "pool/block_ptr.rs",
     "pool/lifetime.rs",
     "pool/pages.rs",
     "pool/folio/handle.rs",
