@@ -158,16 +158,14 @@ impl FrameState {
         self.0 >> KIND_SHIFT == CACHED
     }
 
-    /// The mobility of an allocated single page, if it is one of those that threads keep for themselves: neither
-    /// reclaimable nor urgent.
+    /// The mobility of an allocated block of this order, if it is one of those that threads keep for themselves:
+    /// neither reclaimable nor urgent.
     #[inline]
     #[must_use]
-    pub(crate) const fn plain_page(self) -> Option<Migratetype> {
-        const UNMOVABLE: FrameState = FrameState::allocated(Order::ZERO, Migratetype::Unmovable);
-        const MOVABLE: FrameState = FrameState::allocated(Order::ZERO, Migratetype::Movable);
-        if self.0 == UNMOVABLE.0 {
+    pub(crate) const fn plain_block(self, order: Order) -> Option<Migratetype> {
+        if self.0 == FrameState::allocated(order, Migratetype::Unmovable).0 {
             Some(Migratetype::Unmovable)
-        } else if self.0 == MOVABLE.0 {
+        } else if self.0 == FrameState::allocated(order, Migratetype::Movable).0 {
             Some(Migratetype::Movable)
         } else {
             None

@@ -83,7 +83,7 @@ impl Hand<'_> {
 
     /// The frame that a block begins with, if that is one of the zone's.
     #[inline(always)]
-    fn frame_of(&self, block: BlockPtr) -> Option<Pfn> {
+    pub(super) fn frame_of(&self, block: BlockPtr) -> Option<Pfn> {
         self.zone.frame_at(block.pages_after(self.first))
     }
 

@@ -169,10 +169,9 @@ impl Block {
     /// Gives a block back that is not just a page of nobody's.
     #[inline(never)]
     fn end_block(&self) {
-        let (pfn, order) = (self.pfn(), self.order());
         let is_plain = !self.ptr.is(Mark::WasRaw) && !self.ptr.is(Mark::Charged);
-        let returning = is_plain.then(|| short_way::see_off(self.pool(), pfn, order));
-        let Some(Returning { hand, kind }) = returning.flatten() else {
+        let returning = is_plain.then(|| short_way::see_off(self.pool(), self.ptr));
+        let Some(Returning { hand, pfn, kind }) = returning.flatten() else {
             return self.end();
         };
         let keep = |kind| {
@@ -181,7 +180,7 @@ impl Block {
         };
         if !kind.is_some_and(keep) {
             // SAFETY: 1. as above, it is still ours; 2. `see_off` has looked.
-            unsafe { lifetime::release(self.tether, hand.zone, pfn, order) };
+            unsafe { lifetime::release(self.tether, hand.zone, pfn, self.order()) };
         }
     }
 

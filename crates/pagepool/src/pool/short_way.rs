@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 use super::at_hand::{Hand, hand, plain};
+use super::block_ptr::BlockPtr;
 use super::pages::PagesUninit;
 use super::{Inner, PagePool};
 use crate::alloc::class_of_raw;
@@ -30,27 +31,14 @@ fn wanted(order: Order, gfp: Gfp) -> Option<Migratetype> {
 }
 
 impl PagePool {
-    /// Takes a block of several pages from the calling thread's magazine, or else from the zone that it has at hand;
-    /// or goes the long way.
+    /// Takes a block of several pages from the calling thread's magazine, or else from the zone that it has at hand.
     #[inline(never)]
-    pub(super) fn alloc_block(&self, order: Order, gfp: Gfp) -> Result<PagesUninit, AllocError> {
-        let Some(want) = wanted(order, gfp) else {
-            return self.alloc_the_long_way(order, gfp);
-        };
-        if let Some(hand) = hand(self.inner())
-            && !callback::is_inside_any()
-        {
-            let kind = Kind::of(order, want).filter(|_| !hand.is_watched());
-            if let Some(block) = kind.and_then(|kind| self.take_kept(hand, kind)) {
-                return Ok(block);
-            }
-            if let Some(block) = self.take_shortly(hand, order, want) {
-                { &self.inner.nodes }.tell_of_fragmentation(hand.zone, StartBy::of(gfp));
-                self.inner.note_alloc(&block, gfp);
-                return Ok(block);
-            }
-        }
-        self.alloc_block_the_long_way(order, gfp, want)
+    pub(super) fn alloc_block(&self, order: Order, gfp: Gfp) -> Option<PagesUninit> {
+        let want = wanted(order, gfp)?;
+        let hand = hand(self.inner()).filter(|_| !callback::is_inside_any())?;
+        let kind = Kind::of(order, want).filter(|_| !hand.is_watched());
+        let kept = kind.and_then(|kind| self.take_kept(hand, kind));
+        kept.or_else(|| self.take_shortly(hand, order, gfp, want))
     }
 
     #[inline]
@@ -65,17 +53,26 @@ impl PagePool {
     }
 
     /// Takes a block from the zone at hand, if the calling thread runs on a CPU of its node.
-    #[inline]
-    fn take_shortly(&self, hand: Hand<'_>, order: Order, want: Migratetype) -> Option<PagesUninit> {
-        let (cpu, nodes) = (cpu::current(), &self.inner.nodes);
-        if nodes.of_cpu(cpu) != hand.zone.node() {
+    #[inline(never)]
+    fn take_shortly(
+        &self,
+        hand: Hand<'_>,
+        order: Order,
+        gfp: Gfp,
+        want: Migratetype,
+    ) -> Option<PagesUninit> {
+        let (cpu, pool) = (cpu::current(), self.inner());
+        if pool.nodes.of_cpu(cpu) != hand.zone.node() {
             return None;
         }
         let taken = hand.zone.take_shortly(cpu, order, want)?;
         let block = self.block_at_hand(hand, &taken);
         if let Some(kind) = Kind::of(order, want) {
-            hand.note_source(kind, block.pfn());
+            hand.note_source(kind, taken.pfn());
         }
+        pool.nodes
+            .tell_of_fragmentation(hand.zone, StartBy::of(gfp));
+        pool.note_alloc(&block, gfp);
         Some(block)
     }
 
@@ -84,18 +81,19 @@ impl PagePool {
         PagesUninit::of_plain_block(self.inner.tether(), hand, taken)
     }
 
+    /// Takes a block that was not to be had the short way.
     #[cold]
     #[inline(never)]
-    fn alloc_block_the_long_way(
+    pub(super) fn alloc_block_the_long_way(
         &self,
         order: Order,
         gfp: Gfp,
-        want: Migratetype,
     ) -> Result<PagesUninit, AllocError> {
         let block = self.alloc_the_long_way(order, gfp)?;
+        let kind = wanted(order, gfp).and_then(|want| Kind::of(order, want));
         // By now the thread may have a magazine.
         let hand = hand(self.inner()).filter(|hand| hand.zone.contains(block.pfn()));
-        if let (Some(hand), Some(kind)) = (hand, Kind::of(order, want)) {
+        if let (Some(hand), Some(kind)) = (hand, kind) {
             hand.note_source(kind, block.pfn());
         }
         Ok(block)
@@ -106,25 +104,26 @@ impl PagePool {
 pub(super) struct Returning<'a> {
     /// What the calling thread has at hand; the block is of that zone.
     pub(super) hand: Hand<'a>,
+    /// The block's first frame.
+    pub(super) pfn: Pfn,
     /// Its kind, if it may go into the magazine.
     pub(super) kind: Option<Kind>,
 }
 
 /// Sees a block off that is about to be given back, if its zone is the one that the calling thread has at hand, and
-/// its state says that it is allocated at this order, and not as reclaimable. None, and nothing has happened, if it
-/// has to go the long way. The caller owns it, and nobody uses its memory any more.
+/// its state says that it is allocated at this order, and neither reclaimable nor urgent. None, and nothing has
+/// happened, if it has to go the long way. The caller owns it, and nobody uses its memory any more.
 #[inline]
-pub(super) fn see_off(pool: &Inner, pfn: Pfn, order: Order) -> Option<Returning<'_>> {
-    let hand = hand(pool).filter(|hand| hand.zone.contains(pfn))?;
+pub(super) fn see_off(pool: &Inner, block: BlockPtr) -> Option<Returning<'_>> {
+    let hand = hand(pool).filter(|_| !identity::is_any_measured())?;
+    let (pfn, order) = (hand.frame_of(block)?, block.order());
     let mobility = hand.zone.mobility_out(pfn, order)?;
-    if mobility == Migratetype::Reclaimable || identity::is_any_measured() {
-        return None;
-    }
     let is_watched = hand.is_watched();
     pool.recorder.note(|| Happening::Free { pfn, order });
     hand.arena.asan_poison(pfn.index(), order.pages());
     Some(Returning {
         hand,
+        pfn,
         kind: Kind::of(order, mobility).filter(|_| !is_watched),
     })
 }

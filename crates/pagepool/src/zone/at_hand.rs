@@ -164,7 +164,7 @@ impl Zone {
         note: impl FnOnce(),
     ) -> Used<bool> {
         let entry = self.map.entry(pfn);
-        let Some(mobility) = entry.state().plain_page() else {
+        let Some(mobility) = entry.state().plain_block(Order::ZERO) else {
             return Used {
                 outcome: false,
                 is_revoked: false,
@@ -187,7 +187,7 @@ impl Zone {
     /// The type of page that there is no room for in the calling thread's magazine, if that is why it did not take
     /// this one.
     pub(crate) fn lacks_room(&self, magazine: &Magazine, pfn: Pfn) -> Option<Migratetype> {
-        let mobility = self.map.entry(pfn).state().plain_page()?;
+        let mobility = self.map.entry(pfn).state().plain_block(Order::ZERO)?;
         let depth = self.magazines.depth();
         let is_full = depth > 0 && magazine.holds(mobility.idx()) >= depth;
         (is_full && !self.is_wanted_elsewhere(pfn)).then_some(mobility)

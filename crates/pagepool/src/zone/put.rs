@@ -19,12 +19,10 @@ use crate::types::{GroupId, Migratetype, Order, Pfn};
 
 impl Zone {
     /// The mobility of a block of this order that begins at a frame of this zone and that somebody has, by its state;
-    /// none if that says something else.
+    /// none if that says something else, or if the block is reclaimable or urgent.
     #[inline]
     pub(crate) fn mobility_out(&self, pfn: Pfn, order: Order) -> Option<Migratetype> {
-        let state = self.map.entry(pfn).state();
-        let block = state.block().filter(|_| state.is_allocated());
-        block.and_then(|(of, mobility)| (of == order).then_some(mobility))
+        self.map.entry(pfn).state().plain_block(order)
     }
 
     /// Takes back a block from its owner.
