@@ -25,8 +25,6 @@ impl Buddy {
     /// Gives blocks back, each as by [`free`](Self::free), and sorts them for it: those of one pageblock change its
     /// word once.
     pub(crate) fn free_bulk(&mut self, blocks: &mut [(Pfn, Order)]) {
-        // By the frame alone, which is cheaper: there are no two of it.
-        blocks.sort_unstable_by_key(|(pfn, _)| *pfn);
         // Large blocks are whole pageblocks, which no other block is in.
         let mut rest = &*blocks;
         while let Some(&(pfn, order)) = rest.first() {

@@ -22,6 +22,7 @@ use arrayvec::ArrayVec;
 use super::kind::NR_TYPES;
 use super::magazine::{Half, MAX_DEPTH};
 use super::pcp::{RETURN_BATCH, Returned};
+use super::sizing::PcpSizes;
 use crate::types::{Order, Pfn};
 
 /// Halves of a type that there is room for.
@@ -29,6 +30,12 @@ const MAX_HALVES: usize = if cfg!(loom) { 1 } else { 32 };
 
 /// Pages in a half.
 pub(super) const HALF: usize = MAX_DEPTH / 2;
+
+/// Pages of a type that there is room for.
+pub(super) const MOST_STOCKED: usize = MAX_HALVES * HALF;
+
+/// A batch grows to this power of two, times what it is at first (kernel: `CONFIG_PCP_BATCH_SCALE_MAX`).
+const MAX_SCALE: u8 = 5;
 
 /// Halves that go to the buddy at once, when there is no room for another.
 const SPILLED: usize = if cfg!(loom) { 1 } else { RETURN_BATCH / HALF };
@@ -53,6 +60,8 @@ pub(crate) struct Depot {
     room: usize,
     /// Pages that one thread had left, and that came out for a thread.
     exchanged: u64,
+    /// By type, how often in a row the buddy was asked for pages and had them: a batch is doubled as often.
+    scale: [u8; NR_TYPES],
     /// By type, to how many more questions the answer is that threads exchange pages.
     exchanging: [u8; NR_TYPES],
 }
@@ -77,8 +86,21 @@ impl Depot {
         self.halves.get(column).is_none_or(ArrayVec::is_empty)
     }
 
+    /// How many pages of this type the buddy is asked for next.
+    pub(super) fn batch(&self, column: usize, sizes: PcpSizes) -> usize {
+        let scale = self.scale.get(column).copied().unwrap_or(0);
+        usize::from(sizes.batch) << scale
+    }
+
+    /// The buddy had as many as it was asked for.
+    pub(super) fn note_stocked(&mut self, column: usize) {
+        self.scale[column] = (self.scale[column] + 1).min(MAX_SCALE);
+    }
+
     /// Puts a half in that a thread leaves, for which there [is room](Self::room_left).
     pub(super) fn put(&mut self, column: usize, pages: Half) {
+        // Pages come back: what is taken from the buddy beyond what is needed may have to go there again.
+        self.scale[column] /= 2;
         self.halves[column].push(Kept {
             pages,
             is_left: true,
@@ -171,6 +193,27 @@ mod tests {
             assert!(depot.is_exchanging(0) && !depot.is_exchanging(1));
         }
         assert!(!depot.is_exchanging(0));
+    }
+
+    #[test]
+    fn a_batch_doubles_until_pages_come_back() {
+        let mut depot = Depot::with_room(4);
+        let sizes = PcpSizes::from_raw(3);
+        let grown = |depot: &mut Depot| {
+            depot.note_stocked(0);
+            depot.batch(0, sizes)
+        };
+        assert_eq!(Depot::default().batch(0, sizes), 3);
+        assert_eq!(
+            [(); 7].map(|()| grown(&mut depot)),
+            [6, 12, 24, 48, 96, 96, 96]
+        );
+        assert_eq!(depot.batch(1, sizes), 3, "types do not meet");
+        for batch in [12, 6, 3, 3] {
+            depot.put(0, half(0));
+            depot.take(0).unwrap();
+            assert_eq!(depot.batch(0, sizes), batch);
+        }
     }
 
     #[test]

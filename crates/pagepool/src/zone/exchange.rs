@@ -10,17 +10,17 @@
 use arrayvec::ArrayVec;
 
 use super::at_hand::Used;
-use super::depot::{Depot, HALF};
+use super::depot::{Depot, HALF, MOST_STOCKED};
 use super::magazine::{Half, MAX_DEPTH, Magazine};
-use super::pcp::{RETURN_BATCH, Returned};
+use super::pcp::Returned;
 use super::watermark::AllocFlags;
 use super::{Freed, Zone};
 use crate::memmap::FrameState;
 use crate::sync::cpu;
 use crate::types::{Migratetype, Order, Pfn};
 
-/// Pages that come from the buddy at once.
-type Batch = ArrayVec<Pfn, RETURN_BATCH>;
+/// Pages that come from the buddy at once: as many as the depot has room for.
+type Batch = ArrayVec<Pfn, MOST_STOCKED>;
 
 /// What is to be seen to after pages were put back, page by page.
 pub(crate) type FreedOfHalf = ArrayVec<Freed, { MAX_DEPTH / 2 }>;
@@ -70,22 +70,40 @@ impl Zone {
 
     /// Moves a batch of pages of a type from the buddy to the depot, if that leaves the low mark met.
     fn stock_depot(&self, depot: &mut Depot, want: Migratetype) {
-        let most = depot.room_left(want.idx()) * HALF;
-        let nr = usize::from(self.pcp.sizes().batch).min(most);
-        let flags = AllocFlags::WMARK_LOW;
-        let passes = |nr: usize| {
-            self.check_without(nr - 1, Order::ZERO, self.zone, flags)
-                .passes()
-        };
+        let nr = self.batch_above_low(depot, want);
         // Who waits has emptied the depot, or is about to. Looked at under its lock: see the head of the zone.
-        if nr == 0 || self.somebody_waits("freed.look_at_stock") || !passes(nr) {
+        if nr == 0 || self.somebody_waits("freed.look_at_stock") {
             return;
         }
         let batch = self.take_batch(want, nr);
+        if batch.len() == nr {
+            depot.note_stocked(want.idx());
+        }
         // The first ones are to be taken first; of each half, that is the last.
         for pages in batch.chunks(HALF).rev() {
             depot.stock(want.idx(), pages.iter().rev().copied().collect());
         }
+    }
+
+    /// How many pages the depot is to have from the buddy: as many as the caches' sizes say, and twice as many each time
+    /// that it wants more before anything comes back; less, down to what the sizes say, or none, where the low mark is
+    /// near.
+    fn batch_above_low(&self, depot: &Depot, want: Migratetype) -> usize {
+        let (sizes, most) = (self.pcp.sizes(), depot.room_left(want.idx()) * HALF);
+        let least = usize::from(sizes.batch).min(most);
+        let mut nr = depot.batch(want.idx(), sizes).min(most);
+        let passes = |nr: usize| {
+            let others = nr.saturating_sub(1);
+            self.check_without(others, Order::ZERO, self.zone, AllocFlags::WMARK_LOW)
+                .passes()
+        };
+        while !passes(nr) {
+            if nr <= least {
+                return 0;
+            }
+            nr = (nr / 2).max(least);
+        }
+        nr
     }
 
     /// Takes up to `nr` single pages of a type and no other out of the buddy, as cached ones.
