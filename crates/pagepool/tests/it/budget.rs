@@ -285,8 +285,12 @@ fn folios_are_used_by_others_while_the_budget_falls_and_rises() {
             });
         }
         for mib in [12, 20, 10, 24] {
-            let resized = pool.resize_budget(mib * MIB, PATIENCE).unwrap();
-            assert_eq!(resized.obstacle, None, "{resized:?}");
+            // Where the threads that hold what is in the way do not get to run, it may take more than one call.
+            let resize = |_| pool.resize_budget(mib * MIB, PATIENCE).unwrap().obstacle;
+            assert!(
+                (0..10).map(resize).any(|obstacle| obstacle.is_none()),
+                "{mib} MiB"
+            );
             assert!(at_most(&pool) <= mib * MIB);
         }
     });

@@ -33,11 +33,15 @@ use crate::zone::hotplug::OfflineBlock;
 use crate::zone::watermark::Mark;
 
 /// How often all zones are gone through again because something was reclaimed, although none has given anything:
-/// others take what is reclaimed, or it lies where nothing can be emptied.
+/// others take what is reclaimed, or it lies where nothing can be emptied. And for how long, with a pause each time:
+/// where threads are many, those who have what is in the way may be about to run.
 const ROUNDS_IN_VAIN: usize = 16;
+const TIME_IN_VAIN: Duration = Duration::from_secs(1);
 
-/// How often it is tried again although nothing was reclaimed either, and after how long.
+/// How often, and for how long, it is tried again although nothing was reclaimed either; and after how long each time,
+/// unless somebody frees memory.
 const PAUSES: usize = 3;
+const TIME_IDLE: Duration = Duration::from_millis(200);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// A zone, and what was learnt of it.
@@ -58,8 +62,12 @@ struct Shrinking<'a> {
     /// Pages reclaimed since anything was last gained.
     reclaimed: usize,
     rounds: usize,
-    /// Pauses made since then.
+    /// When that was.
+    gained: Instant,
+    /// Pauses made since anything was last reclaimed.
     pauses: usize,
+    /// When that was.
+    moved: Instant,
 }
 
 impl Inner {
@@ -85,7 +93,9 @@ impl Inner {
             deadline,
             reclaimed: 0,
             rounds: 0,
+            gained: clock::now(),
             pauses: 0,
+            moved: clock::now(),
         };
         shrinking.go(target)
     }
@@ -126,6 +136,7 @@ impl Shrinking<'_> {
             self.givers[n].passed = gained.err();
             if gained.is_ok() {
                 (self.reclaimed, self.rounds, self.pauses) = (0, 0, 0);
+                (self.gained, self.moved) = (clock::now(), clock::now());
                 // There is other room now.
                 self.givers.iter_mut().for_each(|giver| giver.passed = None);
             }
@@ -137,13 +148,17 @@ impl Shrinking<'_> {
     /// may have been at what there is, or have held it for a moment.
     fn next_giver(&mut self) -> Option<usize> {
         let next = self.choose();
-        if next.is_some() || self.rounds == ROUNDS_IN_VAIN {
+        let is_long = self.rounds >= ROUNDS_IN_VAIN;
+        let since = |when| clock::now().saturating_duration_since(when);
+        if next.is_some() || is_long && since(self.gained) >= TIME_IN_VAIN {
             return next;
         }
-        if self.reclaimed == 0 {
-            if self.pauses == PAUSES {
-                return None;
-            }
+        if self.reclaimed > 0 {
+            (self.pauses, self.moved) = (0, clock::now());
+        } else if self.pauses >= PAUSES && since(self.moved) >= TIME_IDLE {
+            return None;
+        }
+        if self.reclaimed == 0 || is_long {
             self.pause();
         }
         self.rounds += 1;
