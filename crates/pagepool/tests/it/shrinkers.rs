@@ -216,7 +216,8 @@ fn pressure_is_in_inverse_proportion_to_seeks() {
     let round = || {
         let pool = pool(false);
         let handles = [1, 2, 8].map(|seeks| {
-            let options = options(&format!("{seeks}")).seeks(seeks);
+            let patient = options(&format!("{seeks}")).deadline(Duration::from_secs(10));
+            let options = patient.seeks(seeks);
             pool.register_shrinker(options, Arc::new(Endless)).unwrap()
         });
         let held = Cache::new(Mood::Idle);
