@@ -137,9 +137,28 @@ unsafe fn hand_of_last(_pool: &Inner) -> Hand<'_> {
 }
 
 impl PagePool {
-    /// Takes a page from the calling thread's magazine, if there is one.
+    /// Takes a page of a type from the calling thread's magazine, if there is one.
+    #[inline(always)]
+    pub(super) fn alloc_at_hand(&self, want: Migratetype) -> Option<PagesUninit> {
+        // Where the type is known, there is less to be done.
+        match want {
+            Migratetype::Movable => self.alloc_movable_at_hand(),
+            _ => self.alloc_unmovable_at_hand(),
+        }
+    }
+
     #[inline(never)]
-    pub(super) fn alloc_at_hand(&self, want: Migratetype, gfp: Gfp) -> Option<PagesUninit> {
+    fn alloc_movable_at_hand(&self) -> Option<PagesUninit> {
+        self.take_at_hand(Migratetype::Movable)
+    }
+
+    #[inline(never)]
+    fn alloc_unmovable_at_hand(&self) -> Option<PagesUninit> {
+        self.take_at_hand(Migratetype::Unmovable)
+    }
+
+    #[inline(always)]
+    fn take_at_hand(&self, want: Migratetype) -> Option<PagesUninit> {
         let pool = self.inner();
         if !at_hand::is_here(pool.id) || callback::is_inside_any() {
             return None;
@@ -148,20 +167,56 @@ impl PagePool {
         let hand = unsafe { hand_of_last(pool) };
         let used = { hand.zone }.take_at_hand(hand.magazine, want, Opens::Unwatched);
         if used.is_revoked {
-            return self.alloc_after_revoked(used.outcome, want, gfp);
+            return self.see_to_revoked(used.outcome);
         }
         used.outcome.map(|taken| self.page_at_hand(hand, &taken))
     }
 
-    /// Does so after what comes from the depot, or from the zone.
+    /// Empties the calling thread's magazine, which was revoked while it was used, or could not be opened; returns what
+    /// was taken before.
+    #[cold]
+    #[inline(never)]
+    fn see_to_revoked(&self, taken: Option<Taken>) -> Option<PagesUninit> {
+        let pool = self.inner();
+        let Some(hand) = hand(pool) else {
+            unreachable!("C3: the magazine was there just now");
+        };
+        // First of all it has an owner, whatever comes.
+        let page = taken.map(|taken| self.page_at_hand(hand, &taken));
+        // One that is watched is opened further on, and emptied then, if need be.
+        if page.is_some() || !hand.is_watched() {
+            pool.empty_own(hand);
+        }
+        page
+    }
+
+    /// Takes a page that was not to be had from the magazine at once: from one that is watched, from what the depot
+    /// fills it with, or from the zones.
     // Not the same with an order: then that is to be kept on the way here.
     #[cold]
     #[inline(never)]
     pub(super) fn alloc_page_the_long_way(&self, gfp: Gfp) -> Result<PagesUninit, AllocError> {
-        match self.restock_and_take(gfp) {
+        let page = self.take_watched(gfp);
+        match page.or_else(|| self.restock_and_take(gfp)) {
             Some(page) => Ok(page),
             None => self.alloc_the_long_way(Order::ZERO, gfp),
         }
+    }
+
+    /// Takes a page from the calling thread's magazine, if that is watched, and notes it.
+    fn take_watched(&self, gfp: Gfp) -> Option<PagesUninit> {
+        let pool = self.inner();
+        let hand = hand(pool).filter(|hand| hand.is_watched() && !callback::is_inside_any())?;
+        let used = { hand.zone }.take_at_hand(hand.magazine, plain(gfp)?, Opens::Any);
+        // First of all it has an owner, whatever comes.
+        let page = { used.outcome }.map(|taken| self.page_at_hand(hand, &taken));
+        if let Some(page) = &page {
+            pool.note_alloc(page, gfp);
+        }
+        if used.is_revoked {
+            pool.empty_own(hand);
+        }
+        page
     }
 
     /// Fills the calling thread's magazine by the depot, and takes a page.
@@ -186,36 +241,6 @@ impl PagePool {
     #[inline(always)]
     fn page_at_hand(&self, hand: Hand<'_>, taken: &Taken) -> PagesUninit {
         PagesUninit::of_plain_block(self.inner.tether(), hand, taken)
-    }
-
-    /// The same, once the magazine was found to be revoked, or watched.
-    #[cold]
-    #[inline(never)]
-    fn alloc_after_revoked(
-        &self,
-        taken: Option<Taken>,
-        want: Migratetype,
-        gfp: Gfp,
-    ) -> Option<PagesUninit> {
-        let pool = self.inner();
-        let Some(hand) = hand(pool) else {
-            unreachable!("C3: the magazine was there just now");
-        };
-        // First of all it has an owner, whatever comes.
-        let mut page = taken.map(|taken| self.page_at_hand(hand, &taken));
-        let mut is_revoked = true;
-        if page.is_none() && hand.magazine.is_watched() {
-            let used = { hand.zone }.take_at_hand(hand.magazine, want, Opens::Any);
-            page = { used.outcome }.map(|taken| self.page_at_hand(hand, &taken));
-            is_revoked = used.is_revoked;
-            if let Some(page) = &page {
-                pool.note_alloc(page, gfp);
-            }
-        }
-        if is_revoked {
-            pool.empty_own(hand);
-        }
-        page
     }
 }
 

@@ -298,7 +298,7 @@ impl PagePool {
     pub fn alloc_pages_uninit(&self, order: Order, gfp: Gfp) -> Result<PagesUninit, AllocError> {
         // Decided when the caller is compiled, if it knows what it asks for.
         match at_hand::wanted(order, gfp) {
-            Some(want) => match self.alloc_at_hand(want, gfp) {
+            Some(want) => match self.alloc_at_hand(want) {
                 Some(page) => Ok(page),
                 None => self.alloc_page_the_long_way(gfp),
             },
