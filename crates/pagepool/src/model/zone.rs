@@ -168,7 +168,7 @@ impl Zone {
     /// Returns the pages that came back to a closing zone.
     pub fn put_block_at_hand(&self, slot: usize, block: Block) -> usize {
         let hand = (self.magazine(slot), slot);
-        let used = { &self.zone }.put_block_at_hand(hand, block.0, Block::kind());
+        let used = { &self.zone }.put_block_at_hand(hand, block.0, Block::ORDER);
         let mut closing = 0;
         if used.is_revoked {
             closing += self.empty_own(slot);

@@ -22,7 +22,6 @@ use crate::node::{FrameSink, StartBy, identity};
 use crate::record::Happening;
 use crate::sync::cpu;
 use crate::types::{Migratetype, NodeId, Order, PAGE_SIZE, Pfn, ZoneType};
-use crate::zone::at_hand::Used;
 use crate::zone::kind::Kind;
 use crate::zone::magazine::{Magazine, Opens};
 use crate::zone::{Freed, Taken, Zone};
@@ -97,12 +96,6 @@ impl Hand<'_> {
     pub(super) fn note_source(&self, kind: Kind, pfn: Pfn) {
         self.zone.note_source(self.magazine, kind, pfn);
     }
-
-    /// Takes a block of several pages from the magazine.
-    #[inline]
-    pub(super) fn take_block(&self, kind: Kind) -> Used<Option<Taken>> {
-        self.zone.take_block_at_hand(self.magazine, kind)
-    }
 }
 
 /// What the calling thread has at hand of a pool, if it used that one last.
@@ -172,6 +165,22 @@ impl PagePool {
         used.outcome.map(|taken| self.page_at_hand(hand, &taken))
     }
 
+    /// Takes a block of a kind from the calling thread's magazine, if there is one.
+    #[inline(never)]
+    pub(super) fn alloc_kept(&self, kind: Kind) -> Option<PagesUninit> {
+        let pool = self.inner();
+        if !at_hand::is_here(pool.id) || callback::is_inside_any() {
+            return None;
+        }
+        // SAFETY: it was just seen that the thread used this pool last.
+        let hand = unsafe { hand_of_last(pool) };
+        let used = { hand.zone }.take_block_at_hand(hand.magazine, kind);
+        if used.is_revoked {
+            return self.see_to_revoked(used.outcome);
+        }
+        used.outcome.map(|taken| self.page_at_hand(hand, &taken))
+    }
+
     /// Empties the calling thread's magazine, which was revoked while it was used, or could not be opened; returns what
     /// was taken before.
     #[cold]
@@ -183,8 +192,8 @@ impl PagePool {
         };
         // First of all it has an owner, whatever comes.
         let page = taken.map(|taken| self.page_at_hand(hand, &taken));
-        // One that is watched is opened further on, and emptied then, if need be.
-        if page.is_some() || !hand.is_watched() {
+        // It may only be watched.
+        if page.is_some() || hand.magazine.is_revoked() {
             pool.empty_own(hand);
         }
         page
@@ -322,17 +331,15 @@ unsafe fn put(
     opens: Opens,
     note: impl FnOnce(&Inner, Pfn),
 ) -> Result<(), Refused> {
-    const NOT_TRIED: Refused = Refused { is_revoked: false };
-
     // SAFETY: (L2) the caller's block is out.
     let pool = unsafe { tether.pool() };
     if !at_hand::is_here(pool.id) || identity::is_any_measured() {
-        return Err(NOT_TRIED);
+        return Err(Refused::UNTRIED);
     }
     // SAFETY: it was just seen that the thread used this pool last.
     let hand = unsafe { hand_of_last(pool) };
     let Some(pfn) = hand.frame_of(page) else {
-        return Err(NOT_TRIED);
+        return Err(Refused::UNTRIED);
     };
     hand.arena.asan_poison(pfn.index(), 1);
     let used = { hand.zone }.put_at_hand(hand.magazine, pfn, opens, || note(pool, pfn));
@@ -357,18 +364,49 @@ unsafe fn put_and_note(tether: Tether, page: BlockPtr) -> Result<(), Refused> {
     unsafe { put(tether, page, Opens::Any, note) }
 }
 
-/// Puts a block of several pages into the calling thread's magazine, which is `hand`'s, if it may be there; says
-/// whether it did.
+/// Puts a block of several pages into the calling thread's magazine, if it may be there.
+///
+/// # Errors
+/// It may not; nothing has happened.
 ///
 /// # Safety
-/// The block is out, its state says that it is of this kind, and the caller owns it: nobody uses its memory any more.
-#[inline]
-pub(super) unsafe fn keep_block(tether: Tether, hand: Hand<'_>, pfn: Pfn, kind: Kind) -> bool {
-    let used = { hand.zone }.put_block_at_hand((hand.magazine, hand.slot), pfn, kind);
-    if used.is_revoked {
+/// The block is out, and the caller owns it: nobody uses its memory any more.
+#[inline(always)]
+pub(super) unsafe fn release_block(tether: Tether, block: BlockPtr) -> Result<(), Refused> {
+    // SAFETY: (L2) the caller's block is out.
+    let pool = unsafe { tether.pool() };
+    if !at_hand::is_here(pool.id) || identity::is_any_measured() {
+        return Err(Refused::UNTRIED);
+    }
+    // SAFETY: it was just seen that the thread used this pool last.
+    let hand = unsafe { hand_of_last(pool) };
+    let Some(pfn) = hand.frame_of(block) else {
+        return Err(Refused::UNTRIED);
+    };
+    let order = block.order();
+    hand.arena.asan_poison(pfn.index(), order.pages());
+    let used = { hand.zone }.put_block_at_hand((hand.magazine, hand.slot), pfn, order);
+    let is_revoked = used.is_revoked;
+    if !used.outcome {
+        return Err(Refused { is_revoked });
+    }
+    if is_revoked {
         empty_after_put(tether);
     }
-    used.outcome
+    Ok(())
+}
+
+impl Refused {
+    const UNTRIED: Refused = Refused { is_revoked: false };
+}
+
+/// Sees to the calling thread's magazine, which did not take a block: it may be revoked, or only watched. The caller's
+/// block keeps the pool alive.
+pub(super) fn see_to_refused(pool: &Inner, refused: Refused) {
+    let hand = hand(pool).filter(|hand| refused.is_revoked && hand.magazine.is_revoked());
+    if let Some(hand) = hand {
+        pool.empty_own(hand);
+    }
 }
 
 /// Empties the calling thread's magazine after its page went there: the pool is there as long as anything is in

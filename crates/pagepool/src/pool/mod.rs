@@ -302,10 +302,7 @@ impl PagePool {
                 Some(page) => Ok(page),
                 None => self.alloc_page_the_long_way(gfp),
             },
-            None => match self.alloc_block(order, gfp) {
-                Some(block) => Ok(block),
-                None => self.alloc_block_the_long_way(order, gfp),
-            },
+            None => self.alloc_block(order, gfp),
         }
     }
 

@@ -13,7 +13,7 @@ use std::ptr::NonNull;
 use super::at_hand::Hand;
 use super::block_ptr::{BlockPtr, Mark};
 use super::lifetime::{self, PoolRef, Tether};
-use super::short_way::{self, Returning};
+use super::short_way;
 use super::{Inner, PagePool, at_hand};
 use crate::alloc::Charge;
 use crate::arena::Arena;
@@ -169,18 +169,26 @@ impl Block {
     /// Gives a block back that is not just a page of nobody's.
     #[inline(never)]
     fn end_block(&self) {
-        let is_plain = !self.ptr.is(Mark::WasRaw) && !self.ptr.is(Mark::Charged);
-        let returning = is_plain.then(|| short_way::see_off(self.pool(), self.ptr));
-        let Some(Returning { hand, pfn, kind }) = returning.flatten() else {
+        if self.ptr.is(Mark::WasRaw) || self.ptr.is(Mark::Charged) {
             return self.end();
-        };
-        let keep = |kind| {
-            // SAFETY: (O1) the block is ours, and this is its end; `see_off` has looked at its state.
-            unsafe { at_hand::keep_block(self.tether, hand, pfn, kind) }
-        };
-        if !kind.is_some_and(keep) {
+        }
+        // SAFETY: (O1) the block is ours, and this is its end; its state is looked at there.
+        if let Err(refused) = unsafe { at_hand::release_block(self.tether, self.ptr) } {
+            self.end_block_refused(refused);
+        }
+    }
+
+    /// Gives a block back that the thread's magazine did not take.
+    #[inline(never)]
+    fn end_block_refused(&self, refused: at_hand::Refused) {
+        let pool = self.pool();
+        at_hand::see_to_refused(pool, refused);
+        match short_way::see_off(pool, self.ptr) {
             // SAFETY: 1. as above, it is still ours; 2. `see_off` has looked.
-            unsafe { lifetime::release(self.tether, hand.zone, pfn, self.order()) };
+            Some((zone, pfn)) => unsafe {
+                lifetime::release(self.tether, zone, pfn, self.order());
+            },
+            None => self.end(),
         }
     }
 

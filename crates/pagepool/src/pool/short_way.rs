@@ -9,7 +9,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::at_hand::{Hand, hand, plain};
+use super::at_hand::{hand, plain};
 use super::block_ptr::BlockPtr;
 use super::pages::PagesUninit;
 use super::{Inner, PagePool};
@@ -21,52 +21,41 @@ use crate::node::{StartBy, identity};
 use crate::record::Happening;
 use crate::sync::cpu;
 use crate::types::{Migratetype, Order, Pfn, ZoneType};
-use crate::zone::Taken;
+use crate::zone::Zone;
 use crate::zone::kind::Kind;
 
 /// The type of block that is wanted, if a request may go the short way.
-#[inline]
+#[inline(always)]
 fn wanted(order: Order, gfp: Gfp) -> Option<Migratetype> {
     plain(gfp).filter(|_| class_of_raw(order, gfp) == ZoneType::Normal)
 }
 
 impl PagePool {
-    /// Takes a block of several pages from the calling thread's magazine, or else from the zone that it has at hand.
-    #[inline(never)]
-    pub(super) fn alloc_block(&self, order: Order, gfp: Gfp) -> Option<PagesUninit> {
-        let want = wanted(order, gfp)?;
-        let hand = hand(self.inner()).filter(|_| !callback::is_inside_any())?;
-        let kind = Kind::of(order, want).filter(|_| !hand.is_watched());
-        let kept = kind.and_then(|kind| self.take_kept(hand, kind));
-        kept.or_else(|| self.take_shortly(hand, order, gfp, want))
-    }
-
-    #[inline]
-    fn take_kept(&self, hand: Hand<'_>, kind: Kind) -> Option<PagesUninit> {
-        let used = hand.take_block(kind);
-        // First of all it has an owner, whatever comes.
-        let block = used.outcome.map(|taken| self.block_at_hand(hand, &taken));
-        if used.is_revoked {
-            self.inner.empty_own(hand);
+    /// Takes a block of several pages from the calling thread's magazine, or else from the zone that it has at hand; or
+    /// goes the long way.
+    #[inline(always)]
+    pub(super) fn alloc_block(&self, order: Order, gfp: Gfp) -> Result<PagesUninit, AllocError> {
+        let kind = wanted(order, gfp).and_then(|want| Kind::of(order, want));
+        if let Some(block) = kind.and_then(|kind| self.alloc_kept(kind)) {
+            return Ok(block);
         }
-        block
+        match self.alloc_shortly(order, gfp) {
+            Some(block) => Ok(block),
+            None => self.alloc_block_the_long_way(order, gfp),
+        }
     }
 
     /// Takes a block from the zone at hand, if the calling thread runs on a CPU of its node.
     #[inline(never)]
-    fn take_shortly(
-        &self,
-        hand: Hand<'_>,
-        order: Order,
-        gfp: Gfp,
-        want: Migratetype,
-    ) -> Option<PagesUninit> {
+    fn alloc_shortly(&self, order: Order, gfp: Gfp) -> Option<PagesUninit> {
+        let want = wanted(order, gfp)?;
+        let hand = hand(self.inner()).filter(|_| !callback::is_inside_any())?;
         let (cpu, pool) = (cpu::current(), self.inner());
         if pool.nodes.of_cpu(cpu) != hand.zone.node() {
             return None;
         }
         let taken = hand.zone.take_shortly(cpu, order, want)?;
-        let block = self.block_at_hand(hand, &taken);
+        let block = PagesUninit::of_plain_block(self.inner.tether(), hand, &taken);
         if let Some(kind) = Kind::of(order, want) {
             hand.note_source(kind, taken.pfn());
         }
@@ -74,11 +63,6 @@ impl PagePool {
             .tell_of_fragmentation(hand.zone, StartBy::of(gfp));
         pool.note_alloc(&block, gfp);
         Some(block)
-    }
-
-    #[inline]
-    fn block_at_hand(&self, hand: Hand<'_>, taken: &Taken) -> PagesUninit {
-        PagesUninit::of_plain_block(self.inner.tether(), hand, taken)
     }
 
     /// Takes a block that was not to be had the short way.
@@ -100,30 +84,16 @@ impl PagePool {
     }
 }
 
-/// Where a block goes that is given back the short way.
-pub(super) struct Returning<'a> {
-    /// What the calling thread has at hand; the block is of that zone.
-    pub(super) hand: Hand<'a>,
-    /// The block's first frame.
-    pub(super) pfn: Pfn,
-    /// Its kind, if it may go into the magazine.
-    pub(super) kind: Option<Kind>,
-}
-
 /// Sees a block off that is about to be given back, if its zone is the one that the calling thread has at hand, and
-/// its state says that it is allocated at this order, and neither reclaimable nor urgent. None, and nothing has
-/// happened, if it has to go the long way. The caller owns it, and nobody uses its memory any more.
+/// its state says that it is allocated at this order, and neither reclaimable nor urgent: returns the zone, and the
+/// block's first frame. None, and nothing has happened, if it has to go the long way. The caller owns it, and nobody uses
+/// its memory any more.
 #[inline]
-pub(super) fn see_off(pool: &Inner, block: BlockPtr) -> Option<Returning<'_>> {
+pub(super) fn see_off(pool: &Inner, block: BlockPtr) -> Option<(&Zone, Pfn)> {
     let hand = hand(pool).filter(|_| !identity::is_any_measured())?;
     let (pfn, order) = (hand.frame_of(block)?, block.order());
-    let mobility = hand.zone.mobility_out(pfn, order)?;
-    let is_watched = hand.is_watched();
+    hand.zone.mobility_out(pfn, order)?;
     pool.recorder.note(|| Happening::Free { pfn, order });
     hand.arena.asan_poison(pfn.index(), order.pages());
-    Some(Returning {
-        hand,
-        pfn,
-        kind: Kind::of(order, mobility).filter(|_| !is_watched),
-    })
+    Some((hand.zone, pfn))
 }

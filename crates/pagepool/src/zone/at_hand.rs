@@ -104,16 +104,24 @@ impl Zone {
         magazine.set_level(kind, self.blocks.fullness(pfn));
     }
 
-    /// Puts a block of this zone, which its owner gave back and whose state says that it is of this kind, into the
-    /// calling thread's magazine, which is that in `slot`; says whether it did. As with
+    /// Puts a block of this zone, which its owner gave back, into the calling thread's magazine, which is that in
+    /// `slot`, if its state says that it is of this order and of a kind that is kept; says whether it did. As with
     /// [`put_at_hand`](Self::put_at_hand), the zone is not touched any more once it is there.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn put_block_at_hand(
         &self,
         (magazine, slot): (&Magazine, usize),
         pfn: Pfn,
-        kind: Kind,
+        order: Order,
     ) -> Used<bool> {
+        let entry = self.map.entry(pfn);
+        let mobility = entry.state().plain_block(order);
+        let Some(kind) = mobility.and_then(|mobility| Kind::of(order, mobility)) else {
+            return Used {
+                outcome: false,
+                is_revoked: false,
+            };
+        };
         let Some(open) = magazine.open(Opens::Unwatched) else {
             return Used::unopened(false);
         };
@@ -122,9 +130,8 @@ impl Zone {
             && (kind.is_whole() || self.blocks.fullness(pfn) >= open.level(kind))
             && open.push_block(kind, pfn);
         if is_kept {
-            let state = FrameState::cached(kind.order(), kind.mobility());
-            self.map.entry(pfn).set_state(state);
-            open.count_block_freed(kind.order());
+            entry.set_state(FrameState::cached(order, kind.mobility()));
+            open.count_block_freed(order);
         }
         Used {
             outcome: is_kept,

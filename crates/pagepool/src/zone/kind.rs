@@ -18,56 +18,59 @@ pub(super) const NR_KINDS: usize = if cfg!(loom) { 1 } else { WHOLE + 1 };
 /// The last kind: whole pageblocks.
 const WHOLE: usize = COSTLY_ORDER.get() as usize * NR_TYPES;
 
-/// The order and type of a block that may be kept.
+/// The order and type of a block that may be kept, and what that is in a row: all three, so that whoever knows what he
+/// asks for has computed them when he was compiled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Kind(u8);
+pub(crate) struct Kind {
+    idx: u8,
+    order: Order,
+    mobility: Migratetype,
+}
 
 impl Kind {
     /// That of a block of this order and type; none, if such a block is not kept.
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn of(order: Order, mobility: Migratetype) -> Option<Kind> {
         let column = mobility.idx();
         if column >= NR_TYPES {
             return None;
         }
-        let kind = match order.get() {
+        let idx = match order.get() {
             0 => return None,
             small if small <= COSTLY_ORDER.get() => (small as usize - 1) * NR_TYPES + column,
             whole if whole == PAGEBLOCK_ORDER.get() && column == 0 => WHOLE,
             _ => return None,
         };
-        if kind < NR_KINDS {
-            Some(Kind(kind as u8))
-        } else {
-            None
+        if idx >= NR_KINDS {
+            return None;
         }
+        Some(Kind {
+            idx: idx as u8,
+            order,
+            mobility,
+        })
     }
 
-    /// All of them.
+    /// All of them, in their row.
     pub(super) fn all() -> impl Iterator<Item = Kind> {
-        (0..NR_KINDS as u8).map(Kind)
+        let orders = [1, 2, 3, PAGEBLOCK_ORDER.idx()].map(Order::at);
+        let of =
+            |order| [Migratetype::Unmovable, Migratetype::Movable].map(|mt| Kind::of(order, mt));
+        orders.into_iter().flat_map(of).flatten()
     }
 
     pub(super) const fn idx(self) -> usize {
-        self.0 as usize
+        self.idx as usize
     }
 
     /// The order of such a block.
     pub(crate) const fn order(self) -> Order {
-        if self.is_whole() {
-            PAGEBLOCK_ORDER
-        } else {
-            Order::at(self.idx() / NR_TYPES + 1)
-        }
+        self.order
     }
 
     /// Its type.
     pub(crate) const fn mobility(self) -> Migratetype {
-        if self.is_whole() || self.idx().is_multiple_of(NR_TYPES) {
-            Migratetype::Unmovable
-        } else {
-            Migratetype::Movable
-        }
+        self.mobility
     }
 
     /// Whether it is a whole pageblock.
@@ -82,7 +85,7 @@ mod tests {
 
     #[test]
     fn a_kind_is_that_of_its_order_and_type() {
-        assert_eq!(Kind::all().count(), NR_KINDS);
+        assert!(Kind::all().map(Kind::idx).eq(0..NR_KINDS));
         for kind in Kind::all() {
             assert_eq!(Kind::of(kind.order(), kind.mobility()), Some(kind));
         }

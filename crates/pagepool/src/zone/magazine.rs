@@ -187,6 +187,14 @@ impl Magazine {
         self.said.load(Ordering::Relaxed) & said::WATCHED != 0
     }
 
+    /// Whether it is revoked, once its owner has let it go: if it could not be [opened](Self::open), that is why, or it
+    /// is watched. Revoked by somebody who found it busy, it stays so until its owner empties it.
+    pub(crate) fn is_revoked(&self) -> bool {
+        asym::light("magazine.look_again");
+        // Relaxed: as in `close`.
+        self.said.load(Ordering::Relaxed) & said::REVOKED != 0
+    }
+
     /// Says something else of it. The caller holds the keeper.
     fn say(&self, said: u8) {
         // Release: who took the frames out is done with that. Pairs with the Acquire in `open`.
