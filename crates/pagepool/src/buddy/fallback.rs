@@ -58,6 +58,7 @@ impl Buddy {
         census: &dyn MovableCensus,
     ) -> Option<Grant> {
         let claimed = match fallback {
+            Fallback::Never => return None,
             Fallback::WholeBlocks => self.claim_whole(order, want),
             Fallback::Any => self
                 .claim_whole(order, want)
@@ -74,7 +75,7 @@ impl Buddy {
                 })
             }
             (None, Fallback::Any) => self.steal(order, want),
-            (None, Fallback::WholeBlocks) => None,
+            (None, Fallback::Never | Fallback::WholeBlocks) => None,
         }
     }
 

@@ -91,6 +91,8 @@ impl Geometry {
 /// What a request may do when its own type has nothing free.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Fallback {
+    /// Take nothing of other types: what is theirs stays so.
+    Never,
     /// Take whole pageblocks of other types, but mix no types in one (kernel: `ALLOC_NOFRAGMENT`).
     WholeBlocks,
     /// Take what there is.

@@ -30,30 +30,6 @@ impl Buddy {
             .or_else(|| self.fall_back(order, want, fallback, census))
     }
 
-    /// Takes a block of the wanted type, or nothing where that has none: what is other types' stays so.
-    pub(crate) fn alloc_unmixed(&mut self, order: Order, want: Migratetype) -> Option<Grant> {
-        if order > self.max_order {
-            return None;
-        }
-        self.smallest(order, self.grouped(want))
-    }
-
-    /// Takes up to `count` blocks of the wanted type and no other, passing each to `sink`.
-    pub(crate) fn alloc_bulk_unmixed(
-        &mut self,
-        order: Order,
-        want: Migratetype,
-        count: usize,
-        sink: &mut dyn FnMut(Grant),
-    ) {
-        let mut left = count;
-        while left > 0
-            && let Some(grant) = self.alloc_unmixed(order, want)
-        {
-            left -= self.go_on(grant, order, left, sink);
-        }
-    }
-
     /// The type that blocks are taken as: the wanted one, unless pageblocks are not told apart.
     fn grouped(&self, want: Migratetype) -> Migratetype {
         if self.grouping {

@@ -14,7 +14,8 @@ use super::depot::{Depot, HALF, MOST_STOCKED};
 use super::magazine::{Half, MAX_DEPTH, Magazine};
 use super::pcp::Returned;
 use super::watermark::AllocFlags;
-use super::{Freed, Zone};
+use super::{Freed, Zone, ZoneRequest};
+use crate::buddy::Grant;
 use crate::memmap::FrameState;
 use crate::sync::cpu;
 use crate::types::{Migratetype, Order, Pfn};
@@ -108,15 +109,23 @@ impl Zone {
 
     /// Takes up to `nr` single pages of a type and no other out of the buddy, as cached ones.
     fn take_batch(&self, want: Migratetype, nr: usize) -> Batch {
-        let mut batch = Batch::new();
-        let state = FrameState::cached(Order::ZERO, want);
+        let request = ZoneRequest {
+            order: Order::ZERO,
+            want,
+            flags: AllocFlags::UNMIXED,
+        };
+        let (mut batch, state) = (Batch::new(), FrameState::cached(Order::ZERO, want));
         let mut core = self.core.lock();
-        core.buddy
-            .alloc_bulk_unmixed(Order::ZERO, want, nr, &mut |grant| {
-                debug_assert!(self.map.state(grant.pfn).is_free(), "N3: {}", grant.pfn);
-                self.map.set_state(grant.pfn, state);
-                batch.push(grant.pfn);
-            });
+        let mut on_grant = |grant: Grant| {
+            debug_assert!(self.map.state(grant.pfn).is_free(), "N3: {}", grant.pfn);
+            self.map.set_state(grant.pfn, state);
+            batch.push(grant.pfn);
+        };
+        // Nobody is asked about other types.
+        let census = |_, _| 0;
+        let _taken = core
+            .buddy
+            .alloc_bulk(request.demand(), nr, &census, &mut on_grant);
         self.publish(&core);
         batch
     }

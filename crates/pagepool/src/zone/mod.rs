@@ -93,15 +93,17 @@ pub(crate) struct ZoneRequest {
 
 impl ZoneRequest {
     fn demand(self) -> Demand {
-        let strict = self.flags.contains(AllocFlags::NOFRAGMENT);
+        let fallback = if self.flags.contains(AllocFlags::UNMIXED) {
+            Fallback::Never
+        } else if self.flags.contains(AllocFlags::NOFRAGMENT) {
+            Fallback::WholeBlocks
+        } else {
+            Fallback::Any
+        };
         Demand {
             order: self.order,
             want: self.want,
-            fallback: if strict {
-                Fallback::WholeBlocks
-            } else {
-                Fallback::Any
-            },
+            fallback,
             highatomic: self.flags.may_use_highatomic(),
         }
     }

@@ -37,8 +37,8 @@ impl Zone {
         taken
     }
 
-    /// Takes a block of one type alone, if there is one: from the cache of `cpu`, or from the buddy if that leaves the
-    /// low mark met. None, if it takes more than that.
+    /// Takes a block of one type alone, if there is one: from the cache of `cpu`, which is refilled if the low mark is
+    /// met, or else from the buddy, if that leaves it met. None, if it takes more than that.
     pub(crate) fn take_shortly(
         &self,
         cpu: usize,
@@ -48,30 +48,32 @@ impl Zone {
         let request = ZoneRequest {
             order,
             want,
-            flags: AllocFlags::WMARK_LOW,
+            flags: AllocFlags::WMARK_LOW.union(AllocFlags::UNMIXED),
         };
-        if pcp::is_cached(order) {
-            let cached = self.take_cached(cpu, request);
-            // A cache without whole pageblocks gets one at a time.
-            if cached.is_some() || order != PAGEBLOCK_ORDER {
-                return cached;
-            }
+        let mut lists = pcp::is_cached(order)
+            .then(|| self.pcp.try_of(cpu))
+            .flatten();
+        let hit = { lists.as_mut() }.and_then(|lists| self.take_hit(lists, request));
+        if hit.is_some() {
+            return hit;
         }
         if !self.check(order, self.zone, request.flags).passes() {
             return None;
         }
+        let is_refilled = self.caches(order, self.pcp.sizes());
+        if let Some(lists) = lists
+            .as_mut()
+            .filter(|lists| is_refilled && !lists.is_stopped())
+        {
+            let taken = self.take_refilling(lists, request)?;
+            lists.count_local_hit();
+            return Some(taken);
+        }
         let mut core = self.core.lock();
-        let grant = core.buddy.alloc_unmixed(order, want)?;
-        debug_assert!(self.map.state(grant.pfn).is_free(), "N3: {}", grant.pfn);
-        core.events.pages_allocated += order.pages() as u64;
+        let taken = self.take_locked(&mut core, request)?;
         core.events.local_hits += 1;
-        self.map.set_state(grant.pfn, request.state());
         self.publish(&core);
-        Some(Taken {
-            pfn: grant.pfn,
-            order,
-            vacant: grant.vacant,
-        })
+        Some(taken)
     }
 
     #[inline]

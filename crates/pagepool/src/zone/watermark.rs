@@ -205,6 +205,8 @@ bitflags! {
         const NOFRAGMENT = 1 << 6;
         /// May wake the background reclaimer.
         const KSWAPD = 1 << 7;
+        /// Take nothing of other types, not even whole pageblocks.
+        const UNMIXED = 1 << 8;
     }
 }
 
