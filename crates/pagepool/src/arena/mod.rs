@@ -236,10 +236,6 @@ impl Arena {
     ///
     /// # Safety
     /// The caller owns the frames: where the system cannot populate, they are read and written.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "until pools can be populated ahead")
-    )]
     pub(crate) unsafe fn populate(&self, index: usize, pages: usize) -> io::Result<()> {
         let (start, bytes) = self.span(index, pages);
         let Memory::System(reservation) = &self.memory else {

@@ -69,7 +69,7 @@ impl<'a> Frames<'a> {
 
     /// Fills the block with zeros.
     pub(crate) fn zero(&mut self) {
-        if !self.taken.is_vacant() {
+        if !self.taken.residency().reads_as_zeros() {
             // SAFETY: the frames are ours.
             unsafe { self.arena.zero(self.pfn().index(), self.order().pages()) }
         }

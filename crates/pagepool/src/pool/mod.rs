@@ -24,6 +24,7 @@ mod out_of_memory;
 pub(crate) mod swapping;
 pub(crate) mod lifetime;
 pub(crate) mod pages;
+pub(crate) mod prefault;
 pub(crate) mod pressure;
 pub(crate) mod procfs;
 pub(crate) mod reclaiming;
@@ -47,7 +48,7 @@ use crate::alloc::at_hand::PoolId;
 use crate::alloc::{Allocator, Placement};
 use crate::arena::{Arena, Bases};
 use crate::backing::{PoolTag, Stores};
-use crate::buddy::IdleBlock;
+use crate::buddy::{IdleBlock, Residency};
 use crate::compact::state::CompactState;
 use crate::daemon::Daemons;
 use crate::daemon::limit::LimitWatch;
@@ -201,9 +202,18 @@ impl Inner {
     }
 
     fn trim_zone(&self, zone: &Zone) {
+        self.trim_all_with(zone, Residency::Used);
+        self.trim_all_with(zone, Residency::Blank);
+        if let Some(tail) = zone.withdraw_tail() {
+            self.vacate(zone, &tail);
+            self.see_to(zone, zone.return_tail(tail));
+        }
+    }
+
+    fn trim_all_with(&self, zone: &Zone, residency: Residency) {
         // A block that cannot be given back stays resident: then there is no end to look for.
         for _ in 0..zone.present() >> zone.block_order().get() {
-            let Some(idle) = zone.withdraw_idle() else {
+            let Some(idle) = zone.withdraw_idle(residency) else {
                 break;
             };
             let freed = Freed {
@@ -212,20 +222,17 @@ impl Inner {
             };
             self.see_to(zone, freed);
         }
-        if let Some(tail) = zone.withdraw_tail() {
-            self.vacate(zone, &tail);
-            self.see_to(zone, zone.return_tail(tail));
-        }
     }
 
     /// Gives the memory of a withdrawn block to the system and puts the block back.
     fn give_back(&self, zone: &Zone, idle: IdleBlock) -> Freed {
         let pages = idle.order().pages();
-        let vacant = pages::give_back(self.arena_of(idle.pfn()), &idle);
-        if vacant {
-            self.nodes.events().add(VmEvent::GivenBack, pages as u64);
+        if !pages::give_back(self.arena_of(idle.pfn()), &idle) {
+            let as_before = idle.residency();
+            return zone.return_idle(idle, as_before);
         }
-        zone.return_idle(idle, vacant)
+        self.nodes.events().add(VmEvent::GivenBack, pages as u64);
+        zone.return_idle(idle, Residency::Vacant)
     }
 }
 

@@ -6,6 +6,7 @@
 //! - O2: the memory of a block is mapped, readable and writable as long as the block is out.
 
 use std::fmt;
+use std::io;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
@@ -378,7 +379,7 @@ impl AsMut<[u8]> for Pages {
 pub struct PagesUninit {
     block: Block,
     /// It is known to read as zeros.
-    vacant: bool,
+    reads_as_zeros: bool,
 }
 
 block_api!(PagesUninit);
@@ -424,7 +425,7 @@ impl PagesUninit {
         };
         PagesUninit {
             block,
-            vacant: taken.is_vacant(),
+            reads_as_zeros: taken.residency().reads_as_zeros(),
         }
     }
 
@@ -446,7 +447,7 @@ impl PagesUninit {
         };
         PagesUninit {
             block,
-            vacant: taken.is_vacant(),
+            reads_as_zeros: taken.residency().reads_as_zeros(),
         }
     }
 
@@ -469,11 +470,11 @@ impl PagesUninit {
     }
 
     pub(super) fn zero_in_place(mut self) -> PagesUninit {
-        if !self.vacant {
+        if !self.reads_as_zeros {
             let Block { pfn, order, .. } = self.block;
             // SAFETY: (O1) the block is ours.
             unsafe { self.block.arena().zero(pfn.index(), order.pages()) };
-            self.vacant = true;
+            self.reads_as_zeros = true;
         }
         self
     }
@@ -510,7 +511,7 @@ impl Deref for PagesUninit {
 
 impl DerefMut for PagesUninit {
     fn deref_mut(&mut self) -> &mut [MaybeUninit<u8>] {
-        self.vacant = false;
+        self.reads_as_zeros = false;
         let Block { ptr, order, .. } = self.block;
         // SAFETY: as in `deref`, and `self` is borrowed exclusively.
         unsafe { NonNull::slice_from_raw_parts(ptr.cast(), order.bytes()).as_mut() }
@@ -644,6 +645,13 @@ impl Withdrawn for OfflineBlock {
     fn frames(&self) -> (Pfn, usize) {
         (self.pfn(), self.pages())
     }
+}
+
+/// Asks the system for the memory of a withdrawn block, which reads as zeros then.
+pub(super) fn populate(arena: &Arena, idle: &IdleBlock) -> io::Result<()> {
+    // SAFETY: the value is made by a zone alone, of frames that it has taken off its lists, and cannot be copied:
+    // nobody else uses their memory.
+    unsafe { arena.populate(idle.pfn().index(), idle.order().pages()) }
 }
 
 /// Gives the memory of withdrawn frames to the system; returns whether it is gone.

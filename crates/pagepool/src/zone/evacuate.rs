@@ -89,7 +89,7 @@ impl Zone {
             sink(Taken {
                 pfn: grant.pfn,
                 order,
-                vacant: grant.vacant,
+                residency: grant.residency,
             });
         }
         self.publish(&core);

@@ -6,7 +6,7 @@
 use super::pcp::{self, PcpLists};
 use super::watermark::{self, AllocFlags, BoostInputs, Mark};
 use super::{Contended, Core, Taken, Zone, ZoneEvents, ZoneRequest};
-use crate::buddy::{FallbackEvent, Grant};
+use crate::buddy::{FallbackEvent, Grant, Residency};
 use crate::sync::atomic::Ordering;
 use crate::sync::cpu;
 use crate::types::{GroupId, Migratetype, Order, PAGEBLOCK_ORDER, Pfn, ZoneType};
@@ -70,7 +70,7 @@ impl Zone {
         Some(Taken {
             pfn: grant.pfn,
             order,
-            vacant: grant.vacant,
+            residency: grant.residency,
         })
     }
 
@@ -82,7 +82,7 @@ impl Zone {
         Some(Taken {
             pfn,
             order: request.order,
-            vacant: false,
+            residency: Residency::Used,
         })
     }
 
@@ -126,7 +126,7 @@ impl Zone {
         Some(Taken {
             pfn,
             order: request.order,
-            vacant: false,
+            residency: Residency::Used,
         })
     }
 
@@ -175,7 +175,7 @@ impl Zone {
         Some(Taken {
             pfn: grant.pfn,
             order: request.order,
-            vacant: grant.vacant,
+            residency: grant.residency,
         })
     }
 
@@ -229,7 +229,7 @@ impl Zone {
             sink(Taken {
                 pfn: grant.pfn,
                 order: request.order,
-                vacant: grant.vacant,
+                residency: grant.residency,
             });
         };
         let census = |start, pages| self.map.kinds(start, pages).movable;
