@@ -13,6 +13,14 @@ pub(crate) fn parse_bytes(text: &str) -> Result<usize, String> {
     usize::try_from(bytes).map_err(|_| "larger than this machine can address".to_owned())
 }
 
+/// Parses a size, or `all`, which is [`usize::MAX`].
+pub(crate) fn parse_bytes_or_all(text: &str) -> Result<usize, String> {
+    match text {
+        "all" => Ok(usize::MAX),
+        _ => parse_bytes(text).map_err(|error| format!("{error}, or all")),
+    }
+}
+
 /// Parses a count: digits and an optional K, M or G (powers of 1000).
 pub(crate) fn parse_count(text: &str) -> Result<u64, String> {
     parse_scaled(text, 1000, str::to_owned)

@@ -61,6 +61,7 @@ impl From<PhaseError> for BadInput {
     fn from(error: PhaseError) -> BadInput {
         match error {
             PhaseError::Build(error) => BadInput::Build(error),
+            PhaseError::Prefault(error) => BadInput::Usage(format!("--prefault: {error}")),
             PhaseError::Serve(error) => BadInput::Usage(format!("--serve: {error}")),
         }
     }
@@ -109,6 +110,7 @@ pub(crate) fn perform(cli: Cli) -> Result<Ending, BadInput> {
         hang_after: common.hang_after,
         taping,
         serve: common.serve.clone(),
+        prefault: common.prefault,
     };
     let report = match command {
         Command::Run => run::perform(&common, &errand)?,
@@ -156,6 +158,8 @@ pub(crate) struct Errand {
     taping: Arc<Taping>,
     /// Where pools are served.
     serve: Option<ServeAt>,
+    /// Bytes of each pool that are made resident first.
+    prefault: usize,
 }
 
 impl Errand {
@@ -225,6 +229,7 @@ fn set_up(threads: usize, errand: &Errand) -> Result<House, BadInput> {
         recorder: errand.recorder.clone(),
         taping: Arc::default(),
         serve: None,
+        prefault: 0,
     };
     let trace = Arc::new(shipped::rehearsal()?);
     let player = |n| Box::new(BlockPlayer::new(Arc::clone(&trace), Depth::Full, n)) as Seat;
@@ -252,6 +257,7 @@ fn set_up(threads: usize, errand: &Errand) -> Result<House, BadInput> {
     house.forget_rehearsal();
     // The rehearsal is not what the user wants to see.
     house.taping = Arc::clone(&errand.taping);
+    house.prefault = errand.prefault;
     house.serve = { errand.serve.clone() }.map(|at| Serving {
         at,
         name: errand.command,
