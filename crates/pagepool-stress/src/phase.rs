@@ -16,7 +16,8 @@ use std::{
 };
 
 use pagepool::{
-    BuildError, DaemonState, PAGE_SIZE, PagePool, PrefaultError, Prefaulted, ServeError, Stats,
+    BuildError, DaemonState, HugePages, PAGE_SIZE, PagePool, PrefaultError, Prefaulted, ServeError,
+    Stats,
 };
 use serde::Serialize;
 
@@ -248,6 +249,8 @@ pub(crate) struct House {
     pub(crate) serve: Option<Serving>,
     /// Bytes of a pool that are made resident before anybody plays.
     pub(crate) prefault: usize,
+    /// Where pools ask for huge pages.
+    pub(crate) huge_pages: HugePages,
     /// Watches until the house is gone.
     #[expect(dead_code, reason = "it works by being there")]
     pub(crate) watchdog: Watchdog,
@@ -284,7 +287,7 @@ pub(crate) fn perform(
     rehearse();
     let rss_start = house.rss.as_ref().map(Rss::mark);
     let posts = house.control.posts();
-    let pool = posts.conduct(Place::Housekeeping, || build(plan))?;
+    let pool = posts.conduct(Place::Housekeeping, || build(plan, house.huge_pages))?;
     let prefaulted = posts.conduct(Place::Housekeeping, || house.prefault(&pool))?;
     let server = { house.serve.as_ref() }
         .map(|serving| serving.begin(&pool))
@@ -334,8 +337,9 @@ pub(crate) fn perform(
     Ok(outcome)
 }
 
-fn build(plan: &Plan) -> Result<PagePool, BuildError> {
+fn build(plan: &Plan, huge_pages: HugePages) -> Result<PagePool, BuildError> {
     let mut builder = PagePool::builder()
+        .huge_pages(huge_pages)
         .nodes(plan.nodes)
         .daemons(plan.daemons == Daemons::On);
     if let Some(patience) = plan.patience {

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use pagepool::HugePages;
+
 /// Parses a size: digits and an optional K, M, G or T (powers of 1024), with `iB` or `B` or without.
 pub(crate) fn parse_bytes(text: &str) -> Result<usize, String> {
     let bytes = parse_scaled(text, 1024, |unit| {
@@ -19,6 +21,23 @@ pub(crate) fn parse_bytes_or_all(text: &str) -> Result<usize, String> {
         "all" => Ok(usize::MAX),
         _ => parse_bytes(text).map_err(|error| format!("{error}, or all")),
     }
+}
+
+/// The names of [`HugePages`].
+const HUGE_PAGES: [(&str, HugePages); 4] = [
+    ("host", HugePages::AsHost),
+    ("when-whole", HugePages::WhenWhole),
+    ("always", HugePages::Always),
+    ("never", HugePages::Never),
+];
+
+/// Parses the choice of huge pages.
+pub(crate) fn parse_huge_pages(text: &str) -> Result<HugePages, String> {
+    let found = HUGE_PAGES.iter().find(|(name, _)| *name == text);
+    found.map(|(_, choice)| *choice).ok_or_else(|| {
+        let names = HUGE_PAGES.map(|(name, _)| name).join(", ");
+        format!("write one of {names}")
+    })
 }
 
 /// Parses a count: digits and an optional K, M or G (powers of 1000).

@@ -44,6 +44,7 @@ pub use adapters::metrics::PoolCollector;
 #[cfg_attr(docsrs, doc(cfg(feature = "serve")))]
 pub use adapters::serve::{ServeError, ServeStep, Server};
 pub use alloc::scope;
+pub use arena::HugePages;
 pub use backing::{
     Backing, BackingError, FileBacking, IoEngine, StoreInside, StoreReport, WorkerActivity,
     WriteOut,

@@ -18,7 +18,7 @@ mod two_kinds; // fragment, while movable and unmovable memory come and go
 
 use std::{io, process, sync::Arc, thread, time::Duration};
 
-use pagepool::BuildError;
+use pagepool::{BuildError, HugePages};
 
 use crate::{
     cli::{Cli, Command, Common},
@@ -111,6 +111,7 @@ pub(crate) fn perform(cli: Cli) -> Result<Ending, BadInput> {
         taping,
         serve: common.serve.clone(),
         prefault: common.prefault,
+        huge_pages: common.huge_pages,
     };
     let report = match command {
         Command::Run => run::perform(&common, &errand)?,
@@ -160,6 +161,8 @@ pub(crate) struct Errand {
     serve: Option<ServeAt>,
     /// Bytes of each pool that are made resident first.
     prefault: usize,
+    /// Where pools ask for huge pages.
+    huge_pages: HugePages,
 }
 
 impl Errand {
@@ -230,6 +233,7 @@ fn set_up(threads: usize, errand: &Errand) -> Result<House, BadInput> {
         taping: Arc::default(),
         serve: None,
         prefault: 0,
+        huge_pages: HugePages::AsHost,
     };
     let trace = Arc::new(shipped::rehearsal()?);
     let player = |n| Box::new(BlockPlayer::new(Arc::clone(&trace), Depth::Full, n)) as Seat;
@@ -258,6 +262,7 @@ fn set_up(threads: usize, errand: &Errand) -> Result<House, BadInput> {
     // The rehearsal is not what the user wants to see.
     house.taping = Arc::clone(&errand.taping);
     house.prefault = errand.prefault;
+    house.huge_pages = errand.huge_pages;
     house.serve = { errand.serve.clone() }.map(|at| Serving {
         at,
         name: errand.command,

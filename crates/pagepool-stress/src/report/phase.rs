@@ -87,6 +87,8 @@ pub(crate) struct Facts {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct PrefaultCost {
     pub(crate) bytes: u64,
+    /// Of these, in huge pages that the pool asked for.
+    pub(crate) huge_bytes: u64,
     pub(crate) seconds: f64,
     /// For a GiB, at this pace; null if nothing was done.
     pub(crate) ms_per_gib: Option<f64>,
@@ -100,6 +102,7 @@ impl From<Prefaulted> for PrefaultCost {
         let gib = cost.bytes as f64 / (1_u64 << 30) as f64;
         PrefaultCost {
             bytes: wide(cost.bytes),
+            huge_bytes: wide(cost.huge_bytes),
             seconds,
             ms_per_gib: (gib > 0.0).then(|| seconds * 1e3 / gib),
             end: cost.end.to_string(),

@@ -171,8 +171,9 @@ fn write_phase(phase: &Phase, text: &mut String) {
 fn prefault(cost: &PrefaultCost) -> String {
     let per_gib = { cost.ms_per_gib }.map_or_else(String::new, |ms| format!(", {ms:.0} ms a GiB"));
     format!(
-        "{} resident in {:.1} ms{per_gib}: {}",
+        "{} resident, {} in huge pages, in {:.1} ms{per_gib}: {}",
         human_bytes(cost.bytes),
+        human_bytes(cost.huge_bytes),
         cost.seconds * 1e3,
         cost.end
     )

@@ -229,4 +229,8 @@ fn more_is_not_made_resident_than_there_is() {
         &["--prefault: cannot prefault 67108864 bytes of a pool that hands out"],
     );
     assert_refused(["churn", "--prefault", "much"], &["--prefault", "or all"]);
+    assert_refused(
+        ["churn", "--huge-pages", "some"],
+        &["--huge-pages", "host, when-whole, always, never"],
+    );
 }

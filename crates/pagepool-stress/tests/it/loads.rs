@@ -208,6 +208,10 @@ fn memory_is_resident_before_the_load_if_that_is_asked_for() {
     assert_eq!(phase["prefault"]["end"], "done");
     assert_eq!(number(&phase["vmstat"]["pagepool_prefaulted"]), 2048);
 
+    let huge = verified_json(args.into_iter().chain(["8M", "--huge-pages", "when-whole"]));
+    let [backed, refused] = ["pagepool_huge_backed", "pagepool_huge_refused"]
+        .map(|name| number(&huge["phases"][0]["vmstat"][name]));
+    assert!(backed + refused > 0, "the system was asked");
     let all = run(args.into_iter().chain(["all", "--duration", "100ms"]));
     assert_eq!(all.status, 0, "{}{}", all.stdout, all.stderr);
     let line = all.stdout.lines().find(|line| line.contains("prefault"));

@@ -266,14 +266,10 @@ impl Builder {
         self
     }
 
-    /// Whether the host should back the memory by huge pages: faster to access, but a first touch
-    /// costs 2 MiB. Default: as the host is configured.
-    pub fn huge_pages(mut self, wanted: bool) -> Self {
-        self.huge_pages = if wanted {
-            HugePages::Wanted
-        } else {
-            HugePages::Unwanted
-        };
+    /// Whether the host should back the memory by huge pages: faster to access, and a first touch costs one fault
+    /// in 2 MiB, but all of them in memory. Takes a `bool` or [`HugePages`]. Default: as the host is configured.
+    pub fn huge_pages(mut self, wanted: impl Into<HugePages>) -> Self {
+        self.huge_pages = wanted.into();
         self
     }
 

@@ -355,13 +355,14 @@ impl PagePool {
     }
 
     /// Makes an adopted block ready for use.
-    fn hand_out(&self, pages: PagesUninit, gfp: Gfp) -> PagesUninit {
+    fn hand_out(&self, mut pages: PagesUninit, gfp: Gfp) -> PagesUninit {
         self.inner.note_alloc(&pages, gfp);
         if gfp.contains(Gfp::RECLAIMABLE) {
             self.inner
                 .count_reclaimable(pages.pfn(), pages.order().pages() as i64);
         }
         pages.check_poison();
+        pages.back_hugely();
         if gfp.contains(Gfp::ZERO) {
             pages.zero_in_place()
         } else {

@@ -16,14 +16,14 @@ use super::short_way::{self, Returning};
 use super::{Inner, PagePool, at_hand};
 use crate::alloc::Charge;
 use crate::arena::Arena;
-use crate::buddy::IdleBlock;
+use crate::buddy::{IdleBlock, Residency};
 use crate::error::AllocError;
 use crate::folio::follow_last_owner;
 use crate::gfp::Gfp;
 use crate::memmap::{FrameState, Memmap};
 use crate::node::{Granted, identity};
 use crate::record::Happening;
-use crate::types::{GroupId, Migratetype, NodeId, Order, Pfn, ZoneType};
+use crate::types::{GroupId, Migratetype, NodeId, Order, PAGEBLOCK_ORDER, Pfn, ZoneType};
 use crate::zone::hotplug::OfflineBlock;
 use crate::zone::{Taken, Zone};
 
@@ -378,8 +378,8 @@ impl AsMut<[u8]> for Pages {
 /// [`assume_init`](Self::assume_init) once every byte was written.
 pub struct PagesUninit {
     block: Block,
-    /// It is known to read as zeros.
-    reads_as_zeros: bool,
+    /// What stood behind it when it was taken, as long as it was not written to since.
+    residency: Residency,
 }
 
 block_api!(PagesUninit);
@@ -425,7 +425,7 @@ impl PagesUninit {
         };
         PagesUninit {
             block,
-            reads_as_zeros: taken.residency().reads_as_zeros(),
+            residency: taken.residency(),
         }
     }
 
@@ -447,7 +447,21 @@ impl PagesUninit {
         };
         PagesUninit {
             block,
-            reads_as_zeros: taken.residency().reads_as_zeros(),
+            residency: taken.residency(),
+        }
+    }
+
+    /// Has a block of whole pageblocks that has no memory yet backed by huge pages, if the pool wants that: its owner
+    /// asked for all of it.
+    pub(super) fn back_hugely(&mut self) {
+        let Block { pfn, order, .. } = self.block;
+        if self.residency != Residency::Vacant || order < PAGEBLOCK_ORDER {
+            return;
+        }
+        // SAFETY: (O1) the block is ours; what is vacant reads as zeros.
+        let backed = unsafe { self.block.arena().back_hugely(pfn.index(), order.pages()) };
+        if backed > 0 {
+            self.residency = Residency::Blank;
         }
     }
 
@@ -470,11 +484,11 @@ impl PagesUninit {
     }
 
     pub(super) fn zero_in_place(mut self) -> PagesUninit {
-        if !self.reads_as_zeros {
+        if !self.residency.reads_as_zeros() {
             let Block { pfn, order, .. } = self.block;
             // SAFETY: (O1) the block is ours.
             unsafe { self.block.arena().zero(pfn.index(), order.pages()) };
-            self.reads_as_zeros = true;
+            self.residency = Residency::Blank;
         }
         self
     }
@@ -511,7 +525,7 @@ impl Deref for PagesUninit {
 
 impl DerefMut for PagesUninit {
     fn deref_mut(&mut self) -> &mut [MaybeUninit<u8>] {
-        self.reads_as_zeros = false;
+        self.residency = Residency::Used;
         let Block { ptr, order, .. } = self.block;
         // SAFETY: as in `deref`, and `self` is borrowed exclusively.
         unsafe { NonNull::slice_from_raw_parts(ptr.cast(), order.bytes()).as_mut() }
@@ -647,11 +661,19 @@ impl Withdrawn for OfflineBlock {
     }
 }
 
-/// Asks the system for the memory of a withdrawn block, which reads as zeros then.
-pub(super) fn populate(arena: &Arena, idle: &IdleBlock) -> io::Result<()> {
+/// Asks the system for the memory of a withdrawn block that has none, which reads as zeros then; returns how many
+/// pages of it are parts of huge ones.
+pub(super) fn populate(arena: &Arena, idle: &IdleBlock) -> io::Result<usize> {
+    let (index, pages) = (idle.pfn().index(), idle.order().pages());
+    debug_assert_eq!(idle.residency(), Residency::Vacant);
     // SAFETY: the value is made by a zone alone, of frames that it has taken off its lists, and cannot be copied:
-    // nobody else uses their memory.
-    unsafe { arena.populate(idle.pfn().index(), idle.order().pages()) }
+    // nobody else uses their memory. What is vacant reads as zeros.
+    let huge = unsafe { arena.back_hugely(index, pages) };
+    if huge < pages {
+        // SAFETY: as above.
+        unsafe { arena.populate(index, pages) }?;
+    }
+    Ok(huge)
 }
 
 /// Gives the memory of withdrawn frames to the system; returns whether it is gone.

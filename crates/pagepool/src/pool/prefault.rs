@@ -34,6 +34,8 @@ use crate::zone::vmstat::VmEvent;
 pub struct Prefaulted {
     /// Bytes that are resident now and were not before.
     pub bytes: usize,
+    /// Of these, bytes in huge pages that the pool asked for: see [`HugePages`](crate::HugePages).
+    pub huge_bytes: usize,
     /// How long it took.
     pub elapsed: Duration,
     /// Why it ended.
@@ -69,10 +71,14 @@ impl fmt::Display for Prefaulted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Prefaulted {
             bytes,
+            huge_bytes,
             elapsed,
             end,
         } = self;
-        write!(f, "{bytes} bytes in {elapsed:.1?}: {end}")
+        write!(
+            f,
+            "{bytes} bytes, {huge_bytes} of them in huge pages, in {elapsed:.1?}: {end}"
+        )
     }
 }
 
@@ -99,7 +105,7 @@ impl PagePool {
     /// # use pagepool::{PagePool, PrefaultEnd};
     /// let pool = PagePool::builder().managed(64 << 20).build()?;
     /// let cost = pool.prefault(16 << 20, Duration::from_secs(10))?;
-    /// println!("{cost}"); // 16777216 bytes in 9.8ms: done
+    /// println!("{cost}"); // 16777216 bytes, 0 of them in huge pages, in 6.1ms: done
     /// assert_eq!((cost.bytes, cost.end), (16 << 20, PrefaultEnd::Done));
     /// assert_eq!(pool.trim(), 16 << 20);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -110,8 +116,8 @@ impl PagePool {
     }
 }
 
-/// What asks the system for the memory of a withdrawn block.
-pub(super) type Populate<'a> = dyn Fn(&Arena, &IdleBlock) -> io::Result<()> + 'a;
+/// What asks the system for the memory of a withdrawn block; returns how many pages are parts of huge ones.
+pub(super) type Populate<'a> = dyn Fn(&Arena, &IdleBlock) -> io::Result<usize> + 'a;
 
 /// The zones of a node that may have vacant blocks, the next one first.
 struct Turn<'a> {
@@ -143,11 +149,19 @@ impl<'a> Turn<'a> {
     }
 }
 
+/// What came of a block.
+struct Populated {
+    huge_pages: usize,
+    /// Somebody waited for memory when it came back.
+    is_awaited: bool,
+}
+
 /// How it stands with a call.
 struct Progress {
     begun: Instant,
     wanted_pages: usize,
     pages: usize,
+    huge_pages: usize,
 }
 
 impl Progress {
@@ -158,6 +172,7 @@ impl Progress {
     fn ended(&self, end: PrefaultEnd) -> Prefaulted {
         Prefaulted {
             bytes: self.pages * PAGE_SIZE,
+            huge_bytes: self.huge_pages * PAGE_SIZE,
             elapsed: clock::now().saturating_duration_since(self.begun),
             end,
         }
@@ -176,6 +191,7 @@ impl Inner {
             begun: clock::now(),
             wanted_pages: self.pages_to_prefault(bytes)?,
             pages: 0,
+            huge_pages: 0,
         };
         let mut turns: VecDeque<Turn<'_>> = self.nodes.iter().map(Turn::of).collect();
         let mut is_short = false;
@@ -197,12 +213,13 @@ impl Inner {
             turns.push_back(turn);
             let pages = idle.order().pages();
             let populated = self.populate_idle(zone, idle, populate);
-            let is_awaited = populated.map_err(|source| PrefaultError::System {
+            let populated = populated.map_err(|source| PrefaultError::System {
                 bytes: progress.pages * PAGE_SIZE,
                 source,
             })?;
             progress.pages += pages;
-            if is_awaited {
+            progress.huge_pages += populated.huge_pages;
+            if populated.is_awaited {
                 return Ok(progress.ended(PrefaultEnd::Short));
             }
         }
@@ -218,21 +235,24 @@ impl Inner {
         Ok(bytes.div_ceil(PAGE_SIZE))
     }
 
-    /// Asks for the memory of a withdrawn block and puts it back; returns whether somebody waited for it.
+    /// Asks for the memory of a withdrawn block and puts it back.
     fn populate_idle(
         &self,
         zone: &Zone,
         idle: IdleBlock,
         populate: &Populate<'_>,
-    ) -> io::Result<bool> {
+    ) -> io::Result<Populated> {
         let pages = idle.order().pages();
         let outcome = populate(self.arena_of(idle.pfn()), &idle);
         // Also where it failed: some of it may have memory.
         let freed = zone.return_idle(idle, Residency::Blank);
         let is_awaited = freed.waiters.is_some();
         self.see_to(zone, freed);
-        outcome?;
+        let huge_pages = outcome?;
         self.nodes.events().add(VmEvent::Prefaulted, pages as u64);
-        Ok(is_awaited)
+        Ok(Populated {
+            huge_pages,
+            is_awaited,
+        })
     }
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::thread;
 
 use super::*;
+use crate::arena::HugePages;
 use crate::buddy::IdleBlock;
 use crate::error::{BuildError, PrefaultError};
 use crate::pool::prefault::{PrefaultEnd, Prefaulted};
@@ -177,7 +178,7 @@ fn prefault_by(
 ) -> Result<Prefaulted, PrefaultError> {
     let calls = AtomicUsize::new(0);
     let deadline = clock::deadline_after(PATIENCE);
-    let populate = |_: &Arena, _: &IdleBlock| nth(calls.fetch_add(1, Relaxed));
+    let populate = |_: &Arena, _: &IdleBlock| nth(calls.fetch_add(1, Relaxed)).map(|()| 0);
     pool.inner.prefault(bytes, deadline, &populate)
 }
 
@@ -206,6 +207,88 @@ fn prefault_says_how_far_it_came_when_the_system_has_no_more() {
         16 * MIB,
         "some of the last one may have memory"
     );
+    pool.verify().unwrap();
+}
+
+fn event(pool: &PagePool, name: &str) -> u64 {
+    pool.stats().vmstat.get(name).unwrap()
+}
+
+fn hugely(choice: HugePages) -> PagePool {
+    let builder = PagePool::builder().managed(64 * MIB);
+    builder.huge_pages(choice).build().unwrap()
+}
+
+/// Whether this host makes huge pages of what was just asked for: then all of it is.
+#[track_caller]
+fn assert_all_or_none_huge(pool: &PagePool, bytes: usize) -> bool {
+    let [backed, refused] =
+        ["pagepool_huge_backed", "pagepool_huge_refused"].map(|name| event(pool, name));
+    let is_heap = cfg!(pagepool_asan);
+    assert!(is_heap || backed + refused > 0, "it was asked for");
+    let pages = (bytes / PAGE_SIZE) as u64;
+    assert!(
+        backed == pages || refused > 0 || is_heap,
+        "{backed} of {pages}"
+    );
+    backed == pages
+}
+
+#[test]
+fn prefault_makes_huge_pages_where_the_pool_wants_them() {
+    for choice in [HugePages::WhenWhole, HugePages::Always] {
+        let pool = hugely(choice);
+        let cost = pool.prefault(16 * MIB, PATIENCE).unwrap();
+        assert_eq!((cost.bytes, cost.end), (16 * MIB, PrefaultEnd::Done));
+        if assert_all_or_none_huge(&pool, 16 * MIB) {
+            assert_eq!(cost.huge_bytes, 16 * MIB);
+        }
+        let block = pool.alloc_pages(order(9), Gfp::KERNEL).unwrap();
+        assert!(block.iter().all(|byte| *byte == 0));
+        pool.verify().unwrap();
+    }
+    for choice in [HugePages::AsHost, HugePages::Never] {
+        let pool = hugely(choice);
+        let cost = pool.prefault(4 * MIB, PATIENCE).unwrap();
+        assert_eq!((cost.bytes, cost.huge_bytes), (4 * MIB, 0));
+        assert_eq!(event(&pool, "pagepool_huge_refused"), 0, "nothing is asked");
+    }
+}
+
+#[test]
+#[cfg_attr(pagepool_asan, ignore = "on the heap every page is resident")]
+fn a_whole_block_without_memory_is_huge_when_it_is_handed_out() {
+    let pool = hugely(HugePages::WhenWhole);
+    let page = pool.alloc_pages(order(0), Gfp::KERNEL).unwrap();
+    assert_eq!(resident_pages(&pool, 0), 1, "what is small stays small");
+    let mut block = pool.alloc_pages(order(10), Gfp::KERNEL).unwrap();
+    if assert_all_or_none_huge(&pool, 4 * MIB) {
+        assert_eq!(resident_pages(&pool, 0), 1025);
+    }
+    assert!(block.iter().all(|byte| *byte == 0));
+    block.fill(1);
+    drop((page, block));
+    let backed = event(&pool, "pagepool_huge_backed");
+    let again = pool.alloc_pages(order(10), Gfp::KERNEL).unwrap();
+    assert!(again.iter().all(|byte| *byte == 0));
+    assert_eq!(
+        event(&pool, "pagepool_huge_backed"),
+        backed,
+        "it has memory"
+    );
+    drop(again);
+    pool.verify().unwrap();
+}
+
+#[test]
+#[cfg_attr(pagepool_asan, ignore = "on the heap every page is resident")]
+fn a_folio_of_a_whole_block_is_huge_as_well() {
+    let builder = PagePool::builder().managed(64 * MIB).movable_share(50);
+    let pool = builder.huge_pages(HugePages::WhenWhole).build().unwrap();
+    let mut folio = pool.alloc_folio(2 * MIB, Gfp::USER_MOVABLE).unwrap();
+    assert!(folio.write().unwrap().iter().all(|byte| *byte == 0));
+    assert_all_or_none_huge(&pool, 2 * MIB);
+    drop(folio);
     pool.verify().unwrap();
 }
 
