@@ -10,7 +10,7 @@
 
 use std::io;
 
-use super::{Arena, Memory};
+use super::{Arena, Memory, touch};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::types::{PAGE_SIZE, PAGEBLOCK_ORDER};
 
@@ -32,8 +32,8 @@ pub enum HugePages {
     #[default]
     AsHost,
     /// Where a whole pageblock gets memory at once: for a block of 2 MiB or 4 MiB that had none when it was handed
-    /// out, and what [`prefault`](crate::PagePool::prefault) makes resident. What is used 4 KiB at a time is spent
-    /// 4 KiB at a time.
+    /// out, what [`prefault`](crate::PagePool::prefault) makes resident, and what compaction has emptied for nobody in
+    /// particular. What is used 4 KiB at a time is spent 4 KiB at a time.
     WhenWhole,
     /// Everywhere: a first touch anywhere costs 2 MiB, if the host has a huge page free.
     Always,
@@ -108,11 +108,11 @@ impl Huge {
 }
 
 impl Arena {
-    /// Has the system back whole pageblocks behind which no memory stands by huge pages, if the pool wants those where
-    /// it can have them; returns how many pages are. They read as zeros, as they did.
+    /// Has the system back whole pageblocks by huge pages, if the pool wants those where it can have them; returns how
+    /// many pages are. Contents stay, and what had no memory reads as zeros.
     ///
     /// # Safety
-    /// The caller owns the frames, and all of them read as zeros.
+    /// The caller owns the frames.
     #[cold]
     pub(crate) unsafe fn back_hugely(&self, index: usize, pages: usize) -> usize {
         let of_block = PAGEBLOCK_ORDER.pages();
@@ -139,8 +139,8 @@ impl Arena {
         }
         let (start, bytes) = self.span(index, PAGEBLOCK_ORDER.pages());
         // The advice is refused where there is no page at all.
-        // SAFETY: `span` has checked the range; the caller owns the frames, and has zeros there already.
-        unsafe { start.write_volatile(0) };
+        // SAFETY: `span` has checked the range, whose first page this is, and the caller owns the frames.
+        unsafe { touch(start, 1) };
         self.huge
             .note(&reservation.collapse(index * PAGE_SIZE, bytes))
     }

@@ -43,7 +43,7 @@ impl<'a> Frames<'a> {
     /// Has whole pageblocks that have no memory yet backed by huge pages, if the pool wants that.
     fn back_hugely(&self) {
         if self.taken.residency() == Residency::Vacant && self.order() >= PAGEBLOCK_ORDER {
-            // SAFETY: the frames are ours; what is vacant reads as zeros.
+            // SAFETY: the frames are ours.
             unsafe {
                 self.arena
                     .back_hugely(self.pfn().index(), self.order().pages())

@@ -24,6 +24,7 @@ use crate::memmap::{FrameState, Memmap};
 use crate::node::{Granted, identity};
 use crate::record::Happening;
 use crate::types::{GroupId, Migratetype, NodeId, Order, PAGEBLOCK_ORDER, Pfn, ZoneType};
+use crate::zone::evacuate::EmptyUnit;
 use crate::zone::hotplug::OfflineBlock;
 use crate::zone::{Taken, Zone};
 
@@ -458,7 +459,7 @@ impl PagesUninit {
         if self.residency != Residency::Vacant || order < PAGEBLOCK_ORDER {
             return;
         }
-        // SAFETY: (O1) the block is ours; what is vacant reads as zeros.
+        // SAFETY: (O1) the block is ours.
         let backed = unsafe { self.block.arena().back_hugely(pfn.index(), order.pages()) };
         if backed > 0 {
             self.residency = Residency::Blank;
@@ -667,13 +668,21 @@ pub(super) fn populate(arena: &Arena, idle: &IdleBlock) -> io::Result<usize> {
     let (index, pages) = (idle.pfn().index(), idle.order().pages());
     debug_assert_eq!(idle.residency(), Residency::Vacant);
     // SAFETY: the value is made by a zone alone, of frames that it has taken off its lists, and cannot be copied:
-    // nobody else uses their memory. What is vacant reads as zeros.
+    // nobody else uses their memory.
     let huge = unsafe { arena.back_hugely(index, pages) };
     if huge < pages {
         // SAFETY: as above.
         unsafe { arena.populate(index, pages) }?;
     }
     Ok(huge)
+}
+
+/// Has the system back an emptied unit by huge pages, if the pool wants that.
+pub(super) fn back_hugely(arena: &Arena, unit: &EmptyUnit) {
+    let (pfn, pages) = unit.frames();
+    // SAFETY: the value is made by a zone alone, of frames that are free and withheld from everybody, and who has it
+    // has not released them: nobody else uses their memory.
+    unsafe { arena.back_hugely(pfn.index(), pages) };
 }
 
 /// Gives the memory of withdrawn frames to the system; returns whether it is gone.

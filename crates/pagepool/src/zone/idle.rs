@@ -46,6 +46,16 @@ impl Zone {
         fits.then(|| self.withdraw_locked(core, residency))?
     }
 
+    /// Whether the memory of so many free pages more would be kept.
+    pub(super) fn keeps(&self, core: &Core, pages: usize) -> bool {
+        // Relaxed: a limit by itself.
+        let keep = self.keep_resident.load(Ordering::Relaxed);
+        core.buddy
+            .free_pages_with(Residency::Used)
+            .saturating_add(pages)
+            <= keep
+    }
+
     /// Memory of which there is too much.
     fn surplus(&self, core: &Core) -> Option<Residency> {
         // Relaxed: a limit by itself.

@@ -293,6 +293,39 @@ fn a_folio_of_a_whole_block_is_huge_as_well() {
 }
 
 #[test]
+fn what_compaction_has_emptied_is_made_huge() {
+    let builder = PagePool::builder()
+        .managed(64 * MIB)
+        .movable_share(50)
+        .daemons(false);
+    let pool = builder.huge_pages(HugePages::WhenWhole).build().unwrap();
+    let make = || {
+        let mut folio = pool
+            .alloc_folio(PAGE_SIZE, Gfp::USER_MOVABLE | Gfp::NORETRY)
+            .ok()?;
+        folio.write().unwrap().fill(7);
+        Some(folio)
+    };
+    let folios: Vec<_> = std::iter::from_fn(make).take(8192).collect();
+    let kept: Vec<_> = { folios.into_iter().enumerate() }
+        .filter_map(|(n, folio)| n.is_multiple_of(8).then_some(folio))
+        .collect();
+    assert_eq!(event(&pool, "pagepool_huge_backed"), 0);
+    pool.compact(PATIENCE);
+    assert!(event(&pool, "compact_success") + event(&pool, "pgmigrate_success") > 0);
+    let [backed, refused] =
+        ["pagepool_huge_backed", "pagepool_huge_refused"].map(|name| event(&pool, name));
+    assert!(
+        cfg!(pagepool_asan) || backed + refused > 0,
+        "it was asked for"
+    );
+    for folio in &kept {
+        assert!(folio.read().unwrap().iter().all(|byte| *byte == 7));
+    }
+    pool.verify().unwrap();
+}
+
+#[test]
 fn prefault_ends_once_memory_is_short() {
     let pool = pool_of(64 * MIB);
     let held: Vec<_> = (0..31)
