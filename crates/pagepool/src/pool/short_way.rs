@@ -44,7 +44,8 @@ impl PagePool {
             if let Some(block) = kind.and_then(|kind| self.take_kept(hand, kind)) {
                 return Ok(block);
             }
-            if let Some(block) = self.take_shortly(hand, order, want) {
+            if let Some(mut block) = self.take_shortly(hand, order, want) {
+                block.back_hugely();
                 { &self.inner.nodes }.tell_of_fragmentation(hand.zone, StartBy::of(gfp));
                 self.inner.note_alloc(&block, gfp);
                 return Ok(block);

@@ -117,6 +117,10 @@ impl Zone {
             None if self.somebody_waits("freed.look_at_refill") => {
                 return self.take_direct(request, Contended(false));
             }
+            // A batch of one has no need of the cache, where nobody knows what stood behind it.
+            None if order == PAGEBLOCK_ORDER => {
+                return self.take_direct(request, Contended(false));
+            }
             None => {
                 self.refill(lists, request);
                 lists.pop(&self.map, order, want)?
@@ -130,15 +134,11 @@ impl Zone {
         })
     }
 
-    /// Moves a batch of blocks into a cache that has none of the kind.
+    /// Moves a batch of blocks, smaller than a pageblock, into a cache that has none of the kind.
     fn refill(&self, lists: &mut PcpLists, request: ZoneRequest) {
         let ZoneRequest { order, want, .. } = request;
         let batch = usize::from(self.pcp.sizes().batch);
-        let count = if order == PAGEBLOCK_ORDER {
-            1
-        } else {
-            (batch >> order.get()).max(1)
-        };
+        let count = (batch >> order.get()).max(1);
         let mut level = u8::MAX;
         let mut core = self.core.lock();
         let Core { buddy, events, .. } = &mut *core;

@@ -280,6 +280,19 @@ fn a_whole_block_without_memory_is_huge_when_it_is_handed_out() {
     pool.verify().unwrap();
 }
 
+/// A block of 2 MiB was put into the cache of its CPU before it was handed out, which forgot that it had no memory.
+#[test]
+#[cfg_attr(pagepool_asan, ignore = "on the heap every page is resident")]
+fn each_block_of_a_pageblock_is_huge_however_it_is_handed_out() {
+    let pool = hugely(HugePages::WhenWhole);
+    let blocks: Vec<_> = (0..16)
+        .map(|_| pool.alloc_pages(order(9), Gfp::KERNEL).unwrap())
+        .collect();
+    assert_all_or_none_huge(&pool, 32 * MIB);
+    drop(blocks);
+    pool.verify().unwrap();
+}
+
 #[test]
 #[cfg_attr(pagepool_asan, ignore = "on the heap every page is resident")]
 fn a_folio_of_a_whole_block_is_huge_as_well() {
