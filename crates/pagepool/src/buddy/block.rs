@@ -38,7 +38,7 @@ pub(super) enum State {
 /// of them is. One that is half vacant and half blank is blank, since it reads as zeros as both do, and has memory
 /// that can go back to the system.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-#[repr(u32)]
+#[repr(u8)]
 pub(crate) enum Residency {
     /// No memory: the next to touch it pays for that. It reads as zeros.
     Vacant = 0,
