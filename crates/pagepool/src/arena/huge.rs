@@ -3,8 +3,8 @@
 //! A huge page is 2 MiB at once: one fault instead of 512, and one entry of the address translation. It is worth that
 //! only where all of it is used, so that a pool may ask for it block by block. By `MADV_COLLAPSE`, and not by
 //! `MADV_HUGEPAGE` before the first touch: this sets a mark on a range, of which the system keeps a record each time
-//! its neighbours have none, and a process can have 65,530 of those; the former marks nothing, works where the host
-//! wants to be asked (`madvise`) and where not (`never`), and takes half the time.
+//! its neighbours have none, and a process can have 65,530 of those; the former marks nothing, and takes half the time
+//! where it was measured.
 //!
 //! **Locking and ordering:** none; the counters stand for themselves.
 
