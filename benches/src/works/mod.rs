@@ -8,12 +8,14 @@ mod compact_oracle;
 mod compact_reader;
 mod companion;
 mod fault_in;
+mod first_touch;
 mod folio_optimistic;
 mod folio_pin;
 pub(crate) mod handover;
 pub(crate) mod held;
 mod live;
 mod mixed;
+mod move_huge;
 pub(crate) mod open;
 pub(crate) mod pair;
 mod pieces;
@@ -112,6 +114,18 @@ pub(crate) const ALL: &[Entry] = &[
         run: open::measure_opening,
     },
     Entry {
+        name: "first touch",
+        title: "Allocate blocks of 2 MiB that have no memory yet, and write to each page: ns per 4 KiB",
+        rows: first_touch::TOUCH,
+        run: first_touch::measure_touching,
+    },
+    Entry {
+        name: "prefault",
+        title: "Make 64 MiB of a pool resident ahead: ns per 4 KiB",
+        rows: first_touch::PREFAULT,
+        run: first_touch::measure_prefaulting,
+    },
+    Entry {
         name: "charge a group",
         title: "Allocate one page for a group and free it, 1 thread: ns per pair",
         rows: charge::ROWS,
@@ -164,6 +178,12 @@ pub(crate) const ALL: &[Entry] = &[
         title: "Move the pages of a checkerboard together, cold: ns per page moved",
         rows: compact_move::ROWS,
         run: compact_move::measure_moving,
+    },
+    Entry {
+        name: "move folios of 2 MiB",
+        title: "Ask for blocks of 4 MiB between folios of 2 MiB, which have to be moved: ns per folio moved",
+        rows: move_huge::ROWS,
+        run: move_huge::measure_moving,
     },
     Entry {
         name: "gain blocks",

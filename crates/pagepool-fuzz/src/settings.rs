@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use pagepool::{LimitError, MemoryLimit, PagePool, Tunable};
+use pagepool::{HugePages, LimitError, MemoryLimit, PagePool, Tunable};
 use pagepool_stress::input;
 
 use crate::assert_one_line;
@@ -35,6 +35,14 @@ pub fn settings(bytes: &[u8]) {
         _ => {}
     }
 }
+
+/// Where a pool may ask for huge pages.
+const HUGE_PAGES: [HugePages; 4] = [
+    HugePages::Never,
+    HugePages::Always,
+    HugePages::AsHost,
+    HugePages::WhenWhole,
+];
 
 /// Sets each line's tunable. What was taken reads back and can be set again; what was refused changed nothing.
 fn tunables(text: &str) {
@@ -215,7 +223,7 @@ fn builder(bytes: &[u8]) {
             18 => builder.max_stores(size),
             19 => builder.cpus(vec![vec![size], vec![0, size.wrapping_add(1)]]),
             20 => builder.distances(vec![vec![small; 2], vec![small, 10]]),
-            _ => builder.huge_pages(value & 1 != 0),
+            _ => builder.huge_pages(HUGE_PAGES[value as usize % HUGE_PAGES.len()]),
         };
     }
     match builder.build() {

@@ -15,7 +15,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pagepool::{BuildError, DaemonState, PAGE_SIZE, PagePool, ServeError, Stats};
+use pagepool::{
+    BuildError, DaemonState, HugePages, PAGE_SIZE, PagePool, PrefaultError, Prefaulted, ServeError,
+    Stats,
+};
 use serde::Serialize;
 
 use crate::{
@@ -38,6 +41,9 @@ use crate::{
 
 /// How long writes may be on their way after all folios are gone.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long memory may take to become resident before a load.
+const PREFAULT_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Pages in a pageblock of a pool of full size.
 const PAGEBLOCK_PAGES: u64 = 512;
@@ -142,6 +148,8 @@ pub(crate) struct Outcome {
     pub(crate) held: Stats,
     /// The swap areas at the same time, together.
     pub(crate) swap: Option<SwapFigures>,
+    /// What it cost to make memory resident first, if that was asked for.
+    pub(crate) prefaulted: Option<Prefaulted>,
     pub(crate) slowpath_entries: u64,
     pub(crate) trimmed_bytes: u64,
     pub(crate) rss: Option<RssFigures>,
@@ -221,6 +229,8 @@ pub(crate) enum PhaseError {
     #[error(transparent)]
     Build(#[from] BuildError),
     #[error(transparent)]
+    Prefault(#[from] PrefaultError),
+    #[error(transparent)]
     Serve(#[from] ServeError),
 }
 
@@ -237,12 +247,24 @@ pub(crate) struct House {
     pub(crate) taping: Arc<Taping>,
     /// Where pools are served, if anywhere.
     pub(crate) serve: Option<Serving>,
+    /// Bytes of a pool that are made resident before anybody plays.
+    pub(crate) prefault: usize,
+    /// Where pools ask for huge pages.
+    pub(crate) huge_pages: HugePages,
     /// Watches until the house is gone.
     #[expect(dead_code, reason = "it works by being there")]
     pub(crate) watchdog: Watchdog,
 }
 
 impl House {
+    /// Makes memory of a pool that was just built resident, as far as that is asked for.
+    fn prefault(&self, pool: &PagePool) -> Result<Option<Prefaulted>, PrefaultError> {
+        if self.prefault == 0 {
+            return Ok(None);
+        }
+        pool.prefault(self.prefault, PREFAULT_PATIENCE).map(Some)
+    }
+
     /// What was recorded last was a rehearsal, and is not for the page.
     pub(crate) fn forget_rehearsal(&self) {
         if let Some(recorder) = &self.recorder {
@@ -265,7 +287,8 @@ pub(crate) fn perform(
     rehearse();
     let rss_start = house.rss.as_ref().map(Rss::mark);
     let posts = house.control.posts();
-    let pool = posts.conduct(Place::Housekeeping, || build(plan))?;
+    let pool = posts.conduct(Place::Housekeeping, || build(plan, house.huge_pages))?;
+    let prefaulted = posts.conduct(Place::Housekeeping, || house.prefault(&pool))?;
     let server = { house.serve.as_ref() }
         .map(|serving| serving.begin(&pool))
         .transpose()?;
@@ -296,7 +319,8 @@ pub(crate) fn perform(
     let (held, swap) = performance.play_rounds(plan, watch);
     let taken = tape.map(Tape::end);
     let pool = performance.stage.pool.clone();
-    let outcome = performance.finish(plan, held, swap, rss_start);
+    let mut outcome = performance.finish(plan, held, swap, rss_start);
+    outcome.prefaulted = prefaulted;
     if let Some(recording) = recording {
         posts.conduct(Place::Housekeeping, || house.taping.end(recording));
     }
@@ -313,8 +337,9 @@ pub(crate) fn perform(
     Ok(outcome)
 }
 
-fn build(plan: &Plan) -> Result<PagePool, BuildError> {
+fn build(plan: &Plan, huge_pages: HugePages) -> Result<PagePool, BuildError> {
     let mut builder = PagePool::builder()
+        .huge_pages(huge_pages)
         .nodes(plan.nodes)
         .daemons(plan.daemons == Daemons::On);
     if let Some(patience) = plan.patience {
@@ -497,6 +522,7 @@ impl Performance<'_> {
             tally,
             held,
             swap,
+            prefaulted: None,
             slowpath_entries: stats.slowpath_entries,
             trimmed_bytes,
             rss,

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use pagepool::HugePages;
+
 /// Parses a size: digits and an optional K, M, G or T (powers of 1024), with `iB` or `B` or without.
 pub(crate) fn parse_bytes(text: &str) -> Result<usize, String> {
     let bytes = parse_scaled(text, 1024, |unit| {
@@ -11,6 +13,31 @@ pub(crate) fn parse_bytes(text: &str) -> Result<usize, String> {
     })
     .ok_or("write a size such as 4096, 64K, 256M or 2G")?;
     usize::try_from(bytes).map_err(|_| "larger than this machine can address".to_owned())
+}
+
+/// Parses a size, or `all`, which is [`usize::MAX`].
+pub(crate) fn parse_bytes_or_all(text: &str) -> Result<usize, String> {
+    match text {
+        "all" => Ok(usize::MAX),
+        _ => parse_bytes(text).map_err(|error| format!("{error}, or all")),
+    }
+}
+
+/// The names of [`HugePages`].
+const HUGE_PAGES: [(&str, HugePages); 4] = [
+    ("host", HugePages::AsHost),
+    ("when-whole", HugePages::WhenWhole),
+    ("always", HugePages::Always),
+    ("never", HugePages::Never),
+];
+
+/// Parses the choice of huge pages.
+pub(crate) fn parse_huge_pages(text: &str) -> Result<HugePages, String> {
+    let found = HUGE_PAGES.iter().find(|(name, _)| *name == text);
+    found.map(|(_, choice)| *choice).ok_or_else(|| {
+        let names = HUGE_PAGES.map(|(name, _)| name).join(", ");
+        format!("write one of {names}")
+    })
 }
 
 /// Parses a count: digits and an optional K, M or G (powers of 1000).

@@ -322,6 +322,35 @@ pub enum BuildError {
     /// A swap area could not be set up.
     #[error("cannot set up swap: {0}")]
     Swap(Box<dyn std::error::Error + Send + Sync>),
+    /// Memory could not be made resident ahead.
+    #[error("cannot build with `prefault`: {0}")]
+    Prefault(#[from] PrefaultError),
+}
+
+/// Why memory could not be made resident ahead.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PrefaultError {
+    /// The pool does not have so much.
+    #[error(
+        "cannot prefault {bytes} bytes of a pool that hands out {managed}; ask for no more than that, or for `usize::MAX`, which means everything"
+    )]
+    TooMuch {
+        /// What was asked for, in bytes.
+        bytes: usize,
+        /// What the pool has to hand out, in bytes.
+        managed: usize,
+    },
+    /// The system has no memory for the pool's pages.
+    #[error(
+        "the system gave memory for {bytes} bytes and has no more; prefault less, build with less `memory`, or raise the limit of the container"
+    )]
+    System {
+        /// What was made resident before, in bytes; it stays.
+        bytes: usize,
+        /// What the system said.
+        source: io::Error,
+    },
 }
 
 /// An invariant that does not hold: which, and where.

@@ -44,6 +44,7 @@ pub use adapters::metrics::PoolCollector;
 #[cfg_attr(docsrs, doc(cfg(feature = "serve")))]
 pub use adapters::serve::{ServeError, ServeStep, Server};
 pub use alloc::scope;
+pub use arena::HugePages;
 pub use backing::{
     Backing, BackingError, FileBacking, IoEngine, StoreInside, StoreReport, WorkerActivity,
     WriteOut,
@@ -54,7 +55,8 @@ pub use diagnosis::{
     SwapVerdict, Tried, ZoneReport,
 };
 pub use error::{
-    AccessError, AllocError, BuildError, LimitError, OrderError, RangeError, Violation,
+    AccessError, AllocError, BuildError, LimitError, OrderError, PrefaultError, RangeError,
+    Violation,
 };
 pub use gfp::Gfp;
 pub use group::{GroupError, GroupLimits};
@@ -69,6 +71,7 @@ pub use pool::folio::{
 };
 pub use pool::groups::{Group, GroupStats, LimitsOutcome};
 pub use pool::pages::{Pages, PagesUninit, Split};
+pub use pool::prefault::{PrefaultEnd, Prefaulted};
 pub use pool::pressure::{PressureTrigger, Worker};
 pub use pool::procfs::{ProcFile, ProcStep, ProcText, ProcWriteError};
 pub use pool::reclaiming::ReclaimNodeError;

@@ -109,6 +109,11 @@ impl Order {
         1 << self.0
     }
 
+    /// The order of the largest block of `pages` pages at most, of which there is one.
+    pub(crate) fn within(pages: usize) -> Order {
+        Order::at((pages.max(1).ilog2() as usize).min(Order::MAX.idx()))
+    }
+
     /// Bytes in a block of this order, 4 KiB to 4 MiB.
     #[must_use]
     pub const fn bytes(self) -> usize {

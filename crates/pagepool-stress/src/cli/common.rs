@@ -4,12 +4,13 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
+use pagepool::HugePages;
 
 use crate::{
     progress::Show,
     serving::ServeAt,
     swapping::SwapChoice,
-    units::{parse_bytes, parse_duration, parse_seed},
+    units::{parse_bytes, parse_bytes_or_all, parse_duration, parse_huge_pages, parse_seed},
 };
 
 /// Options that every command takes.
@@ -34,6 +35,12 @@ pub(crate) struct Common {
     /// Swap: a size for a temporary file, such as 256M, or the path of a file to make and remove again; churn, fragment and replay of blocks have none [default: a temporary file that is large enough]
     #[arg(long, global = true, value_name = "SIZE|PATH", value_parser = SwapChoice::parse)]
     pub(crate) swap: Option<SwapChoice>,
+    /// Bytes of the pool that are made resident before anybody plays, such as 64M, or `all`, so that no first touch pays; the report has what that cost
+    #[arg(long, global = true, value_name = "SIZE|all", default_value = "0", value_parser = parse_bytes_or_all)]
+    pub(crate) prefault: usize,
+    /// Where the pool asks the system for huge pages: as the `host` does for everybody, `when-whole` for whole pageblocks that get their memory at once, `always` or `never`
+    #[arg(long, global = true, value_name = "NAME", default_value = "host", value_parser = parse_huge_pages)]
+    pub(crate) huge_pages: HugePages,
     /// Serve the pool at this socket meanwhile, so that `pagepool-stress top` can show it; `auto` is one in the folder where that looks
     #[arg(long, global = true, value_name = "PATH|auto")]
     pub(crate) serve: Option<ServeAt>,

@@ -18,7 +18,7 @@ mod two_kinds; // fragment, while movable and unmovable memory come and go
 
 use std::{io, process, sync::Arc, thread, time::Duration};
 
-use pagepool::BuildError;
+use pagepool::{BuildError, HugePages};
 
 use crate::{
     cli::{Cli, Command, Common},
@@ -61,6 +61,7 @@ impl From<PhaseError> for BadInput {
     fn from(error: PhaseError) -> BadInput {
         match error {
             PhaseError::Build(error) => BadInput::Build(error),
+            PhaseError::Prefault(error) => BadInput::Usage(format!("--prefault: {error}")),
             PhaseError::Serve(error) => BadInput::Usage(format!("--serve: {error}")),
         }
     }
@@ -109,6 +110,8 @@ pub(crate) fn perform(cli: Cli) -> Result<Ending, BadInput> {
         hang_after: common.hang_after,
         taping,
         serve: common.serve.clone(),
+        prefault: common.prefault,
+        huge_pages: common.huge_pages,
     };
     let report = match command {
         Command::Run => run::perform(&common, &errand)?,
@@ -156,6 +159,10 @@ pub(crate) struct Errand {
     taping: Arc<Taping>,
     /// Where pools are served.
     serve: Option<ServeAt>,
+    /// Bytes of each pool that are made resident first.
+    prefault: usize,
+    /// Where pools ask for huge pages.
+    huge_pages: HugePages,
 }
 
 impl Errand {
@@ -225,6 +232,8 @@ fn set_up(threads: usize, errand: &Errand) -> Result<House, BadInput> {
         recorder: errand.recorder.clone(),
         taping: Arc::default(),
         serve: None,
+        prefault: 0,
+        huge_pages: HugePages::AsHost,
     };
     let trace = Arc::new(shipped::rehearsal()?);
     let player = |n| Box::new(BlockPlayer::new(Arc::clone(&trace), Depth::Full, n)) as Seat;
@@ -252,6 +261,8 @@ fn set_up(threads: usize, errand: &Errand) -> Result<House, BadInput> {
     house.forget_rehearsal();
     // The rehearsal is not what the user wants to see.
     house.taping = Arc::clone(&errand.taping);
+    house.prefault = errand.prefault;
+    house.huge_pages = errand.huge_pages;
     house.serve = { errand.serve.clone() }.map(|at| Serving {
         at,
         name: errand.command,

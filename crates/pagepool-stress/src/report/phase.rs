@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
+use pagepool::Prefaulted;
 use serde::Serialize;
 
 use super::{
@@ -42,6 +43,8 @@ pub(crate) struct Phase {
     pub(crate) managed_pages: u64,
     pub(crate) held_pages: u64,
     pub(crate) trimmed_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) prefault: Option<PrefaultCost>,
     pub(crate) rss_start: Option<u64>,
     pub(crate) rss_max: Option<u64>,
     pub(crate) rss_end: Option<u64>,
@@ -78,6 +81,33 @@ pub(crate) struct Facts {
     /// How the kernel ended that the load was recorded on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) kernel: Option<Kernel>,
+}
+
+/// What it cost to make memory resident before the load.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct PrefaultCost {
+    pub(crate) bytes: u64,
+    /// Of these, in huge pages that the pool asked for.
+    pub(crate) huge_bytes: u64,
+    pub(crate) seconds: f64,
+    /// For a GiB, at this pace; null if nothing was done.
+    pub(crate) ms_per_gib: Option<f64>,
+    /// Why it ended.
+    pub(crate) end: String,
+}
+
+impl From<Prefaulted> for PrefaultCost {
+    fn from(cost: Prefaulted) -> PrefaultCost {
+        let seconds = cost.elapsed.as_secs_f64();
+        let gib = cost.bytes as f64 / (1_u64 << 30) as f64;
+        PrefaultCost {
+            bytes: wide(cost.bytes),
+            huge_bytes: wide(cost.huge_bytes),
+            seconds,
+            ms_per_gib: (gib > 0.0).then(|| seconds * 1e3 / gib),
+            end: cost.end.to_string(),
+        }
+    }
 }
 
 /// How a page cache fared.
@@ -139,6 +169,7 @@ impl Phase {
             managed_pages: wide(held.managed_pages),
             held_pages: wide(held.managed_pages) - wide(held.free_pages),
             trimmed_bytes: outcome.trimmed_bytes,
+            prefault: outcome.prefaulted.map(PrefaultCost::from),
             rss_start: outcome.rss.map(|rss| rss.start),
             rss_max: outcome.rss.map(|rss| rss.max),
             rss_end: outcome.rss.map(|rss| rss.end),

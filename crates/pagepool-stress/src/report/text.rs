@@ -10,7 +10,7 @@ use super::{
     latency, misses,
     model::{Fragmentation, Report, Verdict},
     paging::PagingReport,
-    phase::{Failure, Latency, Phase},
+    phase::{Failure, Latency, Phase, PrefaultCost},
     pressure, soak,
     table::Table,
     two_kinds, what_if,
@@ -102,6 +102,9 @@ fn write_phase(phase: &Phase, text: &mut String) {
             human_bytes(phase.metadata_bytes)
         ),
     );
+    if let Some(cost) = &phase.prefault {
+        line(text, "  ", "prefault", &prefault(cost));
+    }
     line(
         text,
         "  ",
@@ -163,6 +166,17 @@ fn write_phase(phase: &Phase, text: &mut String) {
         ],
         text,
     );
+}
+
+fn prefault(cost: &PrefaultCost) -> String {
+    let per_gib = { cost.ms_per_gib }.map_or_else(String::new, |ms| format!(", {ms:.0} ms a GiB"));
+    format!(
+        "{} resident, {} in huge pages, in {:.1} ms{per_gib}: {}",
+        human_bytes(cost.bytes),
+        human_bytes(cost.huge_bytes),
+        cost.seconds * 1e3,
+        cost.end
+    )
 }
 
 fn write_cache(phase: &Phase, text: &mut String) {

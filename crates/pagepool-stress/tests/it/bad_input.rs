@@ -221,3 +221,16 @@ fn a_report_needs_a_place_to_go() {
         &["--traces", "No such file"],
     );
 }
+
+#[test]
+fn more_is_not_made_resident_than_there_is() {
+    assert_refused(
+        ["churn", "--memory", "32M", "--prefault", "64M"],
+        &["--prefault: cannot prefault 67108864 bytes of a pool that hands out"],
+    );
+    assert_refused(["churn", "--prefault", "much"], &["--prefault", "or all"]);
+    assert_refused(
+        ["churn", "--huge-pages", "some"],
+        &["--huge-pages", "host, when-whole, always, never"],
+    );
+}

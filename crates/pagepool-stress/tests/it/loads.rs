@@ -190,3 +190,34 @@ fn the_report_goes_to_a_file_and_nothing_shows_progress_where_none_is_wanted() {
     let report: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     assert_eq!(report["schema"], 1);
 }
+
+#[test]
+fn memory_is_resident_before_the_load_if_that_is_asked_for() {
+    let args = [
+        "churn",
+        "--memory",
+        "32M",
+        "--generations",
+        "1",
+        "--prefault",
+    ];
+    let report = verified_json(args.into_iter().chain(["8M"]));
+    let phase = &report["phases"][0];
+    assert_eq!(number(&phase["prefault"]["bytes"]), 8 << 20);
+    assert!(phase["prefault"]["ms_per_gib"].as_f64().unwrap() > 0.0);
+    assert_eq!(phase["prefault"]["end"], "done");
+    assert_eq!(number(&phase["vmstat"]["pagepool_prefaulted"]), 2048);
+
+    let huge = verified_json(args.into_iter().chain(["8M", "--huge-pages", "when-whole"]));
+    let [backed, refused] = ["pagepool_huge_backed", "pagepool_huge_refused"]
+        .map(|name| number(&huge["phases"][0]["vmstat"][name]));
+    assert!(backed + refused > 0, "the system was asked");
+    let all = run(args.into_iter().chain(["all", "--duration", "100ms"]));
+    assert_eq!(all.status, 0, "{}{}", all.stdout, all.stderr);
+    let line = all.stdout.lines().find(|line| line.contains("prefault"));
+    assert!(
+        line.is_some_and(|line| line.contains("ms a GiB")),
+        "{}",
+        all.stdout
+    );
+}

@@ -20,11 +20,11 @@
 //! - A3: pages stay mapped, private, anonymous and readable as long as the arena lives. A page
 //!   given back keeps its address and reads as zeros.
 //! - A4: nothing that this module does on its own touches a page: memory is spent by whoever
-//!   writes first. The exceptions are asked for: [`populate`](Arena::populate) and
-//!   [`locked`](ArenaOptions::locked).
+//!   writes first. The exceptions are asked for: [`populate`](Arena::populate),
+//!   [`back_hugely`](Arena::back_hugely) and [`locked`](ArenaOptions::locked).
 //! - A5: an arena that could not be built leaves nothing mapped.
 //!
-//! **Locking and ordering:** none. An arena is immutable; its bytes belong to whoever holds the
+//! **Locking and ordering:** none. An arena is immutable but for counters; its bytes belong to whoever holds the
 //! frames, and functions that touch bytes are `unsafe` and ask for that ownership.
 //!
 //! **Fork:** the mapping is inherited, copy on write. A child keeps reading what it had, and its
@@ -37,6 +37,7 @@
 mod asan;
 mod bases;
 mod heap;
+mod huge;
 mod poison;
 mod racing;
 mod reservation;
@@ -53,8 +54,9 @@ use crate::{
     types::{Order, PAGE_SIZE},
 };
 
-use self::{heap::HeapBlock, reservation::Reservation};
+use self::{heap::HeapBlock, huge::Huge, reservation::Reservation};
 
+pub use self::huge::HugePages;
 pub(crate) use self::{
     bases::Bases,
     racing::opaque,
@@ -83,18 +85,6 @@ impl Source {
 /// Whether this build runs under a tool that cannot follow mappings.
 const HEAP_ONLY: bool = cfg!(any(loom, shuttle, pagepool_asan, miri));
 
-/// Whether the system may back an arena by huge pages.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(crate) enum HugePages {
-    /// As the host is configured for everybody.
-    #[default]
-    AsHost,
-    /// Wanted: fewer misses of the address translation, but a first touch costs 2 MiB.
-    Wanted,
-    /// Unwanted: memory is spent 4 KiB at a time.
-    Unwanted,
-}
-
 /// How an arena is to be reserved. The heap source ignores all but `source`.
 #[derive(Clone, Default, Debug)]
 pub(crate) struct ArenaOptions {
@@ -115,6 +105,7 @@ pub(crate) struct Arena {
     base: NonNull<u8>,
     pages: usize,
     memory: Memory,
+    huge: Huge,
 }
 
 /// What keeps an arena's addresses alive.
@@ -159,6 +150,7 @@ impl Arena {
                     base: reservation.base(),
                     pages,
                     memory: Memory::System(reservation),
+                    huge: Huge::new(options.huge_pages),
                 })
             }
             Source::Heap => {
@@ -169,6 +161,7 @@ impl Arena {
                     base: block.base(),
                     pages,
                     memory: Memory::Heap(block),
+                    huge: Huge::new(options.huge_pages),
                 })
             }
         }
@@ -236,10 +229,6 @@ impl Arena {
     ///
     /// # Safety
     /// The caller owns the frames: where the system cannot populate, they are read and written.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "until pools can be populated ahead")
-    )]
     pub(crate) unsafe fn populate(&self, index: usize, pages: usize) -> io::Result<()> {
         let (start, bytes) = self.span(index, pages);
         let Memory::System(reservation) = &self.memory else {
@@ -440,12 +429,12 @@ fn place(
             .map_err(cannot("place an arena on a host node"))?;
     }
     match options.huge_pages {
-        HugePages::AsHost => {}
-        HugePages::Wanted => reservation
+        HugePages::AsHost | HugePages::WhenWhole => {}
+        HugePages::Always => reservation
             .advise(libc::MADV_HUGEPAGE)
             .or_else(unless_absent)
             .map_err(cannot("ask for huge pages"))?,
-        HugePages::Unwanted => reservation
+        HugePages::Never => reservation
             .advise(libc::MADV_NOHUGEPAGE)
             .or_else(unless_absent)
             .map_err(cannot("do without huge pages"))?,

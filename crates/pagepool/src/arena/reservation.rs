@@ -26,6 +26,9 @@ const GUARD: usize = PAGE_SIZE;
 /// Pages per call of `mincore`, which wants a byte for each.
 const RESIDENCY_BATCH: usize = 16 << 10;
 
+/// As young as Linux 6.1, and not known to every C library that there is.
+const MADV_COLLAPSE: c_int = 25;
+
 /// The largest node number of a host, exclusive (kernel: `1 << CONFIG_NODES_SHIFT` is at most 1024).
 const MAX_HOST_NODES: usize = 1024;
 
@@ -128,6 +131,13 @@ impl Reservation {
                 outcome => return outcome,
             }
         }
+    }
+
+    /// Has the memory of a part, a whole number of huge pages, become huge pages. `EINVAL` says that the system
+    /// cannot, or that nothing is there.
+    pub(super) fn collapse(&self, offset: usize, bytes: usize) -> io::Result<()> {
+        // SAFETY: `at` has checked the range; contents stay.
+        check(unsafe { libc::madvise(self.at(offset, bytes), bytes, MADV_COLLAPSE) })
     }
 
     /// Drops the contents of a part, which then reads as zeros.

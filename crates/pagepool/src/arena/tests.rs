@@ -3,6 +3,7 @@
 
 use std::{env, fmt, fs, path::PathBuf, process};
 
+use super::huge::HugeBacking;
 use super::*;
 use crate::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
@@ -224,7 +225,7 @@ fn resident_size_falls_after_give_back() {
 #[test]
 fn populate_makes_pages_resident_and_keeps_contents() {
     let small_steps = ArenaOptions {
-        huge_pages: HugePages::Unwanted,
+        huge_pages: HugePages::Never,
         ..ArenaOptions::default()
     };
     let arena = Arena::new(64, &small_steps).unwrap();
@@ -344,7 +345,12 @@ fn host_node_0_is_accepted_where_the_host_has_numa() {
 
 #[test]
 fn huge_pages_may_be_wanted_or_not() {
-    for huge_pages in [HugePages::AsHost, HugePages::Wanted, HugePages::Unwanted] {
+    for huge_pages in [
+        HugePages::AsHost,
+        HugePages::WhenWhole,
+        HugePages::Always,
+        HugePages::Never,
+    ] {
         let arena = Arena::new(
             2048,
             &ArenaOptions {
@@ -354,10 +360,61 @@ fn huge_pages_may_be_wanted_or_not() {
         )
         .unwrap();
         write(&arena, 5, 0, 1);
-        if is_mapped() && huge_pages == HugePages::Unwanted {
+        if is_mapped() && huge_pages == HugePages::Never {
             assert_eq!(arena.resident_pages(0, 2048).unwrap(), 1);
         }
     }
+}
+
+/// Whether the system makes a huge page of a pageblock when it is asked to.
+fn has_huge_pages(arena: &Arena) -> bool {
+    // SAFETY: the test owns every frame, and has written to none.
+    let backed = unsafe { arena.back_hugely(0, 512) };
+    let HugeBacking {
+        backed_pages,
+        refused_pages,
+    } = arena.huge_backing();
+    assert_eq!(backed as u64, backed_pages);
+    assert_eq!(backed_pages + refused_pages, 512);
+    backed > 0
+}
+
+/// The first byte of each page, and whether the page takes memory.
+fn assert_reads_as_zeros(arena: &Arena, pages: Range<usize>) {
+    assert!(pages.clone().all(|index| read(arena, index, 0) == 0));
+}
+
+#[test]
+fn whole_pageblocks_are_backed_by_huge_pages_where_the_pool_wants_them() {
+    if !is_mapped() {
+        return;
+    }
+    let options = |huge_pages| ArenaOptions {
+        huge_pages,
+        ..ArenaOptions::default()
+    };
+    for huge_pages in [HugePages::AsHost, HugePages::Never] {
+        let arena = Arena::new(2048, &options(huge_pages)).unwrap();
+        // SAFETY: the test owns every frame.
+        assert_eq!(unsafe { arena.back_hugely(0, 1024) }, 0);
+        assert_eq!(arena.huge_backing(), HugeBacking::default());
+        assert_eq!(arena.resident_pages(0, 2048).unwrap(), 0, "A4");
+    }
+    let arena = Arena::new(2048, &options(HugePages::WhenWhole)).unwrap();
+    if !has_huge_pages(&arena) {
+        return; // the host has none, or does not know the advice
+    }
+    assert_eq!(
+        arena.resident_pages(0, 2048).unwrap(),
+        512,
+        "and its neighbours none"
+    );
+    assert_reads_as_zeros(&arena, 0..512);
+    // SAFETY: the test owns every frame.
+    assert_eq!(unsafe { arena.back_hugely(512 + 8, 512) }, 0, "not aligned");
+    // SAFETY: as above.
+    assert_eq!(unsafe { arena.back_hugely(1024, 256) }, 0, "not whole");
+    assert_eq!(arena.resident_pages(512, 1536).unwrap(), 0);
 }
 
 #[test]

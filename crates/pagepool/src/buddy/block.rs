@@ -9,11 +9,12 @@
 //! | 10–19 | levels   | bit o: the block's tree holds a free block of order o |
 //! | 20–21 | type     | its [`Migratetype`] |
 //! | 22    | isolated | its free pages are withheld from every request |
-//! | 23    | resident | some of its pages may be backed by memory |
+//! | 23    | –        | |
 //! | 24–25 | state    | see [`State`] |
 //! | 26–29 | order    | of the whole free block that begins here ([`State::Head`]) |
+//! | 30–31 | memory   | what stands behind it: see [`Residency`] |
 //!
-//! All zero is a pageblock that was never touched: fresh, of type Movable.
+//! All zero is a pageblock that was never touched: fresh, of type Movable, vacant.
 
 use std::fmt;
 
@@ -31,6 +32,40 @@ pub(super) enum State {
     Head = 2,
     /// Wholly free, and inside the free block of an earlier head.
     Tail = 3,
+}
+
+/// What stands behind a pageblock, in rising order: a free block that is made of several is what the highest
+/// of them is. One that is half vacant and half blank is blank, since it reads as zeros as both do, and has memory
+/// that can go back to the system.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub(crate) enum Residency {
+    /// No memory: the next to touch it pays for that. It reads as zeros.
+    Vacant = 0,
+    /// Memory that nobody has used since the system gave it. It reads as zeros.
+    Blank = 1,
+    /// Memory with whatever its last owner left there, in some of its pages at least.
+    Used = 2,
+}
+
+/// How many kinds of [`Residency`] there are.
+pub(super) const NR_RESIDENCIES: usize = 3;
+
+impl Residency {
+    /// All of them, in the order in which requests take them: first what costs nobody a first touch, and of that
+    /// what has to be cleared anyway.
+    pub(super) const AS_TAKEN: [Residency; NR_RESIDENCIES] =
+        [Residency::Used, Residency::Blank, Residency::Vacant];
+
+    /// Its index.
+    pub(super) const fn idx(self) -> usize {
+        self as usize
+    }
+
+    /// Whether it is known to read as zeros.
+    pub(crate) fn reads_as_zeros(self) -> bool {
+        self != Residency::Used
+    }
 }
 
 /// Where a pageblock is shelved: a function of its word alone.
@@ -53,8 +88,8 @@ pub(super) enum Shelf {
         mt: Migratetype,
         /// Its order.
         order: Order,
-        /// Whether memory may stand behind it.
-        resident: bool,
+        /// What stands behind it.
+        residency: Residency,
     },
 }
 
@@ -82,9 +117,9 @@ const FREE: (u32, u32) = (0, 10);
 const LEVELS: (u32, u32) = (10, 10);
 const TYPE: (u32, u32) = (20, 2);
 const ISOLATED: (u32, u32) = (22, 1);
-const RESIDENT: (u32, u32) = (23, 1);
 const STATE: (u32, u32) = (24, 2);
 const ORDER: (u32, u32) = (26, 4);
+const RESIDENCY: (u32, u32) = (30, 2);
 
 /// Types are stored so that zero is Movable: what a pageblock is before anything happens to it.
 const TYPE_ZERO: u32 = Migratetype::Movable as u32;
@@ -146,12 +181,16 @@ impl BlockWord {
         self.with(ISOLATED, isolated as u32)
     }
 
-    pub(super) const fn is_resident(self) -> bool {
-        self.get(RESIDENT) != 0
+    pub(super) const fn residency(self) -> Residency {
+        match self.get(RESIDENCY) {
+            0 => Residency::Vacant,
+            1 => Residency::Blank,
+            _ => Residency::Used,
+        }
     }
 
-    pub(super) const fn with_resident(self, resident: bool) -> BlockWord {
-        self.with(RESIDENT, resident as u32)
+    pub(super) const fn with_residency(self, residency: Residency) -> BlockWord {
+        self.with(RESIDENCY, residency as u32)
     }
 
     pub(super) const fn state(self) -> State {
@@ -207,7 +246,7 @@ impl BlockWord {
             (State::Head, _) => Shelf::Whole {
                 mt: self.migratetype(),
                 order: self.order(),
-                resident: self.is_resident(),
+                residency: self.residency(),
             },
             (State::Parts, None) | (State::Fresh | State::Tail, _) => Shelf::None,
         }
@@ -229,10 +268,11 @@ impl fmt::Debug for BlockWord {
         if self.is_isolated() {
             f.write_str(" isolated")?;
         }
-        if self.is_resident() {
-            f.write_str(" resident")?;
+        match self.residency() {
+            Residency::Vacant => Ok(()),
+            Residency::Blank => f.write_str(" blank"),
+            Residency::Used => f.write_str(" used"),
         }
-        Ok(())
     }
 }
 
@@ -245,23 +285,25 @@ mod tests {
         let word = BlockWord::from_raw(0);
         assert_eq!(word.state(), State::Fresh);
         assert_eq!(word.migratetype(), Migratetype::Movable);
-        assert!(!word.is_isolated() && !word.is_resident());
+        assert!(!word.is_isolated());
+        assert_eq!(word.residency(), Residency::Vacant);
     }
 
     #[test]
     fn fields_do_not_touch_each_other() {
-        let word = BlockWord::from_raw(u32::MAX >> 2)
+        let word = BlockWord::from_raw(u32::MAX)
             .with_free(511)
             .with_levels(0b10_0000_0101)
             .with_migratetype(Migratetype::HighAtomic)
             .with_isolated(false)
-            .with_resident(true)
+            .with_residency(Residency::Blank)
             .with_state(State::Tail)
             .with_order(Order::MAX);
         assert_eq!(word.free(), 511);
         assert_eq!(word.levels(), 0b10_0000_0101);
         assert_eq!(word.migratetype(), Migratetype::HighAtomic);
-        assert!(!word.is_isolated() && word.is_resident());
+        assert!(!word.is_isolated());
+        assert_eq!(word.residency(), Residency::Blank);
         assert_eq!((word.state(), word.order()), (State::Tail, Order::MAX));
         assert_eq!(word.largest(), Some(Order::at(9)));
         assert_eq!(word.best_fit(Order::at(1)), Some(Order::at(2)));

@@ -108,20 +108,21 @@ impl Buddy {
     pub(super) fn free_whole(&mut self, block: usize, order: Order) {
         let word = self.word(block);
         let (mut head, mut grown) = (block, order);
-        let mut resident = self
-            .blocks_in(block, order)
-            .any(|b| self.word(b).is_resident());
+        let parts = self.blocks_in(block, order);
+        let mut residency = { parts.map(|part| self.word(part).residency()) }
+            .max()
+            .expect("there is one pageblock at least");
         while grown < self.max_order {
             let buddy = head ^ self.nr_blocks_in(grown);
             if !self.may_merge(word, buddy, grown) {
                 break;
             }
-            resident |= self.word(buddy).is_resident();
+            residency = residency.max(self.word(buddy).residency());
             self.withdraw_whole(buddy, grown);
             head = head.min(buddy);
             grown = Order::at(grown.idx() + 1);
         }
-        self.mark_whole(head, grown, word.migratetype(), resident);
+        self.mark_whole(head, grown, word.migratetype(), residency);
         self.tally.add(self.row(word), grown, 1);
     }
 

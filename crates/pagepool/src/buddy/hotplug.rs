@@ -4,7 +4,7 @@
 //! emptying others is for compaction. An offline pageblock is an isolated one that nobody is emptying.
 
 use super::Buddy;
-use super::block::State;
+use super::block::{Residency, State};
 use crate::types::Pfn;
 
 impl Buddy {
@@ -34,7 +34,8 @@ impl Buddy {
         let block = self.nr_blocks().checked_sub(1)?;
         let pages = self.present_pages(block);
         let is_short = pages < self.block_order.pages();
-        if !is_short || !self.word(block).is_resident() || !self.is_wholly_free(block) {
+        let is_vacant = self.word(block).residency() == Residency::Vacant;
+        if !is_short || is_vacant || !self.is_wholly_free(block) {
             return None;
         }
         let pfn = self.pfn(block);
@@ -47,10 +48,10 @@ impl Buddy {
         let block = self.block_of(pfn);
         let word = self.word(block);
         debug_assert!(word.is_isolated());
-        if !word.is_resident() {
+        if word.residency() == Residency::Vacant {
             return;
         }
-        self.change(block, word.with_resident(false));
+        self.change(block, word.with_residency(Residency::Vacant));
     }
 
     /// Pages of a pageblock that exist: fewer at the zone's end.

@@ -73,15 +73,14 @@ impl Buddy {
         let word = self.word(block);
         let new = word.with_isolated(isolated);
         if word.state() == State::Head {
-            if word.is_resident() {
-                // What is withheld cannot be withdrawn: it does not count as memory to give back.
-                let pages = self.block_order.pages();
-                self.resident_free = if isolated {
-                    self.resident_free - pages
-                } else {
-                    self.resident_free + pages
-                };
-            }
+            // What is withheld cannot be withdrawn: it does not count as memory to give back.
+            let counted = &mut self.whole_free[word.residency().idx()];
+            let pages = self.block_order.pages();
+            *counted = if isolated {
+                *counted - pages
+            } else {
+                *counted + pages
+            };
             self.tally.sub(self.row(word), self.block_order, 1);
             self.tally.add(self.row(new), self.block_order, 1);
         } else {

@@ -55,12 +55,12 @@ use crate::error::BuildError;
 use crate::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use crate::types::{Migratetype, NR_MIGRATETYPES, Order, PAGEBLOCK_ORDER, Pfn};
 
-use block::{BlockWord, State};
+use block::{BlockWord, NR_RESIDENCIES, State};
 use shelves::Shelves;
 use tally::{Row, Tally};
 use tree::Words;
 
-pub(crate) use block::is_sparse;
+pub(crate) use block::{Residency, is_sparse};
 pub(crate) use fallback::{FallbackEvent, MovableCensus};
 pub(crate) use idle::IdleBlock;
 pub(crate) use tally::Availability;
@@ -84,7 +84,7 @@ impl Geometry {
 
     /// The largest order that can ever be free in the zone.
     pub(crate) fn max_order(self) -> Order {
-        Order::at((self.pages.max(1).ilog2() as usize).min(Order::MAX.idx()))
+        Order::within(self.pages)
     }
 }
 
@@ -117,8 +117,8 @@ pub(crate) struct Demand {
 pub(crate) struct Grant {
     /// Its first frame.
     pub(crate) pfn: Pfn,
-    /// Whether no memory stands behind any of it, so that it reads as zeros.
-    pub(crate) vacant: bool,
+    /// What stood behind it when it was taken.
+    pub(crate) residency: Residency,
     /// What had to be done to other types' pageblocks for it.
     pub(crate) fallback: Option<FallbackEvent>,
 }
@@ -224,8 +224,8 @@ pub(crate) struct Buddy {
     /// Pageblocks that were never entered into the lists (B9).
     fresh: Range<usize>,
     tally: Tally,
-    /// Pages of whole free blocks with memory behind them, isolated ones left out.
-    resident_free: usize,
+    /// Pages of whole free blocks by what stands behind them, isolated and fresh ones left out.
+    whole_free: [usize; NR_RESIDENCIES],
     /// Pages in HighAtomic pageblocks (B8).
     nr_reserved_highatomic: usize,
 }
@@ -262,7 +262,7 @@ impl Buddy {
             shelves: Shelves::new(nr_blocks, pages >> block_order.get())?,
             fresh: 0..nr_fresh,
             tally: Tally::new(block_order),
-            resident_free: 0,
+            whole_free: [0; NR_RESIDENCIES],
             nr_reserved_highatomic: 0,
         };
         let nr_largest = pages >> max_order.get();
@@ -433,7 +433,13 @@ impl Buddy {
 
     /// Pages in wholly free blocks that have memory behind them.
     pub(crate) fn resident_free_pages(&self) -> usize {
-        self.resident_free
+        self.free_pages_with(Residency::Used) + self.free_pages_with(Residency::Blank)
+    }
+
+    /// Pages in wholly free blocks with exactly this behind them; of vacant ones, those that were never entered
+    /// into the lists are left out.
+    pub(crate) fn free_pages_with(&self, residency: Residency) -> usize {
+        self.whole_free[residency.idx()]
     }
 
     /// Of which type and order there is a free block.

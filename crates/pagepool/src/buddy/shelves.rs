@@ -2,8 +2,8 @@
 //!
 //! *Kernel counterpart:* `free_area[].free_list[]` (v5.0). The kernel keeps free blocks in lists by
 //! order and type and takes the most recently freed. Here the *pageblocks* are shelved: a partly
-//! free one by type, largest free block and fullness, a wholly free one by type, order and whether
-//! memory stands behind it. A request takes from the **fullest** pageblock that can serve it, so
+//! free one by type, largest free block and fullness, a wholly free one by type, order and what
+//! stands behind it. A request takes from the **fullest** pageblock that can serve it, so
 //! that sparsely used pageblocks empty themselves and whole blocks stay whole without moving a byte.
 //! Since a free block has its pageblock's type, changing the type of a pageblock moves one entry
 //! rather than every free block in it.
@@ -12,7 +12,7 @@
 //! - B4: a pageblock stands on exactly the shelf that its word names, or on none if it names none.
 //! - B5: bit f of `part_bits[t][o]` is set exactly when the shelf (t, o, f) is not empty.
 
-use super::block::{FULLNESS_STEPS, SPARSE_BELOW, Shelf};
+use super::block::{FULLNESS_STEPS, NR_RESIDENCIES, Residency, SPARSE_BELOW, Shelf};
 use crate::arena::ZeroedTable;
 use crate::error::BuildError;
 use crate::types::{Migratetype, NR_MIGRATETYPES, NR_ORDERS, Order, PAGEBLOCK_ORDER};
@@ -31,7 +31,7 @@ type PartShelves = [[[Head; FULLNESS_STEPS]; NR_PART_ORDERS]; NR_MIGRATETYPES];
 pub(super) struct Shelves {
     part: Box<PartShelves>,
     part_bits: [[u64; NR_PART_ORDERS]; NR_MIGRATETYPES],
-    whole: [[[Head; 2]; NR_ORDERS]; NR_MIGRATETYPES],
+    whole: [[[Head; NR_RESIDENCIES]; NR_ORDERS]; NR_MIGRATETYPES],
     /// Of each type, pageblocks on the shelves of those that are at most two thirds full.
     nr_sparse: [u32; NR_MIGRATETYPES],
     /// Pageblocks that are whole, the first of all.
@@ -51,7 +51,7 @@ impl Shelves {
             // In a box: a zone is moved a few times while its pool is built.
             part: Box::new([[[0; FULLNESS_STEPS]; NR_PART_ORDERS]; NR_MIGRATETYPES]),
             part_bits: [[0; NR_PART_ORDERS]; NR_MIGRATETYPES],
-            whole: [[[0; 2]; NR_ORDERS]; NR_MIGRATETYPES],
+            whole: [[[0; NR_RESIDENCIES]; NR_ORDERS]; NR_MIGRATETYPES],
             nr_sparse: [0; NR_MIGRATETYPES],
             nr_whole,
             links: ZeroedTable::new(nr_blocks, "pageblock links")?,
@@ -113,21 +113,22 @@ impl Shelves {
     /// The first wholly free block of type `mt` and exactly `order`; one with memory behind it
     /// if there is one.
     pub(super) fn whole(&self, mt: Migratetype, order: Order) -> Option<usize> {
-        self.first_whole(mt, order, true)
-            .or_else(|| self.first_whole(mt, order, false))
+        let mut kinds = Residency::AS_TAKEN.into_iter();
+        kinds.find_map(|residency| self.whole_with(mt, order, residency))
     }
 
-    /// The first wholly free block of type `mt` and exactly `order` that has memory behind it.
-    pub(super) fn whole_resident(&self, mt: Migratetype, order: Order) -> Option<usize> {
-        self.first_whole(mt, order, true)
+    /// The same, with exactly this behind it.
+    pub(super) fn whole_with(
+        &self,
+        mt: Migratetype,
+        order: Order,
+        residency: Residency,
+    ) -> Option<usize> {
+        (self.whole[mt.idx()][order.idx()][residency.idx()] as usize).checked_sub(1)
     }
 
     fn first_part(&self, mt: Migratetype, largest: usize, fullness: u32) -> usize {
         self.part[mt.idx()][largest][fullness as usize] as usize - 1
-    }
-
-    fn first_whole(&self, mt: Migratetype, order: Order, resident: bool) -> Option<usize> {
-        (self.whole[mt.idx()][order.idx()][usize::from(resident)] as usize).checked_sub(1)
     }
 
     fn insert(&mut self, block: usize, shelf: Shelf) {
@@ -191,8 +192,8 @@ impl Shelves {
             Shelf::Whole {
                 mt,
                 order,
-                resident,
-            } => Some(&mut self.whole[mt.idx()][order.idx()][usize::from(resident)]),
+                residency,
+            } => Some(&mut self.whole[mt.idx()][order.idx()][residency.idx()]),
         }
     }
 
@@ -212,14 +213,14 @@ impl Shelves {
         });
         let wholes = Migratetype::ALL.into_iter().flat_map(move |mt| {
             Order::all().flat_map(move |order| {
-                [false, true].into_iter().flat_map(move |resident| {
-                    let head = self.whole[mt.idx()][order.idx()][usize::from(resident)];
+                Residency::AS_TAKEN.into_iter().flat_map(move |residency| {
+                    let head = self.whole[mt.idx()][order.idx()][residency.idx()];
                     self.walk(
                         head,
                         Shelf::Whole {
                             mt,
                             order,
-                            resident,
+                            residency,
                         },
                     )
                 })

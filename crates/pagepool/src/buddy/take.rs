@@ -2,7 +2,7 @@
 //!
 //! *Kernel counterpart:* `__rmqueue`, `__rmqueue_smallest`, `expand` (v5.0).
 
-use super::block::best_fit;
+use super::block::{Residency, best_fit};
 use super::tree::{self, Tree};
 use super::{Buddy, Demand, Grant, MovableCensus};
 use crate::types::{Migratetype, Order};
@@ -126,7 +126,7 @@ impl Buddy {
             for part in 0..nr {
                 sink(Grant {
                     pfn: start.add(taken.offset + (part << order.get())),
-                    vacant: false,
+                    residency: Residency::Used,
                     fallback: None,
                 });
             }
@@ -136,7 +136,7 @@ impl Buddy {
         if taken > 0 {
             let free = word.free() - (taken << order.get());
             let after = word.with_free(free).with_levels(levels);
-            self.change(block, after.with_resident(true));
+            self.change(block, after.with_residency(Residency::Used));
         }
         taken
     }
@@ -174,7 +174,8 @@ impl Buddy {
         }
         let block = self.fresh.start;
         self.fresh.start += self.nr_blocks_in(self.max_order);
-        self.mark_whole(block, self.max_order, Migratetype::Movable, false);
+        let vacant = Residency::Vacant;
+        self.mark_whole(block, self.max_order, Migratetype::Movable, vacant);
         Some((block, self.max_order))
     }
 
@@ -194,19 +195,21 @@ impl Buddy {
         let left = word.free() - order.pages();
         self.change(
             block,
-            word.with_free(left).with_levels(levels).with_resident(true),
+            word.with_free(left)
+                .with_levels(levels)
+                .with_residency(Residency::Used),
         );
 
         Grant {
             pfn: self.pfn(block).add(taken.offset),
-            vacant: false,
+            residency: Residency::Used,
             fallback: None,
         }
     }
 
     /// Takes the lowest block of `order` out of the wholly free block at `block`, of order `found`.
     pub(super) fn take_whole(&mut self, block: usize, found: Order, order: Order) -> Grant {
-        let vacant = !self.word(block).is_resident();
+        let residency = self.word(block).residency();
         let keep = order.max(self.block_order);
         self.split_whole(block, found, keep);
         self.unmark_whole(block, keep);
@@ -215,7 +218,7 @@ impl Buddy {
         }
         Grant {
             pfn: self.pfn(block),
-            vacant,
+            residency,
             fallback: None,
         }
     }

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -9,6 +9,9 @@ const UNMOVABLE: Migratetype = Migratetype::Unmovable;
 const MOVABLE: Migratetype = Migratetype::Movable;
 const RECLAIMABLE: Migratetype = Migratetype::Reclaimable;
 const HIGHATOMIC: Migratetype = Migratetype::HighAtomic;
+const VACANT: Residency = Residency::Vacant;
+const BLANK: Residency = Residency::Blank;
+const USED: Residency = Residency::Used;
 
 fn buddy(pages: usize) -> Buddy {
     let start = Pfn::new(NodeId::at(1), 4096);
@@ -308,7 +311,7 @@ fn a_fresh_pageblock_can_be_isolated() {
 #[test]
 fn idle_blocks_leave_and_come_back_vacant() {
     let mut b = buddy(4096);
-    assert!(b.withdraw_idle().is_none(), "nothing was ever touched");
+    assert!(b.withdraw_idle(USED).is_none(), "nothing was ever touched");
     let pfn = b.take(9, MOVABLE);
     b.give(pfn, 9);
     assert_eq!(
@@ -316,21 +319,92 @@ fn idle_blocks_leave_and_come_back_vacant() {
         1024,
         "the halves merged; one was touched"
     );
-    let idle = b.withdraw_idle().unwrap();
+    let idle = b.withdraw_idle(USED).unwrap();
     assert_eq!(b.free_pages(), 3072);
-    b.return_idle(idle, true);
+    b.return_idle(idle, VACANT);
     b.verify().unwrap();
     assert_eq!((b.free_pages(), b.resident_free_pages()), (4096, 0));
-    assert!(b.try_take(9, MOVABLE).unwrap().vacant);
+    assert_eq!(b.try_take(9, MOVABLE).unwrap().residency, VACANT);
 }
 
 #[test]
-fn resident_blocks_are_taken_before_vacant_ones() {
+fn memory_that_was_asked_for_ahead_is_blank_until_it_is_used() {
+    let mut b = buddy(4096);
+    let idle = b.withdraw_vacant(Order::at(10)).unwrap();
+    assert_eq!((idle.pfn(), idle.order()), (b.start, Order::at(10)));
+    assert_eq!(b.free_pages(), 3072);
+    b.return_idle(idle, BLANK);
+    b.verify().unwrap();
+    assert_eq!(
+        (b.free_pages_with(BLANK), b.free_pages_with(USED)),
+        (1024, 0)
+    );
+    assert_eq!(b.resident_free_pages(), 1024, "it can be given back");
+
+    let grant = b.try_take(0, MOVABLE).unwrap();
+    assert_eq!(
+        (grant.pfn, grant.residency),
+        (b.start, BLANK),
+        "the first page"
+    );
+    assert_eq!(
+        b.try_take(0, MOVABLE).unwrap().residency,
+        USED,
+        "a second one of it"
+    );
+    assert_eq!(b.free_pages_with(BLANK), 512, "the other half stays blank");
+    b.give(b.start, 0);
+    b.give(b.start.add(1), 0);
+    b.verify().unwrap();
+    assert_eq!(
+        (b.free_pages_with(BLANK), b.free_pages_with(USED)),
+        (0, 1024)
+    );
+}
+
+#[test]
+fn blank_memory_that_joins_vacant_memory_can_still_be_given_back() {
+    let mut b = buddy(4096);
+    let half = b.withdraw_vacant(Order::at(9)).unwrap();
+    b.return_idle(half, BLANK);
+    b.verify().unwrap();
+    assert_eq!(
+        b.free_pages_with(BLANK),
+        1024,
+        "the halves merged; both read as zeros"
+    );
+    let idle = b.withdraw_idle(BLANK).unwrap();
+    b.return_idle(idle, VACANT);
+    b.verify().unwrap();
+    assert_eq!((b.free_pages(), b.resident_free_pages()), (4096, 0));
+}
+
+#[test]
+fn what_has_memory_is_not_asked_for_ahead() {
+    let mut b = buddy(4096);
+    let pfn = b.take(10, MOVABLE);
+    b.give(pfn, 10);
+    let idle = b.withdraw_idle(USED).unwrap();
+    b.return_idle(idle, VACANT);
+    let held: Vec<_> = std::iter::from_fn(|| b.withdraw_vacant(Order::at(10))).collect();
+    assert_eq!(held.len(), 4);
+    assert_eq!(held[0].pfn(), pfn, "what requests come to first");
+    held.into_iter().for_each(|idle| b.return_idle(idle, BLANK));
+    assert!(b.withdraw_vacant(Order::at(10)).is_none());
+    assert!(
+        buddy(4096).withdraw_vacant(Order::at(8)).is_none(),
+        "less than a pageblock"
+    );
+    b.verify().unwrap();
+}
+
+#[test]
+fn blocks_with_memory_are_taken_before_vacant_ones() {
     let mut b = buddy(4096);
     let blocks: Vec<_> = (0..4).map(|_| b.take(10, MOVABLE)).collect();
     b.give(blocks[1], 10);
-    let idle = b.withdraw_idle().unwrap();
-    b.return_idle(idle, true);
+    let idle = b.withdraw_idle(USED).unwrap();
+    b.return_idle(idle, VACANT);
     b.give(blocks[3], 10);
     b.give(blocks[2], 10);
     assert!([blocks[2], blocks[3]].contains(&b.take(10, MOVABLE)));
@@ -372,8 +446,16 @@ enum Op {
         force: bool,
     },
     Idle {
-        vacant: bool,
+        from: Residency,
+        to: Residency,
     },
+    Populate {
+        most: Order,
+    },
+}
+
+fn residency() -> impl Strategy<Value = Residency> {
+    prop::sample::select(&[VACANT, BLANK, USED][..])
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -388,15 +470,17 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0..5000usize).prop_map(Op::Unisolate),
         1 => any::<prop::sample::Index>().prop_map(Op::Reserve),
         1 => (want, any::<bool>()).prop_map(|(want, force)| Op::Unreserve { want, force }),
-        1 => any::<bool>().prop_map(|vacant| Op::Idle { vacant }),
+        1 => (residency(), residency()).prop_map(|(from, to)| Op::Idle { from, to }),
+        1 => (0..11usize).prop_map(|most| Op::Populate { most: Order::at(most) }),
     ]
 }
 
-/// Blocks handed out, by first page.
+/// Blocks handed out, by first page, and the pages that were written to since they were last empty.
 #[derive(Default)]
 struct Model {
     live: BTreeMap<usize, Order>,
     pages: usize,
+    written: BTreeSet<usize>,
 }
 
 impl Model {
@@ -427,6 +511,23 @@ impl Model {
         }
         self.live.insert(offset, order);
         self.pages += order.pages();
+        self.set_memory(offset, order, USED);
+    }
+
+    /// Notes what is in pages now; what use leaves behind is written.
+    fn set_memory(&mut self, offset: usize, order: Order, residency: Residency) {
+        for page in offset..offset + order.pages() {
+            if residency == USED {
+                self.written.insert(page);
+            } else {
+                self.written.remove(&page);
+            }
+        }
+    }
+
+    fn assert_zeroed(&self, offset: usize, order: Order) {
+        let written = self.written.range(offset..offset + order.pages()).next();
+        assert_eq!(written, None, "{offset} is said to read as zeros");
     }
 }
 
@@ -454,7 +555,11 @@ fn run(pages: usize, managed: usize, ops: &[Op]) {
                     ..demand(*order, *want)
                 };
                 if let Some(grant) = b.alloc(demand, &nothing_movable) {
-                    model.hand_out(grant.pfn.offset_from(start), Order::at(*order));
+                    let (offset, order) = (grant.pfn.offset_from(start), Order::at(*order));
+                    if grant.residency.reads_as_zeros() {
+                        model.assert_zeroed(offset, order);
+                    }
+                    model.hand_out(offset, order);
                 }
             }
             Op::Free(index) => {
@@ -474,9 +579,19 @@ fn run(pages: usize, managed: usize, ops: &[Op]) {
             Op::Unreserve { want, force } => {
                 let _ = b.unreserve_highatomic(*want, Order::ZERO, *force);
             }
-            Op::Idle { vacant } => {
-                if let Some(idle) = b.withdraw_idle() {
-                    b.return_idle(idle, *vacant);
+            Op::Idle { from, to } => {
+                if let Some(idle) = b.withdraw_idle(*from) {
+                    model.set_memory(idle.pfn().offset_from(start), idle.order(), *to);
+                    b.return_idle(idle, *to);
+                }
+            }
+            Op::Populate { most } => {
+                if let Some(idle) = b.withdraw_vacant(*most) {
+                    assert!(idle.order() <= *most && idle.residency() == VACANT);
+                    let offset = idle.pfn().offset_from(start);
+                    model.assert_zeroed(offset, idle.order());
+                    model.set_memory(offset, idle.order(), BLANK);
+                    b.return_idle(idle, BLANK);
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! Counting everything anew.
 
-use super::block::{BlockWord, Shelf, State};
+use super::block::{BlockWord, NR_RESIDENCIES, Shelf, State};
 use super::tally::Tally;
 use super::{Buddy, tree};
 use crate::error::{Violation, ensure};
@@ -10,7 +10,7 @@ impl Buddy {
     /// Checks B1 to B9 by walking every pageblock.
     pub(crate) fn verify(&self) -> Result<(), Violation> {
         let mut tally = Tally::new(self.block_order);
-        let mut resident = 0;
+        let mut whole_free = [0; NR_RESIDENCIES];
         let mut expected_on_shelves = 0;
         let mut nr_isolated = 0;
         for block in 0..self.nr_blocks() {
@@ -21,8 +21,8 @@ impl Buddy {
             if word.shelf(self.block_order) != Shelf::None {
                 expected_on_shelves += 1;
             }
-            if word.state() == State::Head && word.is_resident() && !word.is_isolated() {
-                resident += word.order().pages();
+            if word.state() == State::Head && !word.is_isolated() {
+                whole_free[word.residency().idx()] += word.order().pages();
             }
         }
         self.verify_shelves(expected_on_shelves)?;
@@ -39,10 +39,10 @@ impl Buddy {
             self.tally
         );
         ensure!(
-            resident == self.resident_free,
+            whole_free == self.whole_free,
             "B6",
-            "{resident} resident free pages, recorded {}",
-            self.resident_free
+            "{whole_free:?} pages in whole free blocks (vacant, blank, used), recorded {:?}",
+            self.whole_free
         );
         let reserved = self.count_highatomic();
         ensure!(

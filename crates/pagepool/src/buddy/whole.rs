@@ -1,7 +1,7 @@
 //! Whole free blocks: pageblocks that hold nothing else, by themselves or joined to larger blocks.
 
 use super::Buddy;
-use super::block::{Shelf, State};
+use super::block::{Residency, Shelf, State};
 use crate::types::{Migratetype, Order};
 
 impl Buddy {
@@ -14,10 +14,10 @@ impl Buddy {
         self.withdraw_whole(block, from);
         for half in to.up_to(from).take(from.idx() - to.idx()) {
             let upper = block + self.nr_blocks_in(half);
-            self.mark_whole(upper, half, word.migratetype(), word.is_resident());
+            self.mark_whole(upper, half, word.migratetype(), word.residency());
             self.tally.add(self.row(word), half, 1);
         }
-        self.mark_whole(block, to, word.migratetype(), word.is_resident());
+        self.mark_whole(block, to, word.migratetype(), word.residency());
         self.tally.add(self.row(word), to, 1);
     }
 
@@ -32,7 +32,7 @@ impl Buddy {
                 word.with_state(State::Parts)
                     .with_free(0)
                     .with_levels(0)
-                    .with_resident(true),
+                    .with_residency(Residency::Used),
             );
         }
     }
@@ -42,8 +42,8 @@ impl Buddy {
         let word = self.word(block);
         debug_assert_eq!((word.state(), word.order()), (State::Head, order));
         self.tally.sub(self.row(word), order, 1);
-        if word.is_resident() && !word.is_isolated() {
-            self.resident_free -= order.pages();
+        if !word.is_isolated() {
+            self.whole_free[word.residency().idx()] -= order.pages();
         }
         self.shelves
             .reshelve(block, word.shelf(self.block_order), Shelf::None);
@@ -58,7 +58,7 @@ impl Buddy {
         block: usize,
         order: Order,
         mt: Migratetype,
-        resident: bool,
+        residency: Residency,
     ) {
         for part in self.blocks_in(block, order) {
             let word = self.word(part);
@@ -69,14 +69,14 @@ impl Buddy {
                     .with_free(self.block_order.pages())
                     .with_levels(0)
                     .with_migratetype(mt)
-                    .with_resident(resident)
+                    .with_residency(residency)
                     .with_order(Order::ZERO),
             );
         }
         let head = self.word(block).with_state(State::Head).with_order(order);
         self.set_word(block, head);
-        if resident && !head.is_isolated() {
-            self.resident_free += order.pages();
+        if !head.is_isolated() {
+            self.whole_free[residency.idx()] += order.pages();
         }
         self.shelves
             .reshelve(block, Shelf::None, head.shelf(self.block_order));

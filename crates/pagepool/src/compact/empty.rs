@@ -110,6 +110,13 @@ impl<'a> Aside<'a> {
         captured
     }
 
+    /// Has a unit that nobody waits for backed by huge pages if it is empty, so that whoever gets it finds them there.
+    fn back_hugely(&self) {
+        if let Some(empty) = self.zone.hold_empty(self.unit) {
+            self.mover.custodian.frames.back_hugely(&empty);
+        }
+    }
+
     /// Keeps the unit out of service, if nothing is left in it; else releases it.
     fn keep(self) -> Option<OfflineBlock> {
         let aside = std::mem::ManuallyDrop::new(self);
@@ -156,6 +163,9 @@ impl Mover<'_> {
             return emptied;
         };
         emptied.left = self.move_out(node, zone, errand, &mut emptied, is_interrupted);
+        if emptied.left == Left::Done && errand.wanted.is_none() {
+            aside.back_hugely();
+        }
         // Taken in any case: what was freed for it may be enough.
         emptied.captured = aside.end(errand.wanted);
         emptied

@@ -3,8 +3,9 @@
 use std::ptr::NonNull;
 
 use crate::arena::Arena;
+use crate::buddy::Residency;
 use crate::sync::fence::release_fence_at;
-use crate::types::{Order, PAGE_SIZE, Pfn};
+use crate::types::{Order, PAGE_SIZE, PAGEBLOCK_ORDER, Pfn};
 use crate::zone::Taken;
 
 /// What a thread does that has taken frames over, before it stores anything there.
@@ -29,11 +30,25 @@ pub(crate) struct Frames<'a> {
 }
 
 impl<'a> Frames<'a> {
-    /// Takes the block over; `arena` is that of its node.
+    /// Takes the block over; `arena` is that of its node. To be called with no lock held: the system may be asked for
+    /// huge pages.
     pub(crate) fn new(arena: &'a Arena, taken: Taken) -> Frames<'a> {
         arena.asan_unpoison(taken.pfn().index(), taken.order().pages());
         follow_last_owner();
-        Frames { arena, taken }
+        let frames = Frames { arena, taken };
+        frames.back_hugely();
+        frames
+    }
+
+    /// Has whole pageblocks that have no memory yet backed by huge pages, if the pool wants that.
+    fn back_hugely(&self) {
+        if self.taken.residency() == Residency::Vacant && self.order() >= PAGEBLOCK_ORDER {
+            // SAFETY: the frames are ours.
+            unsafe {
+                self.arena
+                    .back_hugely(self.pfn().index(), self.order().pages())
+            };
+        }
     }
 
     /// The first frame.
@@ -69,7 +84,7 @@ impl<'a> Frames<'a> {
 
     /// Fills the block with zeros.
     pub(crate) fn zero(&mut self) {
-        if !self.taken.is_vacant() {
+        if !self.taken.residency().reads_as_zeros() {
             // SAFETY: the frames are ours.
             unsafe { self.arena.zero(self.pfn().index(), self.order().pages()) }
         }

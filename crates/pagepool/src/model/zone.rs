@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::buddy::Geometry;
+use crate::buddy::{Geometry, Residency};
 use crate::memmap::Memmap;
 use crate::sync::{FenceNames, WaitQueue};
 use crate::types::{Migratetype, NR_ZONES, NodeId, Order, Pfn, ZoneType};
@@ -267,7 +267,7 @@ impl Zone {
     /// Withdraws an idle block and puts it back, if there is one. Returns as [`put`](Self::put).
     pub fn trim(&self, give_back: impl FnOnce()) -> usize {
         let freed = Freed {
-            idle: self.zone.withdraw_idle(),
+            idle: self.zone.withdraw_idle(Residency::Used),
             ..Freed::default()
         };
         self.settle(freed, give_back)
@@ -282,7 +282,7 @@ impl Zone {
         } = freed;
         if let Some(idle) = idle {
             give_back();
-            let after = self.zone.return_idle(idle, true);
+            let after = self.zone.return_idle(idle, Residency::Vacant);
             waiters = waiters.or(after.waiters);
             closing_pages += after.closing_pages;
         }

@@ -9,6 +9,7 @@ use super::{Node, Nodes};
 use crate::folio::{FolioId, FolioTable, FolioWord, Mark, Vacated};
 use crate::group::{GroupItem, Groups};
 use crate::types::{GroupId, Order, Pfn};
+use crate::zone::evacuate::EmptyUnit;
 use crate::zone::vmstat::{NodeItem, VmEvent};
 use crate::zone::{Freed, Zone};
 
@@ -21,6 +22,9 @@ pub(crate) trait FrameSink: Sync {
     /// The same for frames of one zone whose contents were moved elsewhere, all at once and past the
     /// caches. Called with no lock held.
     fn free_vacated(&self, zone: &Zone, frames: &[Vacated]);
+
+    /// Has the system back an emptied unit by huge pages, if the pool wants that. Called with no lock held.
+    fn back_hugely(&self, unit: &EmptyUnit);
 
     /// Sees to what a zone has handed over. Called with no lock held.
     fn see_to(&self, zone: &Zone, freed: Freed);

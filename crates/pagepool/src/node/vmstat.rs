@@ -36,6 +36,11 @@ impl Nodes {
             sums[VmEvent::ExtfragEvents as usize] += events.extfrag;
             sums[VmEvent::PcpContended as usize] += events.contended;
         }
+        for node in self.iter() {
+            let huge = node.arena().huge_backing();
+            sums[VmEvent::HugeBacked as usize] += huge.backed_pages;
+            sums[VmEvent::HugeRefused as usize] += huge.refused_pages;
+        }
         let events = VmEvent::ALL.iter().copied().zip(sums);
         events
             .map(|(event, sum)| (event, event.figure(sum)))

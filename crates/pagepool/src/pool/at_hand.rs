@@ -73,8 +73,8 @@ impl Hand<'_> {
         let bytes = self.zone.offset_of(taken.pfn()) * PAGE_SIZE;
         // SAFETY: (O2) whoever has a `Taken` has such a block, and the zone's memory is in one piece.
         let block = unsafe { self.first.neighbour(bytes, taken.order()) };
-        if taken.is_vacant() {
-            block.with(Mark::Vacant, true)
+        if taken.residency().reads_as_zeros() {
+            block.with(Mark::Blank, true)
         } else {
             block
         }

@@ -29,7 +29,7 @@ pub(super) enum Mark {
     /// It belongs to a group, which the frame table knows.
     Charged = 1 << 10,
     /// It is known to read as zeros.
-    Vacant = 1 << 11,
+    Blank = 1 << 11,
 }
 
 const ORDER: usize = 0xf;
@@ -185,7 +185,7 @@ mod tests {
         let (node, order) = (NodeId::at(MAX_NODES - 1), Order::at(2));
         // SAFETY: it is a block of four pages.
         let plain = unsafe { BlockPtr::new(start, node, order) };
-        let marks = [Mark::FromReserve, Mark::WasRaw, Mark::Charged, Mark::Vacant];
+        let marks = [Mark::FromReserve, Mark::WasRaw, Mark::Charged, Mark::Blank];
         for mark in marks {
             let marked = plain.with(mark, true);
             assert_eq!(
@@ -245,7 +245,7 @@ mod tests {
         let page = unsafe { BlockPtr::new(start, NodeId::at(5), Order::ZERO) };
         assert!(page.is_plain_page());
         assert!(
-            page.with(Mark::Vacant, true)
+            page.with(Mark::Blank, true)
                 .with(Mark::FromReserve, true)
                 .is_plain_page()
         );

@@ -71,6 +71,7 @@ pub struct Builder {
     daemons: DaemonStart,
     hardened: bool,
     huge_pages: HugePages,
+    prefault: usize,
     min_free_kbytes: Option<u64>,
     watermark_scale_factor: Option<u32>,
     watermark_boost_factor: u32,
@@ -116,6 +117,7 @@ impl Builder {
             daemons: DaemonStart::default(),
             hardened: false,
             huge_pages: HugePages::AsHost,
+            prefault: 0,
             min_free_kbytes: None,
             watermark_scale_factor: None,
             watermark_boost_factor: 15_000,
@@ -264,14 +266,27 @@ impl Builder {
         self
     }
 
-    /// Whether the host should back the memory by huge pages: faster to access, but a first touch
-    /// costs 2 MiB. Default: as the host is configured.
-    pub fn huge_pages(mut self, wanted: bool) -> Self {
-        self.huge_pages = if wanted {
-            HugePages::Wanted
-        } else {
-            HugePages::Unwanted
-        };
+    /// Whether the host should back the memory by huge pages: faster to access, and a first touch costs one fault
+    /// in 2 MiB, but all of them in memory. Takes a `bool` or [`HugePages`]. Default: as the host is configured.
+    pub fn huge_pages(mut self, wanted: impl Into<HugePages>) -> Self {
+        self.huge_pages = wanted.into();
+        self
+    }
+
+    /// Bytes of the memory that are made resident while the pool is built, so that whoever uses them first does
+    /// not pay for that; see [`prefault`](super::PagePool::prefault), which also says what it cost. Default 0;
+    /// [`usize::MAX`] is everything. Takes about half a second a GiB on an idle host.
+    ///
+    /// ```
+    /// use pagepool::PagePool;
+    /// let pool = PagePool::builder().managed(32 << 20).prefault(8 << 20).build()?;
+    /// assert_eq!(pool.stats().vmstat.get("pagepool_prefaulted"), Some((8 << 20) / 4096));
+    /// let error = PagePool::builder().managed(32 << 20).prefault(1 << 30).build().unwrap_err();
+    /// assert!(error.to_string().starts_with("cannot build with `prefault`: cannot prefault 1073741824 bytes"));
+    /// # Ok::<(), pagepool::BuildError>(())
+    /// ```
+    pub fn prefault(mut self, bytes: usize) -> Self {
+        self.prefault = bytes;
         self
     }
 

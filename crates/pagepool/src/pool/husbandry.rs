@@ -5,7 +5,7 @@
 use std::panic::Location;
 use std::ptr::NonNull;
 
-use super::Inner;
+use super::{Inner, pages};
 use crate::alloc::scope::{self, ScopeKind};
 use crate::alloc::{Reclaim, Request};
 use crate::backing::{Entry, callback};
@@ -20,7 +20,7 @@ use crate::node::{CopySink, Custodian, FrameSink, Node, Walk, identity};
 use crate::reclaim::{DirectTerms, GroupTerms, Obstacle, Reclaimer, Shrink};
 use crate::sync::clock::{self, Instant};
 use crate::types::{GroupId, NodeMask, Pfn, ZoneType};
-use crate::zone::evacuate::Vacant;
+use crate::zone::evacuate::{EmptyUnit, Vacant};
 use crate::zone::vmstat::VmEvent;
 use crate::zone::{Freed, Zone};
 
@@ -246,6 +246,11 @@ impl FrameSink for Inner {
         });
         let freed = zone.put_vacated(blocks);
         self.see_to(zone, freed);
+    }
+
+    fn back_hugely(&self, unit: &EmptyUnit) {
+        let (pfn, _) = unit.frames();
+        pages::back_hugely(self.arena_of(pfn), unit);
     }
 
     /// The pool is alive, since somebody has a handle who gave them back.

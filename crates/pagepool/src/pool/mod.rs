@@ -25,6 +25,7 @@ mod out_of_memory;
 pub(crate) mod swapping;
 pub(crate) mod lifetime;
 pub(crate) mod pages;
+pub(crate) mod prefault;
 pub(crate) mod pressure;
 pub(crate) mod procfs;
 pub(crate) mod reclaiming;
@@ -48,7 +49,7 @@ use crate::alloc::at_hand::PoolId;
 use crate::alloc::{Allocator, Placement};
 use crate::arena::{Arena, Bases};
 use crate::backing::{PoolTag, Stores};
-use crate::buddy::IdleBlock;
+use crate::buddy::{IdleBlock, Residency};
 use crate::compact::state::CompactState;
 use crate::daemon::Daemons;
 use crate::daemon::limit::LimitWatch;
@@ -202,9 +203,18 @@ impl Inner {
     }
 
     fn trim_zone(&self, zone: &Zone) {
+        self.trim_all_with(zone, Residency::Used);
+        self.trim_all_with(zone, Residency::Blank);
+        if let Some(tail) = zone.withdraw_tail() {
+            self.vacate(zone, &tail);
+            self.see_to(zone, zone.return_tail(tail));
+        }
+    }
+
+    fn trim_all_with(&self, zone: &Zone, residency: Residency) {
         // A block that cannot be given back stays resident: then there is no end to look for.
         for _ in 0..zone.present() >> zone.block_order().get() {
-            let Some(idle) = zone.withdraw_idle() else {
+            let Some(idle) = zone.withdraw_idle(residency) else {
                 break;
             };
             let freed = Freed {
@@ -213,20 +223,17 @@ impl Inner {
             };
             self.see_to(zone, freed);
         }
-        if let Some(tail) = zone.withdraw_tail() {
-            self.vacate(zone, &tail);
-            self.see_to(zone, zone.return_tail(tail));
-        }
     }
 
     /// Gives the memory of a withdrawn block to the system and puts the block back.
     fn give_back(&self, zone: &Zone, idle: IdleBlock) -> Freed {
         let pages = idle.order().pages();
-        let vacant = pages::give_back(self.arena_of(idle.pfn()), &idle);
-        if vacant {
-            self.nodes.events().add(VmEvent::GivenBack, pages as u64);
+        if !pages::give_back(self.arena_of(idle.pfn()), &idle) {
+            let as_before = idle.residency();
+            return zone.return_idle(idle, as_before);
         }
-        zone.return_idle(idle, vacant)
+        self.nodes.events().add(VmEvent::GivenBack, pages as u64);
+        zone.return_idle(idle, Residency::Vacant)
     }
 }
 
@@ -352,18 +359,25 @@ impl PagePool {
     }
 
     /// Puts a block into the hands of its owner: from here on it is freed whatever happens.
-    fn adopt(&self, granted: Granted, paid: Paid<'_>) -> PagesUninit {
-        PagesUninit::new(&self.inner, granted, paid)
+    fn adopt(&self, granted: Granted, paid: Paid<'_>) -> Adopted {
+        Adopted {
+            is_vacant: granted.taken.residency() == Residency::Vacant,
+            pages: PagesUninit::new(&self.inner, granted, paid),
+        }
     }
 
     /// Makes an adopted block ready for use.
-    fn hand_out(&self, pages: PagesUninit, gfp: Gfp) -> PagesUninit {
+    fn hand_out(&self, adopted: Adopted, gfp: Gfp) -> PagesUninit {
+        let Adopted { pages, is_vacant } = adopted;
         self.inner.note_alloc(&pages, gfp);
         if gfp.contains(Gfp::RECLAIMABLE) {
             self.inner
                 .count_reclaimable(pages.pfn(), pages.order().pages() as i64);
         }
         pages.check_poison();
+        if is_vacant {
+            pages.back_hugely();
+        }
         if gfp.contains(Gfp::ZERO) {
             pages.zero_in_place()
         } else {
@@ -394,7 +408,7 @@ impl PagePool {
         let most = self.inner.nodes.zones().map(Zone::managed).sum::<usize>() >> order.get();
         let count = count.min(most);
         out.reserve(count);
-        let mut blocks = arrayvec::ArrayVec::<PagesUninit, 64>::new();
+        let mut blocks = arrayvec::ArrayVec::<Adopted, 64>::new();
         let mut got = 0;
         while got < count {
             let batch = (count - got).min(blocks.capacity());
@@ -584,6 +598,13 @@ impl StillHeld {
     pub fn blocks(&self) -> &[(Pfn, Order)] {
         &self.first
     }
+}
+
+/// A block that has an owner, and is not ready for use yet.
+struct Adopted {
+    pages: PagesUninit,
+    /// It has no memory yet.
+    is_vacant: bool,
 }
 
 /// Folios, if there are any.

@@ -6,6 +6,7 @@
 //! - O2: the memory of a block is mapped, readable and writable as long as the block is out.
 
 use std::fmt;
+use std::io;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
@@ -17,14 +18,15 @@ use super::short_way;
 use super::{Inner, PagePool, at_hand};
 use crate::alloc::Charge;
 use crate::arena::Arena;
-use crate::buddy::IdleBlock;
+use crate::buddy::{IdleBlock, Residency};
 use crate::error::AllocError;
 use crate::folio::follow_last_owner;
 use crate::gfp::Gfp;
 use crate::memmap::{FrameState, Memmap};
 use crate::node::{Granted, identity};
 use crate::record::Happening;
-use crate::types::{GroupId, Migratetype, NodeId, Order, Pfn, ZoneType};
+use crate::types::{GroupId, Migratetype, NodeId, Order, PAGEBLOCK_ORDER, Pfn, ZoneType};
+use crate::zone::evacuate::EmptyUnit;
 use crate::zone::hotplug::OfflineBlock;
 use crate::zone::{Taken, Zone};
 
@@ -424,7 +426,7 @@ impl PagesUninit {
             ptr: ptr
                 .with(Mark::FromReserve, from_reserve)
                 .with(Mark::Charged, is_charged)
-                .with(Mark::Vacant, taken.is_vacant()),
+                .with(Mark::Blank, taken.residency().reads_as_zeros()),
         };
         PagesUninit { block }
     }
@@ -441,6 +443,17 @@ impl PagesUninit {
             ptr: hand.block(taken),
         };
         PagesUninit { block }
+    }
+
+    /// Has a block of whole pageblocks, which has no memory yet, backed by huge pages, if the pool wants that: its owner
+    /// asked for all of it.
+    pub(super) fn back_hugely(&self) {
+        let (pfn, order) = (self.block.pfn(), self.block.order());
+        debug_assert!(self.block.ptr.is(Mark::Blank), "it has no memory yet");
+        if order >= PAGEBLOCK_ORDER {
+            // SAFETY: (O1) the block is ours.
+            unsafe { self.block.arena().back_hugely(pfn.index(), order.pages()) };
+        }
     }
 
     /// In a hardened pool, sees whether the memory is as it was left when it was freed.
@@ -462,11 +475,11 @@ impl PagesUninit {
     }
 
     pub(super) fn zero_in_place(mut self) -> PagesUninit {
-        if !self.block.ptr.is(Mark::Vacant) {
+        if !self.block.ptr.is(Mark::Blank) {
             let (pfn, order) = (self.block.pfn(), self.block.order());
             // SAFETY: (O1) the block is ours.
             unsafe { self.block.arena().zero(pfn.index(), order.pages()) };
-            self.block.ptr = self.block.ptr.with(Mark::Vacant, true);
+            self.block.ptr = self.block.ptr.with(Mark::Blank, true);
         }
         self
     }
@@ -503,7 +516,7 @@ impl Deref for PagesUninit {
 
 impl DerefMut for PagesUninit {
     fn deref_mut(&mut self) -> &mut [MaybeUninit<u8>] {
-        let ptr = self.block.ptr.with(Mark::Vacant, false);
+        let ptr = self.block.ptr.with(Mark::Blank, false);
         self.block.ptr = ptr;
         // SAFETY: as in `deref`, and `self` is borrowed exclusively.
         unsafe { NonNull::slice_from_raw_parts(ptr.start().cast(), ptr.bytes()).as_mut() }
@@ -634,6 +647,29 @@ impl Withdrawn for OfflineBlock {
     fn frames(&self) -> (Pfn, usize) {
         (self.pfn(), self.pages())
     }
+}
+
+/// Asks the system for the memory of a withdrawn block that has none, which reads as zeros then; returns how many
+/// pages of it are parts of huge ones.
+pub(super) fn populate(arena: &Arena, idle: &IdleBlock) -> io::Result<usize> {
+    let (index, pages) = (idle.pfn().index(), idle.order().pages());
+    debug_assert_eq!(idle.residency(), Residency::Vacant);
+    // SAFETY: the value is made by a zone alone, of frames that it has taken off its lists, and cannot be copied:
+    // nobody else uses their memory.
+    let huge = unsafe { arena.back_hugely(index, pages) };
+    if huge < pages {
+        // SAFETY: as above.
+        unsafe { arena.populate(index, pages) }?;
+    }
+    Ok(huge)
+}
+
+/// Has the system back an emptied unit by huge pages, if the pool wants that.
+pub(super) fn back_hugely(arena: &Arena, unit: &EmptyUnit) {
+    let (pfn, pages) = unit.frames();
+    // SAFETY: the value is made by a zone alone, of frames that are free and withheld from everybody, and who has it
+    // has not released them: nobody else uses their memory.
+    unsafe { arena.back_hugely(pfn.index(), pages) };
 }
 
 /// Gives the memory of withdrawn frames to the system; returns whether it is gone.

@@ -15,6 +15,7 @@ use super::pages::PagesUninit;
 use super::{Inner, PagePool};
 use crate::alloc::class_of_raw;
 use crate::backing::callback;
+use crate::buddy::Residency;
 use crate::error::AllocError;
 use crate::gfp::Gfp;
 use crate::node::{StartBy, identity};
@@ -55,9 +56,13 @@ impl PagePool {
             return None;
         }
         let taken = hand.zone.take_shortly(cpu, order, want)?;
+        let is_vacant = taken.residency() == Residency::Vacant;
         let block = PagesUninit::of_plain_block(self.inner.tether(), hand, &taken);
         if let Some(kind) = Kind::of(order, want) {
             hand.note_source(kind, taken.pfn());
+        }
+        if is_vacant {
+            block.back_hugely();
         }
         pool.nodes
             .tell_of_fragmentation(hand.zone, StartBy::of(gfp));

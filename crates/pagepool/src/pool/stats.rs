@@ -245,6 +245,9 @@ pub struct ZoneStats {
     pub pageblock_moved_in: Vec<u64>,
     /// Pages of free blocks of a pageblock and more that have memory behind them.
     pub resident_free_pages: usize,
+    /// Of these, pages whose memory was [asked for ahead](crate::PagePool::prefault) and not used yet: it reads as
+    /// zeros. A block that is partly so counts as a whole.
+    pub blank_free_pages: usize,
     /// The cache of each CPU.
     pub pagesets: Vec<PagesetStats>,
     /// What threads have at hand.
@@ -350,6 +353,7 @@ impl ZoneStats {
             pageblock_moved_in,
             pageblock_types: zone.types_by_pageblock(),
             resident_free_pages: zone.resident_free_pages(),
+            blank_free_pages: areas.blank,
             pagesets: cached.iter().enumerate().map(pageset).collect(),
             magazines,
         }

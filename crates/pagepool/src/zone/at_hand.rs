@@ -13,6 +13,7 @@ use super::kind::Kind;
 use super::magazine::{Magazine, Magazines, Open, Opens};
 use super::pcp::{RETURN_BATCH, Returned};
 use super::{Freed, Taken, Zone};
+use crate::buddy::Residency;
 use crate::memmap::{Entry, FrameState};
 use crate::sync::fence::mutated;
 use crate::types::{Migratetype, Order, Pfn};
@@ -90,7 +91,7 @@ impl Zone {
             Taken {
                 pfn,
                 order,
-                vacant: false,
+                residency: Residency::Used,
             }
         });
         Used {
@@ -156,7 +157,7 @@ impl Zone {
         Some(Taken {
             pfn,
             order: Order::ZERO,
-            vacant: false,
+            residency: Residency::Used,
         })
     }
 

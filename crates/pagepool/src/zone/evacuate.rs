@@ -20,6 +20,18 @@ pub(crate) struct Unit {
     pub(crate) order: Order,
 }
 
+/// A unit that is set aside and of which every page is free: who has the value owns the frames, until the unit is
+/// released.
+#[derive(Debug)]
+pub(crate) struct EmptyUnit(Unit);
+
+impl EmptyUnit {
+    /// The first frame, and how many there are.
+    pub(crate) fn frames(&self) -> (Pfn, usize) {
+        (self.0.pfn, self.0.order.pages())
+    }
+}
+
 /// A block that comes back from whoever moves things.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Vacant {
@@ -57,6 +69,14 @@ impl Zone {
         is_set
     }
 
+    /// Takes hold of a unit that the caller has set aside, if nothing is left in it and its memory is to be kept.
+    pub(crate) fn hold_empty(&self, unit: Unit) -> Option<EmptyUnit> {
+        let pages = unit.order.pages();
+        let core = self.core.lock();
+        let is_empty = core.buddy.free_pages_of(unit.pfn, unit.order) == pages;
+        (is_empty && self.keeps(&core, pages)).then_some(EmptyUnit(unit))
+    }
+
     /// Free pages that the contents of a unit of order `unit` could be moved to without breaking a block as
     /// large as that.
     pub(crate) fn target_pages(&self, unit: Order) -> usize {
@@ -89,7 +109,7 @@ impl Zone {
             sink(Taken {
                 pfn: grant.pfn,
                 order,
-                vacant: grant.vacant,
+                residency: grant.residency,
             });
         }
         self.publish(&core);

@@ -22,8 +22,8 @@
 //! checked without it. A check that was passed on an old count costs at most a vain attempt.
 //! Nothing is woken here: a zone says what happened, and its caller wakes.
 //!
-//! Here is what a zone consists of; what can be done with it is in [`marks`], [`take`], [`put`] and
-//! [`report`].
+//! Here is what a zone consists of; what can be done with it is in [`marks`], [`take`], [`put`], [`idle`]
+//! and [`report`].
 //!
 //! **Nobody waits beside free memory.** A thread that waits for memory publishes itself on the queue
 //! `freed`, and only then takes each cache's lock (to drain it) and the zone's. A thread that frees
@@ -42,6 +42,7 @@ pub(crate) mod exchange;
 pub(crate) mod figure;
 pub(crate) mod fragmentation;
 pub(crate) mod hotplug;
+pub(crate) mod idle;
 pub(crate) mod kind;
 pub(crate) mod lowmem;
 pub(crate) mod magazine;
@@ -66,7 +67,7 @@ use std::sync::Arc;
 
 use crossbeam::utils::CachePadded;
 
-use crate::buddy::{BlockTable, Buddy, Demand, Fallback, Geometry, IdleBlock};
+use crate::buddy::{BlockTable, Buddy, Demand, Fallback, Geometry, IdleBlock, Residency};
 use crate::error::BuildError;
 use crate::memmap::{FrameState, Memmap};
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -120,7 +121,7 @@ impl ZoneRequest {
 pub(crate) struct Taken {
     pfn: Pfn,
     order: Order,
-    vacant: bool,
+    residency: Residency,
 }
 
 impl Taken {
@@ -134,9 +135,9 @@ impl Taken {
         self.order
     }
 
-    /// Whether it is known to read as zeros.
-    pub(crate) fn is_vacant(&self) -> bool {
-        self.vacant
+    /// What stood behind it when it was taken.
+    pub(crate) fn residency(&self) -> Residency {
+        self.residency
     }
 }
 
@@ -267,7 +268,7 @@ pub(crate) struct Zone {
     /// Whether reclaim has given up on the node, and what came after; written under the lock.
     recovery: AtomicU8,
     reserve: [AtomicUsize; NR_ZONES],
-    /// Pages of whole free blocks that may keep their memory.
+    /// Pages of whole free blocks that may keep their memory once it was used.
     keep_resident: AtomicUsize,
     /// The fragmentation index up to which memory is short rather than in pieces.
     extfrag_threshold: AtomicU32,

@@ -1,7 +1,7 @@
-//! Giving blocks back to a zone, and withholding them: drains, isolation, idle memory, closing.
+//! Giving blocks back to a zone, and withholding them: drains, isolation, closing.
 //!
 //! *Kernel counterpart:* `free_unref_page`, `free_one_page`, `free_pcppages_bulk`,
-//! `drain_pages_zone` (v5.0). Closing and memory for the system have none.
+//! `drain_pages_zone` (v5.0). Closing has none.
 
 use std::sync::Arc;
 
@@ -10,8 +10,7 @@ use super::pcp::{self, Home, Pcp, PcpLists, Surplus};
 use super::sizing::PcpSizes;
 use super::watermark::Mark;
 use super::{Contended, Core, Freed, Zone};
-use crate::buddy::IdleBlock;
-use crate::memmap::{FrameState, Special};
+use crate::memmap::FrameState;
 use crate::sync::atomic::Ordering;
 use crate::sync::fence::mutated;
 use crate::sync::{WaitQueue, cpu};
@@ -125,14 +124,7 @@ impl Zone {
     /// Publishes the counts after a free and says what the caller has to see to. `pages` are those
     /// that came from an owner.
     pub(super) fn settle(&self, core: &mut Core, pages: usize) -> Freed {
-        // Relaxed: a limit by itself.
-        let keep = self.keep_resident.load(Ordering::Relaxed);
-        let too_much = core.buddy.resident_free_pages() > keep && !core.closing;
-        let idle = if too_much && self.can_spare_idle(core) {
-            self.withdraw_locked(core)
-        } else {
-            None
-        };
+        let idle = self.withdraw_surplus(core);
         self.lapse_boost(core);
         self.publish(core);
         Freed {
@@ -140,14 +132,6 @@ impl Zone {
             idle,
             closing_pages: if core.closing { pages } else { 0 },
         }
-    }
-
-    /// Whether a block may be on its way to the system for a while: not when somebody waits, and only
-    /// where its absence leaves the high mark met.
-    fn can_spare_idle(&self, core: &Core) -> bool {
-        let high = self.mark(Mark::High);
-        let spare = |order: Order| core.buddy.free_pages() >= high + order.pages();
-        !self.freed.sleeper_hint() && core.buddy.idle_order().is_some_and(spare)
     }
 
     /// Ends a boost that has got what it asked for: the marks that it raised are met. Only where there
@@ -252,56 +236,6 @@ impl Zone {
         let ended = core.buddy.unisolate(pfn);
         self.publish(&core);
         ended
-    }
-
-    /// Pages of whole free blocks that have memory behind them.
-    pub(crate) fn resident_free_pages(&self) -> usize {
-        // Relaxed: as in `free_view`.
-        self.published.resident_free.load(Ordering::Relaxed)
-    }
-
-    /// Sets how many pages of whole free blocks may keep their memory.
-    pub(crate) fn set_keep_resident(&self, pages: usize) {
-        // Relaxed: a limit by itself.
-        self.keep_resident.store(pages, Ordering::Relaxed);
-    }
-
-    /// Withdraws a whole free block that has memory behind it.
-    pub(crate) fn withdraw_idle(&self) -> Option<IdleBlock> {
-        let mut core = self.core.lock();
-        let idle = self.withdraw_locked(&mut core);
-        self.publish(&core);
-        idle
-    }
-
-    fn withdraw_locked(&self, core: &mut Core) -> Option<IdleBlock> {
-        let idle = core.buddy.withdraw_idle()?;
-        core.withdrawn += idle.order().pages();
-        self.mark_pageblocks(&idle, FrameState::special(Special::Isolated));
-        Some(idle)
-    }
-
-    /// Sets the state of the first frame of each pageblock of a withdrawn block: such a state says no
-    /// length.
-    fn mark_pageblocks(&self, idle: &IdleBlock, state: FrameState) {
-        for offset in (0..idle.order().pages()).step_by(self.block_order().pages()) {
-            self.map.set_state(idle.pfn().add(offset), state);
-        }
-    }
-
-    /// Puts a withdrawn block back; `vacant` says whether its memory is gone.
-    pub(crate) fn return_idle(&self, idle: IdleBlock, vacant: bool) -> Freed {
-        let pages = idle.order().pages();
-        let mut core = self.core.lock();
-        self.mark_pageblocks(&idle, FrameState::FREE);
-        core.withdrawn -= pages;
-        core.buddy.return_idle(idle, vacant);
-        self.publish(&core);
-        Freed {
-            waiters: self.waiters("freed.look_at_return"),
-            idle: None,
-            closing_pages: if core.closing { pages } else { 0 },
-        }
     }
 
     /// Stops the caches and starts counting pages as they come back; returns how many are out,

@@ -8,7 +8,7 @@ use super::moves::BlockMoves;
 use super::pcp::{Pcp, PcpEvents, verify_cached};
 use super::watermark::Mark;
 use super::{Zone, ZoneEvents};
-use crate::buddy::{Availability, Buddy};
+use crate::buddy::{Availability, Buddy, Residency};
 use crate::error::{Violation, ensure};
 use crate::sync::atomic::Ordering;
 use crate::types::{Migratetype, NR_MIGRATETYPES, NR_ORDERS, Order};
@@ -58,6 +58,7 @@ impl Zone {
         FreeAreas {
             nr_free: Migratetype::ALL.map(row),
             reserved_highatomic: core.buddy.reserved_highatomic_pages(),
+            blank: core.buddy.free_pages_with(Residency::Blank),
         }
     }
 
@@ -227,6 +228,8 @@ pub(crate) struct FreeAreas {
     pub(crate) nr_free: [[u64; NR_ORDERS]; NR_MIGRATETYPES],
     /// Pages in reserved pageblocks.
     pub(crate) reserved_highatomic: usize,
+    /// Pages of whole free blocks whose memory nobody has used yet.
+    pub(crate) blank: usize,
 }
 
 impl FreeAreas {

@@ -6,7 +6,7 @@
 use super::pcp::{self, PcpLists};
 use super::watermark::{self, AllocFlags, BoostInputs, Mark};
 use super::{Contended, Core, Taken, Zone, ZoneEvents, ZoneRequest};
-use crate::buddy::{FallbackEvent, Grant};
+use crate::buddy::{FallbackEvent, Grant, Residency};
 use crate::sync::atomic::Ordering;
 use crate::sync::cpu;
 use crate::types::{GroupId, Migratetype, Order, PAGEBLOCK_ORDER, Pfn, ZoneType};
@@ -84,7 +84,7 @@ impl Zone {
         Some(Taken {
             pfn,
             order: request.order,
-            vacant: false,
+            residency: Residency::Used,
         })
     }
 
@@ -119,6 +119,10 @@ impl Zone {
             None if self.somebody_waits("freed.look_at_refill") => {
                 return self.take_direct(request, Contended(false));
             }
+            // A batch of one has no need of the cache, where nobody knows what stood behind it.
+            None if order == PAGEBLOCK_ORDER => {
+                return self.take_direct(request, Contended(false));
+            }
             None => {
                 self.refill(lists, request);
                 lists.pop(&self.map, order, want)?
@@ -128,19 +132,15 @@ impl Zone {
         Some(Taken {
             pfn,
             order: request.order,
-            vacant: false,
+            residency: Residency::Used,
         })
     }
 
-    /// Moves a batch of blocks into a cache that has none of the kind.
+    /// Moves a batch of blocks, smaller than a pageblock, into a cache that has none of the kind.
     fn refill(&self, lists: &mut PcpLists, request: ZoneRequest) {
         let ZoneRequest { order, want, .. } = request;
         let batch = usize::from(self.pcp.sizes().batch);
-        let count = if order == PAGEBLOCK_ORDER {
-            1
-        } else {
-            (batch >> order.get()).max(1)
-        };
+        let count = (batch >> order.get()).max(1);
         let mut level = u8::MAX;
         let mut core = self.core.lock();
         let Core { buddy, events, .. } = &mut *core;
@@ -177,7 +177,7 @@ impl Zone {
         Some(Taken {
             pfn: grant.pfn,
             order: request.order,
-            vacant: grant.vacant,
+            residency: grant.residency,
         })
     }
 
@@ -231,7 +231,7 @@ impl Zone {
             sink(Taken {
                 pfn: grant.pfn,
                 order: request.order,
-                vacant: grant.vacant,
+                residency: grant.residency,
             });
         };
         let census = |start, pages| self.map.kinds(start, pages).movable;

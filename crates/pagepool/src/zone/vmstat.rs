@@ -168,6 +168,12 @@ events! {
     PcpContended = "pagepool_pcp_contended",
     /// Pages given back to the system.
     GivenBack = "pagepool_given_back",
+    /// Pages made resident ahead of their first use.
+    Prefaulted = "pagepool_prefaulted",
+    /// Pages that the system backed by huge ones when it was asked to.
+    HugeBacked = "pagepool_huge_backed",
+    /// Pages for which it did not.
+    HugeRefused = "pagepool_huge_refused",
     /// Folios whose write-out failed; they stay dirty, and in memory.
     WriteErrors = "pagepool_write_errors",
     /// Dirty folios of a user's store that were dropped and could not be written out.

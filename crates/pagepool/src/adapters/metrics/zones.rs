@@ -97,6 +97,11 @@ fn sizes(pools: &[Snapshot]) -> Vec<Family> {
             |zone| zone.resident_free_pages,
         ),
         family(
+            "pagepool_zone_blank_free",
+            "Large free blocks whose memory was asked for ahead and not used yet.",
+            |zone| zone.blank_free_pages,
+        ),
+        family(
             "pagepool_zone_reserved_highatomic",
             "Pageblocks reserved for urgent requests, free or not.",
             |zone| zone.reserved_highatomic,

@@ -27,7 +27,7 @@ use crate::pool::folio::movable::Movables;
 use crate::pool::tunables::{
     check, check_fraction, check_min_free, check_proactiveness, check_scale_factor,
 };
-use crate::pool::{Inner, PagePool, spawn};
+use crate::pool::{Inner, PagePool, pages, spawn};
 use crate::reclaim::ReclaimState;
 use crate::reclaim::shrinkers::{MAX_SHRINKERS, Shrinkers};
 use crate::reclaim::thrashing::ThrashingGauge;
@@ -56,7 +56,8 @@ const DEFAULT_SCALE_FACTOR: u32 = 10;
 const DEFAULT_SCALE_FACTOR_WITH_SWAP: u32 = 100;
 
 impl Builder {
-    /// Checks the settings, maps the memory and builds the pool. Hardly any of the memory is touched.
+    /// Checks the settings, maps the memory and builds the pool. Hardly any of the memory is touched, unless
+    /// some is to be made resident [ahead](Self::prefault).
     ///
     /// # Errors
     /// [`BuildError::OutOfRange`] names the setting, its value and the accepted range; the other
@@ -133,6 +134,9 @@ impl Builder {
             DaemonStart::Never => pool.inner.renew_boost_rule(),
             DaemonStart::OnDemand => pool.call_daemons_on_demand()?,
             DaemonStart::AtOnce => pool.start_daemons()?,
+        }
+        if self.prefault > 0 {
+            pool.inner.prefault(self.prefault, None, &pages::populate)?;
         }
         pool.follow_container()?;
         Ok(pool)

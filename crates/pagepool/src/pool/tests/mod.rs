@@ -4,6 +4,7 @@ mod at_hand;
 mod blocks;
 mod container;
 mod hotplug;
+mod prefault;
 mod raw;
 mod settings;
 mod statistics;

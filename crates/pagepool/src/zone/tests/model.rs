@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::zone::idle::Vacancy;
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -38,7 +39,11 @@ enum Op {
         force: bool,
     },
     Idle {
-        vacant: bool,
+        from: Residency,
+        to: Residency,
+    },
+    Populate {
+        most: usize,
     },
     Keep(usize),
     Sizes {
@@ -46,6 +51,10 @@ enum Op {
         high: u32,
         blocks: u16,
     },
+}
+
+fn residency() -> impl Strategy<Value = Residency> {
+    prop::sample::select(vec![Residency::Vacant, Residency::Blank, Residency::Used])
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -64,7 +73,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => which().prop_map(Op::Unisolate),
         1 => which().prop_map(Op::Reserve),
         1 => (want(), any::<bool>()).prop_map(|(want, force)| Op::Unreserve { want, force }),
-        1 => any::<bool>().prop_map(|vacant| Op::Idle { vacant }),
+        1 => (residency(), residency()).prop_map(|(from, to)| Op::Idle { from, to }),
+        1 => (0..3000usize).prop_map(|most| Op::Populate { most }),
         1 => (0..3000usize).prop_map(Op::Keep),
         2 => (1..16u16, 0..40u32, 0..2u16)
             .prop_map(|(batch, high, blocks)| Op::Sizes { batch, high, blocks }),
@@ -102,7 +112,7 @@ impl Model {
 
 fn settle(zone: &Zone, freed: Freed) {
     if let Some(idle) = freed.idle {
-        settle(zone, zone.return_idle(idle, true));
+        settle(zone, zone.return_idle(idle, Residency::Vacant));
     }
 }
 
@@ -166,10 +176,17 @@ fn step(zone: &Zone, model: &mut Model, op: &Op) {
         Op::Unreserve { want, force } => {
             let _ = zone.unreserve_highatomic(*want, Order::ZERO, *force);
         }
-        Op::Idle { vacant } => {
-            if let Some(idle) = zone.withdraw_idle() {
+        Op::Idle { from, to } => {
+            if let Some(idle) = zone.withdraw_idle(*from) {
                 zone.verify().unwrap();
-                settle(zone, zone.return_idle(idle, *vacant));
+                settle(zone, zone.return_idle(idle, *to));
+            }
+        }
+        Op::Populate { most } => {
+            if let Vacancy::Block(idle) = zone.withdraw_vacant(*most) {
+                assert!(idle.order().pages() <= (*most).max(zone.block_order().pages()));
+                zone.verify().unwrap();
+                settle(zone, zone.return_idle(idle, Residency::Blank));
             }
         }
         Op::Keep(pages) => zone.set_keep_resident(*pages),
