@@ -153,8 +153,9 @@ impl BlockPtr {
         self.bits() & (ORDER | Mark::WasRaw as usize | Mark::Charged as usize) == 0
     }
 
-    /// How many pages after a page of the same node this block begins; a large number, if it begins before that, or in
-    /// the memory of another node.
+    /// How many pages after a page of the same node this block begins; a large number, if it begins before that. Of a
+    /// block of another node, what comes out is a page wrong at most, since the lower bits differ as well: but the
+    /// memory of nodes is at least a page apart (A2; on the heap, by what it has in front of each block).
     #[inline(always)]
     pub(super) fn pages_after(self, page: BlockPtr) -> usize {
         debug_assert!(
