@@ -407,9 +407,10 @@ fn scattered<const PER_LINE: usize>(index: usize) -> usize {
         return index;
     }
     let (low, high) = (index % LINES, index / LINES % PER_LINE);
-    // For each `high` a rotation of `low`: no two frames of a group meet. 5 is odd, so that no alignment brings back
-    // what was apart, and the quickest to multiply by that leaves neighbours apart.
-    let line = (low + 5 * high) % LINES;
+    // For each `high` a rotation of `low`: no two frames of a group meet. 3 is odd, so that no alignment brings back
+    // what was apart; multiplying by it takes one instruction; and frames that CPUs get in batches of one less than a
+    // power of two are apart as well, 32 of them.
+    let line = (low + 3 * high) % LINES;
     let group = LINES * PER_LINE;
     (index / group * group) | (line * PER_LINE + high)
 }

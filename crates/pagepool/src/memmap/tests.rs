@@ -323,6 +323,16 @@ fn entries_of_neighbours_are_lines_apart_and_never_meet() {
             assert_eq!((0..group - apart).filter(meet).count(), 0, "{apart} apart");
         }
     }
+    /// What each of 32 threads has first, if each got a batch.
+    fn check_batches(batch: usize) {
+        let mut lines: Vec<_> = (0..32)
+            .map(|thread| scattered::<STATES>(thread * batch) / STATES)
+            .collect();
+        lines.sort_unstable();
+        lines.dedup();
+        assert_eq!(lines.len(), 32, "batches of {batch}");
+    }
+    [8, 15, 63, 64].into_iter().for_each(check_batches);
     check::<STATES>();
     check::<LINKS>();
 }

@@ -86,10 +86,11 @@ impl Depot {
         self.halves.get(column).is_none_or(ArrayVec::is_empty)
     }
 
-    /// How many pages of this type the buddy is asked for next.
+    /// How many pages of this type the buddy is asked for next: whole halves, so that those of two threads begin a
+    /// multiple of that apart, and what is known of their pages is on cache lines apart.
     pub(super) fn batch(&self, column: usize, sizes: PcpSizes) -> usize {
         let scale = self.scale.get(column).copied().unwrap_or(0);
-        usize::from(sizes.batch) << scale
+        (usize::from(sizes.batch) << scale).next_multiple_of(HALF)
     }
 
     /// The buddy had as many as it was asked for.
@@ -203,13 +204,13 @@ mod tests {
             depot.note_stocked(0);
             depot.batch(0, sizes)
         };
-        assert_eq!(Depot::default().batch(0, sizes), 3);
+        assert_eq!(Depot::default().batch(0, sizes), HALF);
         assert_eq!(
             [(); 7].map(|()| grown(&mut depot)),
-            [6, 12, 24, 48, 96, 96, 96]
+            [8, 16, 24, 48, 96, 96, 96]
         );
-        assert_eq!(depot.batch(1, sizes), 3, "types do not meet");
-        for batch in [12, 6, 3, 3] {
+        assert_eq!(depot.batch(1, sizes), HALF, "types do not meet");
+        for batch in [16, 8, 8, 8] {
             depot.put(0, half(0));
             depot.take(0).unwrap();
             assert_eq!(depot.batch(0, sizes), batch);
