@@ -66,7 +66,7 @@ fn simulate() -> Command {
 fn assert_found(step: &str, expected: &str) {
     // A mutant may be found in more than one way.
     let mut command = simulate();
-    command.args(["--keep-going", "--cases", "40"]);
+    command.args(["--keep-going", "--cases", "300"]);
     let output = command.env("PAGEPOOL_MUTANT", step).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{said}");
