@@ -287,23 +287,6 @@ impl Buddy {
         debug_assert_eq!(offset, self.pages);
     }
 
-    /// The word's levels once the tree has changed at the given orders.
-    fn levels_after(
-        &self,
-        block: usize,
-        word: BlockWord,
-        changed: impl Iterator<Item = Order>,
-    ) -> u32 {
-        changed.fold(word.levels(), |levels, order| {
-            let bit = 1 << order.get();
-            if tree::any(&self.trees[block], self.block_order, order) {
-                levels | bit
-            } else {
-                levels & !bit
-            }
-        })
-    }
-
     /// Gives all free blocks of a pageblock another type (kernel: `move_freepages_block`).
     fn retype(&mut self, block: usize, mt: Migratetype) {
         let word = self.word(block);

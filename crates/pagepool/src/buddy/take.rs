@@ -181,30 +181,9 @@ impl Buddy {
 
     /// Takes a block out of a partly free pageblock that is known to hold one.
     pub(super) fn take_part(&mut self, block: usize, order: Order) -> Grant {
-        let word = self.word(block);
-        let from = word
-            .best_fit(order)
-            .expect("B4: the shelf says that the pageblock holds one");
-        let mut tree = Tree::new(&mut self.trees[block], self.block_order);
-        let taken = tree.take(order, from).expect("B6: the level is not empty");
-        self.tally.sub(self.row(word), from, 1);
-        for split in order.up_to(from).take(from.idx() - order.idx()) {
-            self.tally.add(self.row(word), split, 1);
-        }
-        let levels = self.levels_after(block, word, order.up_to(from));
-        let left = word.free() - order.pages();
-        self.change(
-            block,
-            word.with_free(left)
-                .with_levels(levels)
-                .with_residency(Residency::Used),
-        );
-
-        Grant {
-            pfn: self.pfn(block).add(taken.offset),
-            residency: Residency::Used,
-            fallback: None,
-        }
+        let mut taken = None;
+        self.take_parts(block, order, 1, &mut |grant| taken = Some(grant));
+        taken.expect("B4: the shelf says that the pageblock holds one")
     }
 
     /// Takes the lowest block of `order` out of the wholly free block at `block`, of order `found`.
