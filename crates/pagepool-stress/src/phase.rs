@@ -30,7 +30,7 @@ use crate::{
     progress::{Goal, Progress, Screen},
     record::{Meters, Recorder, Tape},
     rehearsal::rehearse,
-    rss::Rss,
+    rss::{self, Rss},
     serving::Serving,
     swapping::SwapPlan,
     tally::{Tally, Violations},
@@ -580,6 +580,7 @@ fn check_rss(rss: RssFigures, stats: &Stats, beside: u64, violations: &mut Viola
     let RssFigures {
         start, max, end, ..
     } = rss;
+    let beside = beside + rss::uncertainty();
     let most = start + wide(stats.budget.built_bytes) + beside;
     if max > most {
         violations.add(format_args!(

@@ -11,6 +11,7 @@
 use std::{
     fs::{self, File},
     io,
+    num::NonZero,
     os::unix::fs::FileExt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -20,12 +21,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pagepool::PagePool;
+use pagepool::{PAGE_SIZE, PagePool};
 
 use crate::units::wide;
 
 const PERIOD: Duration = Duration::from_millis(1);
 const STACK: usize = 64 << 10;
+
+/// How far apart the growth between two samples and the truth may be, in bytes. Linux counts resident pages on each
+/// CPU, and adds them to the common count when there are 32, or two for each CPU if that is more (since 6.2).
+pub(crate) fn uncertainty() -> u64 {
+    let cpus = thread::available_parallelism().map_or(1, NonZero::get);
+    let of_one_sample = cpus * (2 * cpus).max(32) * PAGE_SIZE;
+    wide(2 * of_one_sample)
+}
 
 /// A running sampler; ends when dropped.
 #[derive(Debug)]
