@@ -308,6 +308,7 @@ mod thread {
         page_that_another_has_got as "data race" in increment {
             let pool = PagePool::builder().managed(64 << 20).daemons(false).build().unwrap();
             let (sender, receiver) = mpsc::channel();
+            let (over, is_over) = mpsc::channel::<()>();
             let writer = thread::spawn({
                 let pool = pool.clone();
                 move || {
@@ -318,6 +319,8 @@ mod thread {
                     // SAFETY: none; this is the mistake.
                     let number = unsafe { &*start.cast::<Unguarded>().as_ptr() };
                     number.increment();
+                    // A thread that ends gives its magazine back under a lock, which a drain takes after that.
+                    is_over.recv().unwrap();
                 }
             });
             let freed = receiver.recv().unwrap();
@@ -328,6 +331,7 @@ mod thread {
             // SAFETY: the page is this thread's, or so it believes.
             let number = unsafe { &*block.as_ptr().cast::<Unguarded>() };
             number.increment();
+            over.send(()).unwrap();
             writer.join().unwrap();
         }
     }

@@ -14,7 +14,7 @@
 use std::cell::{Cell, UnsafeCell};
 use std::collections::HashMap;
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::{mem, process, ptr, thread};
 
 use iced_x86::Register;
@@ -111,14 +111,14 @@ pub(crate) fn play<W: Worker>(
     };
     // SAFETY: (T1) nobody has a turn yet.
     unsafe { *STAGE.0.get() = Some(stage) };
-    let all_done = Barrier::new(cpus.len());
+    let (all_done, most_warm) = (Barrier::new(cpus.len()), AtomicUsize::new(0));
     thread::scope(|scope| {
         for (me, &cpu) in cpus.iter().enumerate() {
-            let (all_done, make) = (&all_done, &make);
+            let (all_done, most_warm, make) = (&all_done, &most_warm, &make);
             scope.spawn(move || {
                 virtual_cpus::settle_on(cpu);
                 enter(me);
-                let worker = act(me, cpus.len(), make);
+                let worker = act(me, cpus.len(), most_warm, make);
                 // Nobody plays any more: what workers give back now is nobody's business.
                 all_done.wait();
                 drop(worker);
@@ -131,18 +131,30 @@ pub(crate) fn play<W: Worker>(
     Ok(stage.expect("it was put there").machine)
 }
 
-/// What one thread does: it gets warm beside the others, one operation each, and then steps.
-fn act<W: Worker>(me: usize, threads: usize, make: impl Fn(usize) -> W) -> W {
+/// What one thread does: it gets warm beside the others, one operation each, and then steps. Nobody steps before all are
+/// warm: a thread that steps is stopped anywhere, also where it holds a lock, for which one that does not would wait
+/// for ever.
+fn act<W: Worker>(
+    me: usize,
+    threads: usize,
+    most_warm: &AtomicUsize,
+    make: impl Fn(usize) -> W,
+) -> W {
     let next = (me + 1) % threads;
     await_turn(me);
     let mut worker = make(me);
-    for _ in 0..worker.warm_operations() {
-        pass_turn(next);
-        await_turn(me);
-        worker.operate();
-    }
+    let warm = worker.warm_operations();
+    // Relaxed: ordered by the turns.
+    most_warm.fetch_max(warm, Ordering::Relaxed);
     pass_turn(next);
     await_turn(me);
+    for round in 0..most_warm.load(Ordering::Relaxed) {
+        if round < warm {
+            worker.operate();
+        }
+        pass_turn(next);
+        await_turn(me);
+    }
     loop {
         begin_stepping();
         let done = worker.operate();

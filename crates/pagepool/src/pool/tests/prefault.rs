@@ -12,6 +12,7 @@ use crate::error::{BuildError, PrefaultError};
 use crate::pool::prefault::{PrefaultEnd, Prefaulted};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use crate::sync::clock;
+use crate::zone::Zone;
 
 const MIB: usize = 1 << 20;
 
@@ -352,16 +353,16 @@ fn prefault_ends_once_memory_is_short() {
 #[test]
 fn prefault_wakes_who_waits_for_memory_and_ends() {
     let pool = pool_of(64 * MIB);
-    let (is_back, freed) = (AtomicBool::new(false), pool.inner.nodes.freed());
+    let (nodes, freed) = (&pool.inner.nodes, pool.inner.nodes.freed());
+    // What a sleeper waits for must not come true before he is looked for.
+    let is_back = || !nodes.zones().any(Zone::has_withdrawn);
     thread::scope(|scope| {
         let cost = prefault_by(&pool, usize::MAX, |call| {
             assert_eq!(call, 0, "it ends after the first block");
-            let waiter = scope.spawn(|| freed.wait_until(None, || is_back.load(Relaxed)));
+            scope.spawn(|| freed.wait_until(None, is_back));
             while !freed.sleeper_hint() {
                 thread::yield_now();
             }
-            is_back.store(true, Relaxed);
-            drop(waiter);
             Ok(())
         });
         let cost = cost.unwrap();
