@@ -22,6 +22,7 @@ use crate::node::{FrameSink, StartBy, identity};
 use crate::record::Happening;
 use crate::sync::cpu;
 use crate::types::{Migratetype, NodeId, Order, PAGE_SIZE, Pfn, ZoneType};
+use crate::zone::at_hand::Used;
 use crate::zone::kind::Kind;
 use crate::zone::magazine::{Magazine, Opens};
 use crate::zone::{Freed, Taken, Zone};
@@ -152,13 +153,19 @@ impl PagePool {
 
     #[inline(always)]
     fn take_at_hand(&self, want: Migratetype) -> Option<PagesUninit> {
+        self.take_by(|hand| { hand.zone }.take_at_hand(hand.magazine, want, Opens::Unwatched))
+    }
+
+    /// Takes what `take` takes from the calling thread's magazine, which is not watched.
+    #[inline(always)]
+    fn take_by(&self, take: impl FnOnce(Hand<'_>) -> Used<Option<Taken>>) -> Option<PagesUninit> {
         let pool = self.inner();
         if !at_hand::is_here(pool.id) || callback::is_inside_any() {
             return None;
         }
         // SAFETY: it was just seen that the thread used this pool last.
         let hand = unsafe { hand_of_last(pool) };
-        let used = { hand.zone }.take_at_hand(hand.magazine, want, Opens::Unwatched);
+        let used = take(hand);
         if used.is_revoked {
             return self.see_to_revoked(used.outcome);
         }
@@ -168,17 +175,7 @@ impl PagePool {
     /// Takes a block of a kind from the calling thread's magazine, if there is one.
     #[inline(never)]
     pub(super) fn alloc_kept(&self, kind: Kind) -> Option<PagesUninit> {
-        let pool = self.inner();
-        if !at_hand::is_here(pool.id) || callback::is_inside_any() {
-            return None;
-        }
-        // SAFETY: it was just seen that the thread used this pool last.
-        let hand = unsafe { hand_of_last(pool) };
-        let used = { hand.zone }.take_block_at_hand(hand.magazine, kind);
-        if used.is_revoked {
-            return self.see_to_revoked(used.outcome);
-        }
-        used.outcome.map(|taken| self.page_at_hand(hand, &taken))
+        self.take_by(|hand| { hand.zone }.take_block_at_hand(hand.magazine, kind))
     }
 
     /// Empties the calling thread's magazine, which was revoked while it was used, or could not be opened; returns what
@@ -307,6 +304,10 @@ pub(super) struct Refused {
     is_revoked: bool,
 }
 
+impl Refused {
+    const UNTRIED: Refused = Refused { is_revoked: false };
+}
+
 /// Puts a single page into the calling thread's magazine, if it may be there.
 ///
 /// # Errors
@@ -316,52 +317,25 @@ pub(super) struct Refused {
 /// The page is out, and the caller owns it: nobody uses its memory any more.
 #[inline(always)]
 pub(super) unsafe fn release(tether: Tether, page: BlockPtr) -> Result<(), Refused> {
-    // SAFETY: by the caller's promise.
-    unsafe { put(tether, page, Opens::Unwatched, |_, _| ()) }
-}
-
-/// The same for such magazines; `note` is called before the page is there for anybody.
-///
-/// # Safety
-/// As [`release`].
-#[inline(always)]
-unsafe fn put(
-    tether: Tether,
-    page: BlockPtr,
-    opens: Opens,
-    note: impl FnOnce(&Inner, Pfn),
-) -> Result<(), Refused> {
-    // SAFETY: (L2) the caller's block is out.
-    let pool = unsafe { tether.pool() };
-    if !at_hand::is_here(pool.id) || identity::is_any_measured() {
-        return Err(Refused::UNTRIED);
-    }
-    // SAFETY: it was just seen that the thread used this pool last.
-    let hand = unsafe { hand_of_last(pool) };
-    let Some(pfn) = hand.frame_of(page) else {
-        return Err(Refused::UNTRIED);
+    let put = |_: &Inner, hand: Hand<'_>, pfn| {
+        { hand.zone }.put_at_hand(hand.magazine, pfn, Opens::Unwatched, || ())
     };
-    hand.arena.asan_poison(pfn.index(), 1);
-    let used = { hand.zone }.put_at_hand(hand.magazine, pfn, opens, || note(pool, pfn));
-    let is_revoked = used.is_revoked;
-    if !used.outcome {
-        return Err(Refused { is_revoked });
-    }
-    if is_revoked {
-        empty_after_put(tether);
-    }
-    Ok(())
+    // SAFETY: by the caller's promise.
+    unsafe { put_by(tether, page, put) }
 }
 
-/// Puts the page there, whether the magazine is watched or not, and notes it if it is.
+/// Puts the page there, whether the magazine is watched or not, and notes it if it is, before it is there for anybody.
 ///
 /// # Safety
 /// As [`release`].
 unsafe fn put_and_note(tether: Tether, page: BlockPtr) -> Result<(), Refused> {
     let order = Order::ZERO;
-    let note = |pool: &Inner, pfn| pool.recorder.note(|| Happening::Free { pfn, order });
+    let put = |pool: &Inner, hand: Hand<'_>, pfn| {
+        let note = || pool.recorder.note(|| Happening::Free { pfn, order });
+        { hand.zone }.put_at_hand(hand.magazine, pfn, Opens::Any, note)
+    };
     // SAFETY: by the caller's promise.
-    unsafe { put(tether, page, Opens::Any, note) }
+    unsafe { put_by(tether, page, put) }
 }
 
 /// Puts a block of several pages into the calling thread's magazine, if it may be there.
@@ -373,6 +347,23 @@ unsafe fn put_and_note(tether: Tether, page: BlockPtr) -> Result<(), Refused> {
 /// The block is out, and the caller owns it: nobody uses its memory any more.
 #[inline(always)]
 pub(super) unsafe fn release_block(tether: Tether, block: BlockPtr) -> Result<(), Refused> {
+    let put = |_: &Inner, hand: Hand<'_>, pfn| {
+        { hand.zone }.put_block_at_hand((hand.magazine, hand.slot), pfn, block.order())
+    };
+    // SAFETY: by the caller's promise.
+    unsafe { put_by(tether, block, put) }
+}
+
+/// Has `put` put a block into the calling thread's magazine, if the block is of the zone that this is in front of.
+///
+/// # Safety
+/// As for what is put.
+#[inline(always)]
+unsafe fn put_by(
+    tether: Tether,
+    block: BlockPtr,
+    put: impl FnOnce(&Inner, Hand<'_>, Pfn) -> Used<bool>,
+) -> Result<(), Refused> {
     // SAFETY: (L2) the caller's block is out.
     let pool = unsafe { tether.pool() };
     if !at_hand::is_here(pool.id) || identity::is_any_measured() {
@@ -383,9 +374,8 @@ pub(super) unsafe fn release_block(tether: Tether, block: BlockPtr) -> Result<()
     let Some(pfn) = hand.frame_of(block) else {
         return Err(Refused::UNTRIED);
     };
-    let order = block.order();
-    hand.arena.asan_poison(pfn.index(), order.pages());
-    let used = { hand.zone }.put_block_at_hand((hand.magazine, hand.slot), pfn, order);
+    { hand.arena }.asan_poison(pfn.index(), block.bytes() / PAGE_SIZE);
+    let used = put(pool, hand, pfn);
     let is_revoked = used.is_revoked;
     if !used.outcome {
         return Err(Refused { is_revoked });
@@ -394,10 +384,6 @@ pub(super) unsafe fn release_block(tether: Tether, block: BlockPtr) -> Result<()
         empty_after_put(tether);
     }
     Ok(())
-}
-
-impl Refused {
-    const UNTRIED: Refused = Refused { is_revoked: false };
 }
 
 /// Sees to the calling thread's magazine, which did not take a block: it may be revoked, or only watched. The caller's
