@@ -33,6 +33,10 @@ pub(crate) trait Entrant: Sync {
     fn remark(&self) -> Option<String>;
 }
 
+/// Threads beyond which allocators that stand behind a mutex take no part: it is the mutex that would be timed then,
+/// and with 16 threads for minutes.
+pub(crate) const MOST_LOCKED: usize = 2;
+
 /// Everyone who takes part in a work.
 pub(crate) type Entrants<'w> = Vec<Box<dyn Entrant + 'w>>;
 
@@ -46,10 +50,10 @@ pub(crate) fn enter_all<P: Subject, W: Work>(work: &W) -> Result<Entrants<'_>, F
         enter::<Heap<Rpmalloc>, W>(work)?,
         enter::<Heap<CLibrary>, W>(work)?,
     ];
-    entrants.append(&mut if work.users() > 1 {
-        enter_arenas::<Locked, W>(work)?
-    } else {
-        enter_arenas::<Alone, W>(work)?
+    entrants.append(&mut match work.users() {
+        0 | 1 => enter_arenas::<Alone, W>(work)?,
+        MOST_LOCKED => enter_arenas::<Locked, W>(work)?,
+        _ => Entrants::new(),
     });
     Ok(entrants)
 }

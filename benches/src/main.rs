@@ -106,11 +106,12 @@ fn scale(cli: &Cli) -> Result<(), Failure> {
         print!("{}", report.heading());
     }
     for work in scaling::selected(&plan) {
-        let table = scaling::measure(work, &plan)?;
-        if !cli.json_to_stdout() {
-            print!("{}", table.section());
-        }
-        report.add(table);
+        let mut show = |lines: &str| {
+            if !cli.json_to_stdout() {
+                print!("{lines}");
+            }
+        };
+        report.add(scaling::measure(work, &plan, &mut show)?);
     }
     match json {
         Some(target) => target.write(&report.to_json()),

@@ -14,7 +14,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::Failure;
-use crate::entrant::enter_all;
+use crate::entrant::{MOST_LOCKED, enter_all};
 use crate::harness::{Work, run};
 use crate::machine::Machine;
 use crate::plan::Plan;
@@ -34,6 +34,14 @@ pub(crate) struct Scaled {
     title: &'static str,
     rows: &'static [&'static str],
     run: fn(&Plan, usize) -> Result<Rates, Failure>,
+}
+
+impl Scaled {
+    /// The names of its rows.
+    #[cfg(test)]
+    pub(crate) fn rows(&self) -> &'static [&'static str] {
+        self.rows
+    }
 }
 
 const ALL: &[Scaled] = &[
@@ -109,7 +117,6 @@ pub(crate) struct Rate {
 /// The part of the table that belongs to a work.
 #[derive(Debug)]
 pub(crate) struct Table {
-    title: &'static str,
     pub(crate) rates: Vec<Rate>,
 }
 
@@ -119,21 +126,25 @@ fn beyond(plan: &Plan) -> Vec<usize> {
     THREADS.into_iter().filter(is_beyond).collect()
 }
 
-/// Runs a work with each number of threads.
-pub(crate) fn measure(work: &Scaled, plan: &Plan) -> Result<Table, Failure> {
-    let mut table = Table {
-        title: work.title,
-        rates: Vec::new(),
-    };
+/// Runs a work with each number of threads, and calls `show` with the lines of the table as they come.
+pub(crate) fn measure(
+    work: &Scaled,
+    plan: &Plan,
+    show: &mut dyn FnMut(&str),
+) -> Result<Table, Failure> {
+    let mut table = Table { rates: Vec::new() };
+    show(&heading_of(work));
     let not_run = beyond(plan);
     for threads in THREADS
         .into_iter()
         .filter(|threads| !not_run.contains(threads))
     {
         let rates = (work.run)(plan, threads)?;
+        let shown = table.rates.len();
         for (row, name) in work.rows.iter().enumerate() {
             table.add(name, threads, row, &rates);
         }
+        show(&lines(&table.rates[shown..]));
     }
     Ok(table)
 }
@@ -170,42 +181,37 @@ impl Table {
             .find(is_it)
             .map(|rate| rate.operations_per_second)
     }
+}
 
-    /// The table as text.
-    pub(crate) fn section(&self) -> String {
-        let mut text = format!(
-            "\n{}\n  {:<12} {:<20} {:>7} {:>11} {:>11} {:>11} {:>10} {:>7}\n",
-            self.title,
-            "work",
-            "subject",
-            "threads",
-            "million/s",
-            "p10",
-            "p90",
-            "efficiency",
-            "ratio"
-        );
-        for rate in &self.rates {
-            let millions = [rate.operations_per_second, rate.p10, rate.p90].map(|rate| rate / 1e6);
-            let ratio = match rate.ratio_to_best {
-                Some(ratio) => format!("{ratio:.2}"),
-                None => "-".to_owned(),
-            };
-            writeln!(
-                text,
-                "  {:<12} {:<20} {:>7} {:>11.2} {:>11.2} {:>11.2} {:>8.0} % {ratio:>7}",
-                rate.work,
-                rate.subject,
-                rate.threads,
-                millions[0],
-                millions[1],
-                millions[2],
-                rate.efficiency * 100.0
-            )
-            .expect("writing to a string does not fail");
-        }
-        text
+fn heading_of(work: &Scaled) -> String {
+    format!(
+        "\n{}\n  {:<12} {:<20} {:>7} {:>11} {:>11} {:>11} {:>10} {:>7}\n",
+        work.title, "work", "subject", "threads", "million/s", "p10", "p90", "efficiency", "ratio"
+    )
+}
+
+fn lines(rates: &[Rate]) -> String {
+    let mut text = String::new();
+    for rate in rates {
+        let millions = [rate.operations_per_second, rate.p10, rate.p90].map(|rate| rate / 1e6);
+        let ratio = match rate.ratio_to_best {
+            Some(ratio) => format!("{ratio:.2}"),
+            None => "-".to_owned(),
+        };
+        writeln!(
+            text,
+            "  {:<12} {:<20} {:>7} {:>11.2} {:>11.2} {:>11.2} {:>8.0} % {ratio:>7}",
+            rate.work,
+            rate.subject,
+            rate.threads,
+            millions[0],
+            millions[1],
+            millions[2],
+            rate.efficiency * 100.0
+        )
+        .expect("writing to a string does not fail");
     }
+    text
 }
 
 /// Everything that is reported.
@@ -238,7 +244,8 @@ impl ScalingReport {
             "pagepool-bench --scaling, {kind}\n\
              machine: {}\n\
              Medians of interleaved rounds on pinned threads. efficiency: the rate over that of one thread and \
-             the number\nof threads. ratio: to the best peer with as many threads; above 1: more than any.\n{}",
+             the number\nof threads. ratio: to the best peer with as many threads; above 1: more than any. Peers behind a mutex: up \
+             to {MOST_LOCKED}\nthreads.\n{}",
             self.machine,
             self.what_is_missing()
         )

@@ -104,14 +104,23 @@ fn every_work_yields_a_row_per_subject() {
 fn scaling_has_every_subject_with_every_number_of_threads() {
     let plan = tiny_plan();
     for work in scaling::selected(&plan) {
-        let rates = scaling::measure(work, &plan).unwrap().rates;
+        let mut shown = String::new();
+        let mut show = |lines: &str| shown.push_str(lines);
+        let rates = scaling::measure(work, &plan, &mut show).unwrap().rates;
+        assert_eq!(shown.lines().count(), 3 + rates.len(), "{shown}");
         for threads in [1, 2, 4, 8, 16] {
             let of_threads: Vec<&Rate> = { rates.iter() }
                 .filter(|rate| rate.threads == threads)
                 .collect();
-            let subjects: Vec<&str> = of_threads[..11].iter().map(|rate| rate.subject).collect();
-            assert_eq!(subjects[..6], GENERAL);
-            assert_eq!(subjects[6..], if threads > 1 { LOCKED } else { ALONE });
+            let arenas = match threads {
+                1 => &ALONE[..],
+                2 => &LOCKED[..],
+                _ => &[],
+            };
+            let subjects = of_threads.iter().map(|rate| rate.subject);
+            let row: Vec<&str> = GENERAL.iter().chain(arenas).copied().collect();
+            assert_eq!(of_threads.len(), work.rows().len() * row.len());
+            assert!(subjects.eq(row.iter().cycle().take(of_threads.len()).copied()));
             for rate in of_threads {
                 assert!(rate.operations_per_second > 0.0, "{rate:?}");
                 assert!(threads > 1 || rate.efficiency == 1.0, "{rate:?}");
@@ -130,7 +139,9 @@ fn scaling_takes_no_more_threads_than_cpus_unless_asked() {
     };
     let works: Vec<_> = scaling::selected(&plan).collect();
     assert_eq!(works.len(), 1);
-    let rates = scaling::measure(works[0], &plan).unwrap().rates;
+    let rates = scaling::measure(works[0], &plan, &mut |_| {})
+        .unwrap()
+        .rates;
     assert!(rates.iter().all(|rate| rate.threads == 1));
     assert_eq!(rates.len(), 11);
     let heading = ScalingReport::begin(true, &plan).heading();
