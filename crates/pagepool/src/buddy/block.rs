@@ -143,10 +143,14 @@ impl BlockWord {
         (self.0 >> shift) & ((1 << bits) - 1)
     }
 
-    const fn with(self, (shift, bits): (u32, u32), value: u32) -> BlockWord {
+    const fn mask((shift, bits): (u32, u32)) -> u32 {
+        ((1 << bits) - 1) << shift
+    }
+
+    const fn with(self, field: (u32, u32), value: u32) -> BlockWord {
+        let (shift, bits) = field;
         debug_assert!(value < 1 << bits);
-        let mask = ((1 << bits) - 1) << shift;
-        BlockWord(self.0 & !mask | value << shift)
+        BlockWord(self.0 & !Self::mask(field) | value << shift)
     }
 
     pub(super) const fn free(self) -> usize {
@@ -230,6 +234,15 @@ impl BlockWord {
     pub(super) fn fullness(self, block_order: Order) -> usize {
         let used = block_order.pages() - self.free();
         (used * FULLNESS_STEPS / block_order.pages()).min(FULLNESS_STEPS - 1)
+    }
+
+    /// Whether the block is certainly on the same shelf with this word as with `other`, which most changes to a
+    /// pageblock make no difference to: all that decides it is the same.
+    pub(super) fn is_shelved_like(self, other: BlockWord, block_order: Order) -> bool {
+        let of_parts = Self::mask(FREE) | Self::mask(LEVELS);
+        (self.0 ^ other.0) & !of_parts == 0
+            && self.largest() == other.largest()
+            && self.fullness(block_order) == other.fullness(block_order)
     }
 
     /// Where the block is shelved, in a zone with pageblocks of `block_order`.

@@ -46,31 +46,27 @@ impl Buddy {
     /// Gives back blocks that lie in one pageblock.
     fn free_parts(&mut self, block: usize, parts: &[(Pfn, Order)]) {
         let word = self.word(block);
-        let row = self.row(word);
+        let (row, root, start) = (self.row(word), self.block_order, self.pfn(block));
         let (mut levels, mut free) = (word.levels(), word.free());
+        let words = &mut self.trees[block];
         for &(pfn, order) in parts {
+            let within = pfn.offset_from(start);
             debug_assert!(
-                self.free_order(pfn).is_none(),
+                word.state() == State::Parts && tree::covering(words, root, within).is_none(),
                 "B1: {pfn} is given back at {order:?}, but is free already"
             );
-            let within = pfn.offset_from(self.start) & (self.block_order.pages() - 1);
-            let mut tree = Tree::new(&mut self.trees[block], self.block_order);
-            let merged = tree.put(within, order).order;
-            for buddy in order.up_to(merged).take(merged.idx() - order.idx()) {
-                self.tally.sub(row, buddy, 1);
-                if !tree::any(&self.trees[block], self.block_order, buddy) {
-                    levels &= !(1 << buddy.get());
-                }
-            }
-            if merged == self.block_order {
-                self.change(block, word.with_free(0).with_levels(0));
+            let merged = Tree::new(words, root).put(within, order).order;
+            self.tally.sub_each(row, order..merged);
+            levels = tree::levels_left(words, root, levels, order..merged);
+            if merged == root {
+                self.change(block, word, word.with_free(0).with_levels(0));
                 return self.free_whole(block, merged);
             }
             self.tally.add(row, merged, 1);
             levels |= 1 << merged.get();
             free += order.pages();
         }
-        self.change(block, word.with_free(free).with_levels(levels));
+        self.change(block, word, word.with_free(free).with_levels(levels));
     }
 
     pub(super) fn free_at(&mut self, offset: usize, order: Order) {

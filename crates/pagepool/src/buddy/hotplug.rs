@@ -51,7 +51,7 @@ impl Buddy {
         if word.residency() == Residency::Vacant {
             return;
         }
-        self.change(block, word.with_residency(Residency::Vacant));
+        self.change(block, word, word.with_residency(Residency::Vacant));
     }
 
     /// Pages of a pageblock that exist: fewer at the zone's end.

@@ -86,6 +86,6 @@ impl Buddy {
         } else {
             self.move_parts(block, word, new);
         }
-        self.change(block, new);
+        self.change(block, word, new);
     }
 }

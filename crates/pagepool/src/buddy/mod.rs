@@ -31,6 +31,7 @@
 mod block;
 mod evacuate;
 mod fallback;
+mod fill;
 mod give;
 mod highatomic;
 mod hotplug;
@@ -56,12 +57,14 @@ use crate::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use crate::types::{Migratetype, NR_MIGRATETYPES, Order, PAGEBLOCK_ORDER, Pfn};
 
 use block::{BlockWord, NR_RESIDENCIES, State};
+use fill::Begun;
 use shelves::Shelves;
 use tally::{Row, Tally};
 use tree::Words;
 
 pub(crate) use block::{Residency, is_sparse};
 pub(crate) use fallback::{FallbackEvent, MovableCensus};
+pub(crate) use fill::MAX_FILLERS;
 pub(crate) use idle::IdleBlock;
 pub(crate) use tally::Availability;
 
@@ -221,6 +224,7 @@ pub(crate) struct Buddy {
     blocks: BlockTable,
     trees: ZeroedTable<Words>,
     shelves: Shelves,
+    begun: Begun,
     /// Pageblocks that were never entered into the lists (B9).
     fresh: Range<usize>,
     tally: Tally,
@@ -260,6 +264,7 @@ impl Buddy {
             },
             trees: ZeroedTable::new(nr_blocks, "pageblock trees")?,
             shelves: Shelves::new(nr_blocks, pages >> block_order.get())?,
+            begun: Begun::default(),
             fresh: 0..nr_fresh,
             tally: Tally::new(block_order),
             whole_free: [0; NR_RESIDENCIES],
@@ -294,13 +299,13 @@ impl Buddy {
         match word.state() {
             State::Parts => {
                 self.move_parts(block, word, new);
-                self.change(block, new);
+                self.change(block, word, new);
             }
             State::Head => {
                 let order = word.order();
                 self.tally.sub(self.row(word), order, 1);
                 self.tally.add(self.row(new), order, 1);
-                self.change(block, new);
+                self.change(block, word, new);
                 for tail in self.blocks_in(block, order).skip(1) {
                     self.set_word(tail, self.word(tail).with_migratetype(mt));
                 }
@@ -318,12 +323,15 @@ impl Buddy {
         }
     }
 
-    /// Writes a pageblock's word and moves it to the shelf that the word names (B4).
-    fn change(&mut self, block: usize, word: BlockWord) {
-        let from = self.word(block).shelf(self.block_order);
-        self.set_word(block, word);
-        self.shelves
-            .reshelve(block, from, word.shelf(self.block_order));
+    /// Changes a pageblock's word, and moves it to the shelf that the new one names (B4).
+    #[inline]
+    fn change(&mut self, block: usize, from: BlockWord, to: BlockWord) {
+        debug_assert_eq!(self.word(block), from);
+        self.set_word(block, to);
+        if !to.is_shelved_like(from, self.block_order) {
+            let (from, to) = (from.shelf(self.block_order), to.shelf(self.block_order));
+            self.shelves.reshelve(block, from, to);
+        }
     }
 
     fn row(&self, word: BlockWord) -> Row {

@@ -82,10 +82,33 @@ impl Shelves {
     /// Among equally full ones, the one whose largest free block is smallest: it has least to lose.
     pub(super) fn fullest(&self, mt: Migratetype, order: Order) -> Option<usize> {
         let bits = &self.part_bits[mt.idx()];
-        (order.idx()..NR_PART_ORDERS)
-            .filter_map(|largest| Some((bits[largest].checked_ilog2()?, largest)))
-            .max_by_key(|(fullness, largest)| (*fullness, NR_PART_ORDERS - largest))
-            .map(|(fullness, largest)| self.first_part(mt, largest, fullness))
+        let mut best = None;
+        for (largest, bits) in bits.iter().enumerate().skip(order.idx()) {
+            // None is less than any.
+            let fullness = bits.checked_ilog2();
+            if fullness > best.map(|(fullness, _)| fullness) {
+                best = fullness.map(|fullness| (fullness, largest));
+            }
+        }
+        let (fullness, largest) = best?;
+        Some(self.first_part(mt, largest, fullness))
+    }
+
+    /// The partly free pageblocks of type `mt`, the fullest ones first.
+    pub(super) fn in_order(&self, mt: Migratetype) -> impl Iterator<Item = usize> {
+        let bits = &self.part_bits[mt.idx()];
+        let mut left = bits.iter().fold(0, |all, bits| all | bits);
+        let fullness = std::iter::from_fn(move || {
+            let fullness = left.checked_ilog2()?;
+            left &= !(1 << fullness);
+            Some(fullness as usize)
+        });
+        fullness.flat_map(move |fullness| {
+            let heads = self.part[mt.idx()]
+                .iter()
+                .map(move |shelves| shelves[fullness]);
+            heads.flat_map(|head| self.successors(head))
+        })
     }
 
     /// The emptiest pageblock of type `mt` whose largest free block has exactly the order `largest`.
@@ -231,11 +254,15 @@ impl Shelves {
 
     fn walk(&self, head: Head, shelf: Shelf) -> impl Iterator<Item = (usize, Shelf)> {
         // A broken list could be circular: no more steps than there are pageblocks.
+        let blocks = self.successors(head).take(self.links.len() + 1);
+        blocks.map(move |block| (block, shelf))
+    }
+
+    /// The pageblocks of a shelf, from its first one on.
+    fn successors(&self, head: Head) -> impl Iterator<Item = usize> {
         std::iter::successors((head as usize).checked_sub(1), move |block| {
             (self.links[*block][NEXT] as usize).checked_sub(1)
         })
-        .take(self.links.len() + 1)
-        .map(move |block| (block, shelf))
     }
 
     /// Whether the bits and the heads of the part shelves agree (B5).

@@ -31,7 +31,7 @@ impl Buddy {
     }
 
     /// The type that blocks are taken as: the wanted one, unless pageblocks are not told apart.
-    fn grouped(&self, want: Migratetype) -> Migratetype {
+    pub(super) fn grouped(&self, want: Migratetype) -> Migratetype {
         if self.grouping {
             want
         } else {
@@ -96,7 +96,7 @@ impl Buddy {
 
     /// Takes up to `count` blocks of `order` out of a pageblock of which a part is handed out, as so many calls of
     /// [`take_part`](Self::take_part) would, but with one change to its word; returns how many.
-    fn take_parts(
+    pub(super) fn take_parts(
         &mut self,
         block: usize,
         order: Order,
@@ -104,22 +104,21 @@ impl Buddy {
         sink: &mut dyn FnMut(Grant),
     ) -> usize {
         let word = self.word(block);
-        let (row, start) = (self.row(word), self.pfn(block));
+        let (row, root, start) = (self.row(word), self.block_order, self.pfn(block));
         let (mut levels, mut left) = (word.levels(), count);
+        let words = &mut self.trees[block];
         while left > 0
             && let Some(from) = best_fit(levels, order)
         {
             // As much of it as is wanted whole: its parts are what would be taken next, one by one.
             let wanted = order.idx() + left.ilog2() as usize;
             let size = Order::at(wanted.min(from.idx()));
-            let mut tree = Tree::new(&mut self.trees[block], self.block_order);
-            let taken = tree.take(size, from).expect("B6: the level is not empty");
+            let taken = Tree::new(words, root).take(size, from);
+            let taken = taken.expect("B6: the level is not empty");
             self.tally.sub(row, from, 1);
-            for split in size.up_to(from).take(from.idx() - size.idx()) {
-                self.tally.add(row, split, 1);
-                levels |= 1 << split.get();
-            }
-            if !tree::any(&self.trees[block], self.block_order, from) {
+            self.tally.add_each(row, size..from);
+            levels |= (1 << from.get()) - (1 << size.get());
+            if !tree::any(words, root, from) {
                 levels &= !(1 << from.get());
             }
             let nr = 1 << (size.idx() - order.idx());
@@ -136,7 +135,7 @@ impl Buddy {
         if taken > 0 {
             let free = word.free() - (taken << order.get());
             let after = word.with_free(free).with_levels(levels);
-            self.change(block, after.with_residency(Residency::Used));
+            self.change(block, word, after.with_residency(Residency::Used));
         }
         taken
     }
@@ -148,6 +147,11 @@ impl Buddy {
         {
             return Some(self.take_part(block, order));
         }
+        self.smallest_of_whole(order, mt)
+    }
+
+    /// The same out of a wholly free block.
+    pub(super) fn smallest_of_whole(&mut self, order: Order, mt: Migratetype) -> Option<Grant> {
         let (block, found) = self.smallest_whole(order.max(self.block_order), mt)?;
         Some(self.take_whole(block, found, order))
     }
@@ -207,12 +211,9 @@ impl Buddy {
     pub(super) fn open_block(&mut self, block: usize, order: Order) {
         let word = self.word(block);
         Tree::new(&mut self.trees[block], self.block_order).take_first(order);
-        let mut levels = 0;
-        for split in (order.idx()..self.block_order.idx()).map(Order::at) {
-            self.tally.add(self.row(word), split, 1);
-            levels |= 1 << split.get();
-        }
+        self.tally.add_each(self.row(word), order..self.block_order);
+        let levels = (1 << self.block_order.get()) - (1 << order.get());
         let free = self.block_order.pages() - order.pages();
-        self.change(block, word.with_free(free).with_levels(levels));
+        self.change(block, word, word.with_free(free).with_levels(levels));
     }
 }

@@ -3,6 +3,8 @@
 //! *Kernel counterpart:* `free_area[].nr_free` and `NR_FREE_PAGES` (v5.0), by type as well, and
 //! exact: they change only together with what they count.
 
+use std::ops::Range;
+
 use crate::types::{Migratetype, NR_MIGRATETYPES, NR_ORDERS, Order};
 
 /// Which row a free block counts in: its pageblock's type, or withheld.
@@ -63,6 +65,30 @@ impl Tally {
         self.note(row, order);
     }
 
+    /// Adds a block of each of these orders, which are parts of a pageblock: of one that was split.
+    pub(super) fn add_each(&mut self, row: Row, orders: Range<Order>) {
+        let (first, end) = (orders.start.idx(), orders.end.idx());
+        debug_assert!(first <= end && orders.end <= self.whole_from);
+        for blocks in &mut self.blocks[row.idx()][first..end] {
+            *blocks += 1;
+        }
+        self.pages[row.idx()] += (1 << end) - (1 << first);
+        if let Row::Open(mt) = row {
+            self.available = self.available.with_each(mt, orders);
+        }
+    }
+
+    /// Takes a block of each of these orders away, which are parts of a pageblock: those that another merges with.
+    pub(super) fn sub_each(&mut self, row: Row, orders: Range<Order>) {
+        let (first, end) = (orders.start.idx(), orders.end.idx());
+        debug_assert!(first <= end && orders.end <= self.whole_from);
+        self.pages[row.idx()] -= (1 << end) - (1 << first);
+        for order in (first..end).map(Order::at) {
+            self.blocks[row.idx()][order.idx()] -= 1;
+            self.note(row, order);
+        }
+    }
+
     fn is_whole(&self, row: Row, order: Order) -> bool {
         row != Row::Isolated && order >= self.whole_from
     }
@@ -120,6 +146,11 @@ impl Availability {
         Availability(if any { self.0 | bit } else { self.0 & !bit })
     }
 
+    const fn with_each(self, mt: Migratetype, orders: Range<Order>) -> Availability {
+        let bits = (1 << orders.end.idx()) - (1 << orders.start.idx());
+        Availability(self.0 | bits << (mt.idx() * NR_ORDERS))
+    }
+
     /// Whether a block of `order` or larger of type `mt` is free.
     #[must_use]
     pub(crate) const fn at_least(self, mt: Migratetype, order: Order) -> bool {
@@ -158,6 +189,21 @@ mod tests {
         );
         tally.sub(Row::Open(Migratetype::Reclaimable), Order::at(4), 2);
         assert_eq!(tally, Tally::default());
+    }
+
+    #[test]
+    fn several_orders_at_once_are_one_after_the_other() {
+        for row in [Row::Open(Migratetype::Unmovable), Row::Isolated] {
+            let (mut tally, mut other) = (Tally::new(Order::at(9)), Tally::new(Order::at(9)));
+            tally.add_each(row, Order::at(2)..Order::at(9));
+            (2..9).for_each(|order| other.add(row, Order::at(order), 1));
+            assert_eq!(tally, other);
+            tally.sub_each(row, Order::at(4)..Order::at(6));
+            (4..6).for_each(|order| other.sub(row, Order::at(order), 1));
+            assert_eq!(tally, other);
+            tally.sub_each(row, Order::at(6)..Order::at(6));
+            assert_eq!(tally, other);
+        }
     }
 
     #[test]

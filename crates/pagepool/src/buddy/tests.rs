@@ -466,3 +466,84 @@ fn sparse_pageblocks_empty_themselves() {
     let share = whole_blocks_after_churn(10);
     assert!(share >= 0.9, "{share}");
 }
+
+impl Buddy {
+    /// The pageblocks of what a filler gets.
+    fn fill_blocks(&mut self, want: Migratetype, filler: usize, count: usize) -> Vec<usize> {
+        let mut got = Vec::new();
+        let nr = self.fill(want, filler, count, &mut |grant| got.push(grant.pfn));
+        assert_eq!(nr, got.len());
+        self.verify().unwrap();
+        let mut blocks: Vec<_> = got.iter().map(|pfn| self.block_of(*pfn)).collect();
+        blocks.dedup();
+        blocks
+    }
+}
+
+/// Two threads that take pages side by side had them out of one pageblock, and waited for its cache lines.
+#[test]
+fn each_filler_goes_on_with_a_pageblock_of_its_own() {
+    let mut buddy = buddy(8192);
+    for _ in 0..4 {
+        assert_eq!(buddy.fill_blocks(MOVABLE, 0, 64), [0]);
+        assert_eq!(buddy.fill_blocks(MOVABLE, 1, 64), [1]);
+    }
+    assert_eq!(
+        buddy.fill_blocks(MOVABLE, 2, 600),
+        [2, 3],
+        "what it lacks is in the next"
+    );
+    assert_eq!(buddy.fill_blocks(MOVABLE, 0, 300), [0, 4]);
+    // A request for one takes from the fullest, whose ever it is.
+    let page = buddy.take(0, MOVABLE);
+    assert_eq!(buddy.block_of(page), 1);
+}
+
+#[test]
+fn a_filler_begins_with_the_fullest_that_no_other_goes_on_with() {
+    let mut buddy = buddy(8192);
+    let taken: Vec<_> = (0..3 * 512).map(|_| buddy.take(0, MOVABLE)).collect();
+    for (block, nr) in [(0, 30), (1, 10), (2, 20)] {
+        let mut freed = taken[block * 512..].iter().step_by(2).take(nr);
+        assert!(freed.all(|pfn| {
+            buddy.give(*pfn, 0);
+            true
+        }));
+    }
+    assert_eq!(buddy.fill_blocks(MOVABLE, 3, 4), [1]);
+    assert_eq!(buddy.fill_blocks(MOVABLE, 1, 4), [2]);
+    assert_eq!(buddy.fill_blocks(MOVABLE, 3, 10), [1, 0]);
+    assert_eq!(
+        buddy.fill_blocks(MOVABLE, 2, 1),
+        [3],
+        "a whole one rather than another's"
+    );
+}
+
+#[test]
+fn fillers_share_rather_than_fail_and_take_nothing_of_other_types() {
+    let mut buddy = buddy(2048);
+    assert_eq!(buddy.block_order, PAGEBLOCK_ORDER);
+    for filler in 0..4 {
+        assert_eq!(buddy.fill_blocks(MOVABLE, filler, 1), [filler]);
+    }
+    let of_others = buddy.fill_blocks(UNMOVABLE, 0, 1);
+    assert!(of_others.is_empty(), "all are Movable: {of_others:?}");
+    let rest = buddy.fill_blocks(MOVABLE, 4, 2048);
+    assert_eq!(rest.len(), 4, "{rest:?}");
+    assert_eq!(buddy.free_pages(), 0);
+    assert!(buddy.fill_blocks(MOVABLE, 4, 1).is_empty());
+}
+
+#[test]
+fn a_filler_leaves_a_pageblock_that_is_not_for_it_any_more() {
+    let mut buddy = buddy(8192);
+    assert_eq!(buddy.fill_blocks(MOVABLE, 0, 1), [0]);
+    assert!(buddy.isolate(buddy.pfn(0)));
+    assert_eq!(buddy.fill_blocks(MOVABLE, 0, 1), [1]);
+    let first = buddy.pfn(1);
+    buddy.give(first, 0);
+    assert_eq!(buddy.fill_blocks(MOVABLE, 0, 1), [1], "it has become whole");
+    buddy.retype(1, RECLAIMABLE);
+    assert_eq!(buddy.fill_blocks(MOVABLE, 0, 1), [2]);
+}

@@ -18,6 +18,8 @@
 //! - B2: two buddies are never both set: they would have been merged.
 //! - B3: the root is never set: a wholly free pageblock is held by [`shelves`](super::shelves).
 
+use std::ops::Range;
+
 use crate::types::{Order, PAGEBLOCK_ORDER};
 
 /// Words in a tree of the largest pageblock: 1024 bits, of which bit 0 is unused.
@@ -133,6 +135,13 @@ pub(super) fn any(words: &Words, root: Order, order: Order) -> bool {
     level(words, root, order).any(|word| word != 0)
 }
 
+/// What is left of these `levels` (bit o: there is a free block of order o) once blocks of some `orders` are gone.
+pub(super) fn levels_left(words: &Words, root: Order, levels: u32, orders: Range<Order>) -> u32 {
+    let orders = (orders.start.idx()..orders.end.idx()).map(Order::at);
+    let emptied = orders.filter(|order| !any(words, root, *order));
+    emptied.fold(levels, |levels, order| levels & !(1 << order.get()))
+}
+
 /// The order of the free block that the page at `offset` lies in, if it is free.
 pub(super) fn covering(words: &Words, root: Order, offset: usize) -> Option<Order> {
     (0..root.idx())
@@ -153,18 +162,16 @@ pub(super) fn is_free(words: &Words, root: Order, order: Order, offset: usize) -
 }
 
 /// The words of one level, with the bits of other levels masked out.
+#[inline]
 fn level(words: &Words, root: Order, order: Order) -> impl Iterator<Item = u64> {
     let nodes = 1usize << (root.idx() - order.idx());
-    let first = first_word(root, order);
     // Levels of fewer than 64 nodes share word 0: nodes `nodes..2 * nodes` are this level's.
-    let mask = if nodes < 64 {
-        ((1u64 << nodes) - 1) << nodes
-    } else {
-        u64::MAX
+    let (first, mask) = match nodes {
+        ..64 => (0, ((1 << nodes) - 1) << nodes),
+        _ => (nodes / 64, u64::MAX),
     };
-    words[first..first + (nodes / 64).max(1)]
-        .iter()
-        .map(move |word| word & mask)
+    let words = words[first..].iter().take(nodes.div_ceil(64));
+    words.map(move |word| word & mask)
 }
 
 fn first_word(root: Order, order: Order) -> usize {

@@ -51,7 +51,7 @@ use crate::{
     error::{BuildError, Violation, ensure},
     sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed},
     sync::fence::mutated,
-    types::{GroupId, Migratetype, NodeId, Pfn},
+    types::{GroupId, Migratetype, NodeId, PAGEBLOCK_ORDER, Pfn},
 };
 
 pub(crate) use self::{
@@ -109,11 +109,11 @@ impl Memmap {
         Ok(Memmap {
             node,
             pages,
-            states: ZeroedTable::new(cells::<STATES>(pages), "the frame table")?,
-            links: ZeroedTable::new(cells::<LINKS>(pages), "the frame table")?,
-            owners: ZeroedTable::new(cells::<NUMBERS>(pages), "the frame table")?,
-            copies: ZeroedTable::new(cells::<NUMBERS>(pages), "the frame table")?,
-            lru: ZeroedTable::new(cells::<STATES>(pages), "the frame table")?,
+            states: ZeroedTable::new(cells(pages), "the frame table")?,
+            links: ZeroedTable::new(cells(pages), "the frame table")?,
+            owners: ZeroedTable::new(cells(pages), "the frame table")?,
+            copies: ZeroedTable::new(cells(pages), "the frame table")?,
+            lru: ZeroedTable::new(cells(pages), "the frame table")?,
         })
     }
 
@@ -137,9 +137,9 @@ impl Memmap {
 
     /// Bytes that the table of `pages` frames may come to take.
     pub(crate) fn estimate(pages: usize) -> usize {
-        2 * ZeroedTable::<AtomicU8>::bytes_for(cells::<STATES>(pages))
-            + ZeroedTable::<Link>::bytes_for(cells::<LINKS>(pages))
-            + 2 * ZeroedTable::<AtomicU32>::bytes_for(cells::<NUMBERS>(pages))
+        2 * ZeroedTable::<AtomicU8>::bytes_for(cells(pages))
+            + ZeroedTable::<Link>::bytes_for(cells(pages))
+            + 2 * ZeroedTable::<AtomicU32>::bytes_for(cells(pages))
     }
 
     /// Bytes that the table may come to take.
@@ -376,8 +376,8 @@ impl Kinds {
     }
 }
 
-/// Cache lines in a page of a column.
-const LINES: usize = 64;
+/// Frames whose entries lie side by side: those of a pageblock.
+const GROUP: usize = PAGEBLOCK_ORDER.pages();
 
 /// States in a cache line.
 const STATES: usize = 64;
@@ -390,36 +390,36 @@ const NUMBERS: usize = 16;
 
 #[cfg(not(loom))]
 const _: () = {
-    use crate::types::PAGE_SIZE;
+    const LINE: usize = 64;
 
-    assert!(LINES * STATES == PAGE_SIZE && LINES * LINKS * size_of::<Link>() == PAGE_SIZE);
-    assert!(LINES * NUMBERS * size_of::<AtomicU32>() == PAGE_SIZE);
+    assert!(STATES == LINE && LINKS * size_of::<Link>() == LINE);
+    assert!(NUMBERS * size_of::<AtomicU32>() == LINE);
 };
 
 /// Where the entry of the frame `index` is in a column with so many entries a cache line.
 ///
-/// Frames near each other, and frames a round number apart, are lines apart: CPUs take from the same
-/// pageblock, so such frames have different owners, who would wait for each other at every allocation
-/// and free. Which page of the column an entry is in does not change. A model's memory has no lines.
+/// Frames near each other, and frames a round number apart, are lines apart: threads that take from the same
+/// pageblock have such ones, and would wait for each other at every allocation and free. Frames of two pageblocks
+/// are lines apart as well: [those who take many](crate::buddy::Buddy::fill) have pageblocks of their own. A model's
+/// memory has no lines.
 #[inline]
 fn scattered<const PER_LINE: usize>(index: usize) -> usize {
     if cfg!(loom) {
         return index;
     }
-    let (low, high) = (index % LINES, index / LINES % PER_LINE);
+    let lines = GROUP / PER_LINE;
+    let (low, high) = (index % lines, index / lines % PER_LINE);
     // For each `high` a rotation of `low`: no two frames of a group meet. 3 is odd, so that no alignment brings back
-    // what was apart; multiplying by it takes one instruction; and frames that CPUs get in batches of one less than a
-    // power of two are apart as well, 32 of them.
-    let line = (low + 3 * high) % LINES;
-    let group = LINES * PER_LINE;
-    (index / group * group) | (line * PER_LINE + high)
+    // what was apart, and multiplying by it takes one instruction.
+    let line = (low + 3 * high) % lines;
+    (index / GROUP * GROUP) | (line * PER_LINE + high)
 }
 
 /// Entries in a column for `pages` frames: whole groups, which [`scattered`] maps to themselves.
-fn cells<const PER_LINE: usize>(pages: usize) -> usize {
+fn cells(pages: usize) -> usize {
     if cfg!(loom) {
         pages
     } else {
-        pages.next_multiple_of(LINES * PER_LINE)
+        pages.next_multiple_of(GROUP)
     }
 }

@@ -310,29 +310,19 @@ proptest! {
 #[test]
 fn entries_of_neighbours_are_lines_apart_and_never_meet() {
     fn check<const PER_LINE: usize>() {
-        let group = LINES * PER_LINE;
-        let at: Vec<_> = (0..2 * group).map(scattered::<PER_LINE>).collect();
+        let at: Vec<_> = (0..2 * GROUP).map(scattered::<PER_LINE>).collect();
         let mut places = at.clone();
         places.sort_unstable();
-        assert!(
-            places.into_iter().eq(0..2 * group),
-            "each has a place of its own"
-        );
-        for apart in [1, 2, 3, 63, 64, 128, 256] {
+        let each = places.into_iter().eq(0..2 * GROUP);
+        assert!(each, "each has a place of its own");
+        let is_apart = |n: usize| (at[n] < GROUP) == (n < GROUP);
+        assert!((0..2 * GROUP).all(is_apart), "pageblocks are lines apart");
+        for apart in [1, 2, 3, 8, 16, 24, 32, 40, 48, 56] {
             let meet = |n: &usize| at[*n] / PER_LINE == at[n + apart] / PER_LINE;
-            assert_eq!((0..group - apart).filter(meet).count(), 0, "{apart} apart");
+            assert_eq!((0..GROUP - apart).filter(meet).count(), 0, "{apart} apart");
         }
     }
-    /// What each of 32 threads has first, if each got a batch.
-    fn check_batches(batch: usize) {
-        let mut lines: Vec<_> = (0..32)
-            .map(|thread| scattered::<STATES>(thread * batch) / STATES)
-            .collect();
-        lines.sort_unstable();
-        lines.dedup();
-        assert_eq!(lines.len(), 32, "batches of {batch}");
-    }
-    [8, 15, 63, 64].into_iter().for_each(check_batches);
     check::<STATES>();
     check::<LINKS>();
+    check::<NUMBERS>();
 }

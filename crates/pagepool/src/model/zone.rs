@@ -82,8 +82,15 @@ impl Zone {
 
     /// This zone with room for single pages before each of `nr_threads` threads, up to two of a type.
     pub fn and_magazines(mut self, nr_threads: usize) -> Zone {
-        self.zone.give_magazines(nr_threads);
+        self.zone.give_magazines(nr_threads, 1);
         self
+    }
+
+    /// The same with a depot for each of the threads.
+    pub fn with_depots(pages: usize, nr_threads: usize) -> Zone {
+        let mut zone = Zone::new(pages, 1, 1, 0);
+        zone.zone.give_magazines(nr_threads, nr_threads);
+        zone
     }
 
     /// Gives the calling thread a magazine.
@@ -104,7 +111,7 @@ impl Zone {
 
     /// Fills the calling thread's magazine from the cache of its CPU, as a pool does.
     pub fn restock(&self, slot: usize) {
-        let used = self.zone.restock(self.magazine(slot), Migratetype::Movable);
+        let used = self.zone.restock(slot, Migratetype::Movable);
         if used.is_revoked {
             self.empty_own(slot);
         }
@@ -112,8 +119,7 @@ impl Zone {
 
     /// The same by the depot, from the buddy if need be, as a pool does for a request that found nothing at hand.
     pub fn restock_by_depot(&self, slot: usize) {
-        let (magazine, want) = (self.magazine(slot), Migratetype::Movable);
-        let used = self.zone.restock_by_depot(magazine, want);
+        let used = self.zone.restock_by_depot(slot, Migratetype::Movable);
         if used.is_some_and(|used| used.is_revoked) {
             self.empty_own(slot);
         }
@@ -122,9 +128,7 @@ impl Zone {
     /// Moves half of what is in the calling thread's magazine to where others find it, as a pool does. Returns the
     /// pages that came back to a closing zone.
     pub fn make_room(&self, slot: usize) -> usize {
-        let used = self
-            .zone
-            .make_room(self.magazine(slot), Migratetype::Movable);
+        let used = self.zone.make_room(slot, Migratetype::Movable);
         let mut closing = 0;
         if used.is_revoked {
             closing += self.empty_own(slot);

@@ -233,7 +233,7 @@ impl PagePool {
             return None;
         }
         let want = plain(gfp)?;
-        let restocked = hand.zone.restock_by_depot(hand.magazine, want)?;
+        let restocked = hand.zone.restock_by_depot(hand.slot, want)?;
         let taken = { hand.zone }.take_at_hand(hand.magazine, want, Opens::Unwatched);
         // First of all it has an owner, whatever comes.
         let page = { taken.outcome }.map(|taken| self.page_at_hand(hand, &taken));
@@ -279,7 +279,7 @@ impl Inner {
         }
         if let Some(hand) = hand(self)
             && order == Order::ZERO
-            && hand.zone.restock(hand.magazine, want).is_revoked
+            && hand.zone.restock(hand.slot, want).is_revoked
         {
             self.empty_own(hand);
         }
@@ -480,7 +480,7 @@ fn make_room(tether: Tether, pool: &Inner, page: BlockPtr, refused: Refused) -> 
     let Some(mobility) = pfn.and_then(|pfn| hand.zone.lacks_room(hand.magazine, pfn)) else {
         return false;
     };
-    let made = hand.zone.make_room(hand.magazine, mobility);
+    let made = hand.zone.make_room(hand.slot, mobility);
     empty(made.is_revoked);
     for freed in made.outcome {
         // Whoever is called for that may use a magazine on this very thread, and another than this by now.

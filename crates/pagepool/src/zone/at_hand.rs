@@ -12,9 +12,10 @@ use std::sync::Arc;
 use super::kind::Kind;
 use super::magazine::{Magazine, Magazines, Open, Opens};
 use super::pcp::{RETURN_BATCH, Returned};
-use super::{Freed, Taken, Zone};
+use super::{Core, Freed, Taken, Zone};
 use crate::buddy::Residency;
 use crate::memmap::{Entry, FrameState};
+use crate::sync::CoreGuard;
 use crate::sync::fence::mutated;
 use crate::types::{Migratetype, Order, Pfn};
 
@@ -41,10 +42,10 @@ impl<T> Used<T> {
 }
 
 impl Zone {
-    /// Has so many magazines from now on, instead of those that it was built with.
+    /// Has so many magazines from now on, and depots, instead of those that it was built with.
     #[cfg(loom)]
-    pub(crate) fn give_magazines(&mut self, slots: usize) {
-        let magazines = Magazines::of(slots).expect("models have memory");
+    pub(crate) fn give_magazines(&mut self, slots: usize, depots: usize) {
+        let magazines = Magazines::of(slots, depots).expect("models have memory");
         self.magazines = Arc::new(magazines);
         self.magazines.set_depth(super::magazine::MAX_DEPTH);
     }
@@ -234,11 +235,19 @@ impl Zone {
 
     /// Gives cached pages that are in nobody's lists any more to the buddy.
     pub(crate) fn give_to_buddy(&self, pages: &mut Returned) -> Freed {
+        self.give_to_core(self.core.lock(), pages)
+    }
+
+    /// The same with the lock in hand.
+    pub(super) fn give_to_core(
+        &self,
+        mut core: CoreGuard<'_, Core>,
+        pages: &mut Returned,
+    ) -> Freed {
         for (pfn, _) in &*pages {
             self.map.set_state(*pfn, FrameState::FREE);
         }
         let nr = pages.iter().map(|(_, order)| order.pages()).sum();
-        let mut core = self.core.lock();
         core.buddy.free_bulk(pages);
         self.settle(&mut core, nr)
     }

@@ -1,9 +1,11 @@
-//! Pages that one thread had too many of, for another that has none; and a batch from the buddy, when no thread has.
+//! Pages that one thread had too many of, for when it has none, or another; and a batch from the buddy, when no thread
+//! has.
 //!
 //! *Kernel counterpart:* none; the depot of Bonwick and Adams (2001). A thread that only frees what others allocate
 //! fills its [magazine](super::magazine) and never empties it. What it puts away by halves, whoever needs some
-//! takes from here as it is: without the lists of a CPU, which want each page's links, and without the buddy. Nor do
-//! pages that come from the buddy for a thread, or go there when there is no room, pass through those lists.
+//! takes from here as it is, by way of [his own depot](super::depots): without the lists of a CPU, which want each
+//! page's links, and without the buddy. Nor do pages that come from the buddy for a thread, or go there when there is
+//! no room, pass through those lists.
 //!
 //! **Invariants**
 //! - D1: a frame's state says that it is cached, at order 0, as in a magazine.
@@ -40,9 +42,6 @@ const MAX_SCALE: u8 = 5;
 /// Halves that go to the buddy at once, when there is no room for another.
 const SPILLED: usize = if cfg!(loom) { 1 } else { RETURN_BATCH / HALF };
 
-/// After so many requests that found nothing, what threads left to each other is long ago.
-const STILL_EXCHANGING: u8 = if cfg!(loom) { 1 } else { 64 };
-
 /// Half a magazine of pages.
 #[derive(Debug)]
 pub(super) struct Kept {
@@ -62,8 +61,8 @@ pub(crate) struct Depot {
     exchanged: u64,
     /// By type, how often in a row the buddy was asked for pages and had them: a batch is doubled as often.
     scale: [u8; NR_TYPES],
-    /// By type, to how many more questions the answer is that threads exchange pages.
-    exchanging: [u8; NR_TYPES],
+    /// By type, whether it was said that there is plenty.
+    is_plenty_said: [bool; NR_TYPES],
 }
 
 impl Depot {
@@ -79,6 +78,12 @@ impl Depot {
     pub(super) fn room_left(&self, column: usize) -> usize {
         let halves = self.halves.get(column);
         halves.map_or(0, |halves| self.room.saturating_sub(halves.len()))
+    }
+
+    /// Whether it is three quarters full with this type: some of it had better go before there is no room.
+    pub(super) fn is_nearly_full(&self, column: usize) -> bool {
+        let halves = self.halves.get(column);
+        halves.is_some_and(|halves| 4 * halves.len() >= 3 * self.room.max(1))
     }
 
     /// Whether it has nothing of this type.
@@ -121,17 +126,25 @@ impl Depot {
         let half = self.halves.get_mut(column)?.pop()?;
         if half.is_left {
             self.exchanged += half.pages.len() as u64;
-            self.exchanging[column] = STILL_EXCHANGING;
         }
         Some(half)
     }
 
-    /// Whether threads have exchanged pages of this type lately. Each question brings the end of that nearer: it is
-    /// to be asked when there was nothing for a thread.
-    pub(super) fn is_exchanging(&mut self, column: usize) -> bool {
-        let left = self.exchanging[column];
-        self.exchanging[column] = left.saturating_sub(1);
-        left > 0
+    /// Takes over half of what another has of a type, what was put in first; says whether there was any.
+    pub(super) fn take_over(&mut self, column: usize, other: &mut Depot) -> bool {
+        let nr = other.halves[column].len().div_ceil(2);
+        let nr = nr.min(self.room_left(column));
+        self.halves[column].extend(other.halves[column].drain(..nr));
+        other.is_plenty_said[column] = false;
+        // As with what a thread puts in.
+        self.scale[column] /= 2;
+        nr > 0
+    }
+
+    /// Whether it has become half full with a type, and that was not said yet.
+    pub(super) fn has_news_of_plenty(&mut self, column: usize) -> bool {
+        let is_plenty = self.halves[column].len() >= self.room.div_ceil(2);
+        is_plenty && !std::mem::replace(&mut self.is_plenty_said[column], true)
     }
 
     /// Puts back what the magazine, for which it was taken out, did not take.
@@ -182,18 +195,14 @@ mod tests {
     }
 
     #[test]
-    fn threads_exchange_until_nothing_was_left_for_a_while() {
+    fn what_threads_leave_is_told_from_what_the_buddy_gave() {
         let mut depot = Depot::with_room(4);
         depot.stock(0, half(0));
         depot.take(0).unwrap();
-        assert_eq!((depot.is_exchanging(0), depot.exchanged()), (false, 0));
+        assert_eq!(depot.exchanged(), 0);
         depot.put(0, half(8));
         depot.take(0).unwrap();
         assert_eq!(depot.exchanged(), HALF as u64);
-        for _ in 0..STILL_EXCHANGING {
-            assert!(depot.is_exchanging(0) && !depot.is_exchanging(1));
-        }
-        assert!(!depot.is_exchanging(0));
     }
 
     #[test]

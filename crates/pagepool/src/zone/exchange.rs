@@ -1,6 +1,6 @@
-//! What threads' [magazines](super::magazine) exchange with the rest of the zone: with the [depot](super::depot) in
-//! the first place, which gets what it lacks from the buddy and gives back what it has too much of, many pages at a
-//! time; and with the caches of CPUs, where somebody else is at the depot.
+//! What threads' [magazines](super::magazine) exchange with the rest of the zone: with a [depot](super::depot) in
+//! the first place, which gets what it lacks from [others](super::depots) or from the buddy and gives back what it has
+//! too much of, many pages at a time; and with the caches of CPUs, where somebody else is at the depot.
 //!
 //! Whatever is on its way stays within reach: it moves under the lock of the depot or of a cache, from before it is
 //! taken from where it was, and who waits or isolates says so before he empties that.
@@ -14,10 +14,11 @@ use super::depot::{Depot, HALF, MOST_STOCKED};
 use super::magazine::{Half, MAX_DEPTH, Magazine};
 use super::pcp::Returned;
 use super::watermark::AllocFlags;
-use super::{Freed, Zone, ZoneRequest};
+use super::{Freed, Zone};
 use crate::buddy::Grant;
 use crate::memmap::FrameState;
 use crate::sync::cpu;
+use crate::sync::fence::mutated;
 use crate::types::{Migratetype, Order, Pfn};
 
 /// Pages that come from the buddy at once: as many as the depot has room for.
@@ -27,31 +28,38 @@ type Batch = ArrayVec<Pfn, MOST_STOCKED>;
 pub(crate) type FreedOfHalf = ArrayVec<Freed, { MAX_DEPTH / 2 }>;
 
 impl Zone {
-    /// Fills half of the calling thread's magazine with pages for requests of type `want`: with what other threads
-    /// have left, or from the cache of this CPU.
-    pub(crate) fn restock(&self, magazine: &Magazine, want: Migratetype) -> Used<()> {
-        let from_depot = self.restock_from_depot(magazine, want);
-        from_depot.unwrap_or_else(|| self.restock_from_cache(magazine, want))
+    /// Fills half of the magazine in a slot, the calling thread's, with pages for requests of type `want`: with what
+    /// threads have left, or from the cache of this CPU.
+    pub(crate) fn restock(&self, slot: usize, want: Migratetype) -> Used<()> {
+        let from_depot = self.restock_from_depot(slot, want, |_| ());
+        from_depot.unwrap_or_else(|| self.restock_from_cache(self.magazines.at(slot), want))
     }
 
     /// The same, or if need be with what the buddy has of that type above the low mark, for this thread and, by the
     /// depot, for the next ones. None, if that takes more, or somebody is at the depot.
-    pub(crate) fn restock_by_depot(
-        &self,
-        magazine: &Magazine,
-        want: Migratetype,
-    ) -> Option<Used<()>> {
-        // Under this lock whatever does not find its place is where it was (D2).
-        let mut depot = self.magazines.try_depot()?;
-        // Where one thread takes what another leaves, the lock is to be free for that one, and more is on its way.
-        if depot.is_empty(want.idx()) && !depot.is_exchanging(want.idx()) {
-            self.stock_depot(&mut depot, want);
-        }
-        self.restock_from(&mut depot, magazine, want)
+    pub(crate) fn restock_by_depot(&self, slot: usize, want: Migratetype) -> Option<Used<()>> {
+        let filler = self.magazines.depots().of(slot);
+        self.restock_from_depot(slot, want, |depot| self.stock_depot(depot, filler, want))
     }
 
-    fn restock_from_depot(&self, magazine: &Magazine, want: Migratetype) -> Option<Used<()>> {
-        let mut depot = self.magazines.try_depot()?;
+    /// Fills half of a magazine from its depot, for which `stock` gets something if no depot has any to spare.
+    fn restock_from_depot(
+        &self,
+        slot: usize,
+        want: Migratetype,
+        stock: impl FnOnce(&mut Depot),
+    ) -> Option<Used<()>> {
+        let (magazine, depots) = (self.magazines.at(slot), self.magazines.depots());
+        let at = depots.of(slot);
+        // Under this lock whatever does not find its place is where it was (D2).
+        let mut depot = depots.try_at(at)?;
+        if depot.is_empty(want.idx()) {
+            // D3.
+            let is_revoked = magazine.is_known_to_be_revoked() && !mutated("depot.fetch_revoked");
+            if is_revoked || !depots.fetch(at, want.idx(), &mut depot) {
+                stock(&mut depot);
+            }
+        }
         self.restock_from(&mut depot, magazine, want)
     }
 
@@ -70,13 +78,13 @@ impl Zone {
     }
 
     /// Moves a batch of pages of a type from the buddy to the depot, if that leaves the low mark met.
-    fn stock_depot(&self, depot: &mut Depot, want: Migratetype) {
+    fn stock_depot(&self, depot: &mut Depot, filler: usize, want: Migratetype) {
         let nr = self.batch_above_low(depot, want);
         // Who waits has emptied the depot, or is about to. Looked at under its lock: see the head of the zone.
         if nr == 0 || self.somebody_waits("freed.look_at_stock") {
             return;
         }
-        let batch = self.take_batch(want, nr);
+        let batch = self.take_batch(want, nr, filler);
         if batch.len() == nr {
             depot.note_stocked(want.idx());
         }
@@ -107,13 +115,9 @@ impl Zone {
         nr
     }
 
-    /// Takes up to `nr` single pages of a type and no other out of the buddy, as cached ones.
-    fn take_batch(&self, want: Migratetype, nr: usize) -> Batch {
-        let request = ZoneRequest {
-            order: Order::ZERO,
-            want,
-            flags: AllocFlags::UNMIXED,
-        };
+    /// Takes up to `nr` single pages of a type and no other out of the buddy, as cached ones, for a depot, each of
+    /// which goes on with a pageblock of its own.
+    fn take_batch(&self, want: Migratetype, nr: usize, filler: usize) -> Batch {
         let (mut batch, state) = (Batch::new(), FrameState::cached(Order::ZERO, want));
         let mut core = self.core.lock();
         let mut on_grant = |grant: Grant| {
@@ -121,11 +125,7 @@ impl Zone {
             self.map.set_state(grant.pfn, state);
             batch.push(grant.pfn);
         };
-        // Nobody is asked about other types.
-        let census = |_, _| 0;
-        let _taken = core
-            .buddy
-            .alloc_bulk(request.demand(), nr, &census, &mut on_grant);
+        core.buddy.fill(want, filler, nr, &mut on_grant);
         self.publish(&core);
         batch
     }
@@ -163,35 +163,35 @@ impl Zone {
         })
     }
 
-    /// Moves half of what the calling thread's magazine has of a type to where other threads find it, or to the cache
+    /// Moves half of what the magazine in a slot, the calling thread's, has of a type to where other threads find it, or to the cache
     /// of this CPU.
-    pub(crate) fn make_room(
-        &self,
-        magazine: &Magazine,
-        mobility: Migratetype,
-    ) -> Used<FreedOfHalf> {
-        let to_depot = self.make_room_by_depot(magazine, mobility);
-        to_depot.unwrap_or_else(|| self.make_room_by_cache(magazine, mobility))
+    pub(crate) fn make_room(&self, slot: usize, mobility: Migratetype) -> Used<FreedOfHalf> {
+        let to_depot = self.make_room_by_depot(slot, mobility);
+        to_depot.unwrap_or_else(|| self.make_room_by_cache(self.magazines.at(slot), mobility))
     }
 
-    /// The same by the depot, if nobody is at it; what was there longest goes to the buddy, if there is no room.
-    fn make_room_by_depot(
-        &self,
-        magazine: &Magazine,
-        mobility: Migratetype,
-    ) -> Option<Used<FreedOfHalf>> {
-        let column = mobility.idx();
+    /// The same by the depot, if nobody is at it; what was there longest goes to the buddy, if there is no room, or
+    /// little, and nobody is at the buddy.
+    fn make_room_by_depot(&self, slot: usize, mobility: Migratetype) -> Option<Used<FreedOfHalf>> {
+        let (magazine, depots) = (self.magazines.at(slot), self.magazines.depots());
+        let (at, column) = (depots.of(slot), mobility.idx());
         // Who waits or isolates need not be looked for: see D2.
-        let mut depot = self.magazines.try_depot()?;
+        let mut depot = depots.try_at(at)?;
         let mut freed = FreedOfHalf::new();
-        if depot.room_left(column) == 0 {
+        let core = match depot.room_left(column) {
+            0 => Some(self.core.lock()),
+            _ if depot.is_nearly_full(column) => self.core.try_lock(),
+            _ => None,
+        };
+        if let Some(core) = core {
             // Still under its lock: who drains finds these pages there, or in the buddy.
             let mut oldest = depot.take_oldest(column)?;
-            freed.push(self.give_to_buddy(&mut oldest));
+            freed.push(self.give_to_core(core, &mut oldest));
         }
         let used = Zone::use_at_hand(magazine, Half::new(), |open| open.take_half(column));
         if !used.outcome.is_empty() {
             depot.put(column, used.outcome);
+            depots.tell(at, column, &mut depot);
         }
         Some(Used {
             outcome: freed,

@@ -51,20 +51,17 @@
 
 #![forbid(unsafe_code)]
 
-use std::mem::offset_of;
-
 use arrayvec::ArrayVec;
 use crossbeam::utils::CachePadded;
 
-use super::are_on_one_line;
-use super::depot::Depot;
+use super::depots::Depots;
 use super::kind::{Kind, NR_KINDS, NR_TYPES};
 use super::pcp::{RETURN_BATCH, Returned};
 use crate::arena::ZeroedTable;
 use crate::error::BuildError;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use crate::sync::fence::{mutated, ordering_at};
-use crate::sync::{CoreGuard, CoreMutex, Rank, asym, thread};
+use crate::sync::{CoreMutex, Rank, asym, thread};
 use crate::types::{Order, Pfn};
 
 /// Frames of a type that a magazine can hold.
@@ -192,6 +189,12 @@ impl Magazine {
     pub(crate) fn is_revoked(&self) -> bool {
         asym::light("magazine.look_again");
         // Relaxed: as in `close`.
+        self.said.load(Ordering::Relaxed) & said::REVOKED != 0
+    }
+
+    /// Whether it is revoked, by somebody who said so before he gave back a lock that the caller holds now.
+    pub(super) fn is_known_to_be_revoked(&self) -> bool {
+        // Relaxed: the lock orders it.
         self.said.load(Ordering::Relaxed) & said::REVOKED != 0
     }
 
@@ -385,17 +388,8 @@ pub(crate) struct Magazines {
     /// Of these, the first ones keep whole pageblocks as well.
     wholes: AtomicU32,
     keeper: CoreMutex<Keeper>,
-    /// On lines of its own: threads write to it all the time, and each that frees a page reads what is beside it.
-    depot: CachePadded<CoreMutex<Depot>>,
+    depots: Depots,
 }
-
-// What each free reads is on no line of the depot's.
-const _: () = {
-    let depot = (offset_of!(Magazines, depot), size_of::<CoreMutex<Depot>>());
-    assert!(!are_on_one_line(offset_of!(Magazines, depth), depot));
-    assert!(!are_on_one_line(offset_of!(Magazines, slots), depot));
-    assert!(!are_on_one_line(offset_of!(Magazines, wholes), depot));
-};
 
 /// What passed through the magazines, in pages.
 #[derive(Clone, Copy, Debug, Default)]
@@ -419,35 +413,39 @@ impl Magazines {
 
     /// Bytes that those of a zone of `pages` take at most.
     pub(crate) fn estimate(pages: usize) -> usize {
-        Magazines::bytes_of(Magazines::planned(pages))
+        let slots = Magazines::planned(pages);
+        Magazines::bytes_of(slots, Depots::planned(slots))
     }
 
     /// Bytes that these take.
     pub(crate) fn bytes(&self) -> usize {
-        Magazines::bytes_of(self.slots.len())
+        Magazines::bytes_of(self.slots.len(), self.depots.nr())
     }
 
-    fn bytes_of(slots: usize) -> usize {
-        ZeroedTable::<CachePadded<Magazine>>::bytes_for(slots) + size_of::<Magazines>()
+    fn bytes_of(slots: usize, depots: usize) -> usize {
+        ZeroedTable::<CachePadded<Magazine>>::bytes_for(slots)
+            + Depots::bytes_of(depots)
+            + size_of::<Magazines>()
     }
 
     /// Makes those of a zone of `pages`, empty and switched off; none, where they cannot be drained. A model has
     /// none unless it [asks](Self::of) for them.
     pub(crate) fn new(pages: usize) -> Result<Magazines, BuildError> {
         let is_supported = asym::is_supported() && !cfg!(loom);
-        Magazines::of(if is_supported {
+        let slots = if is_supported {
             Magazines::planned(pages)
         } else {
             0
-        })
+        };
+        Magazines::of(slots, Depots::planned(slots))
     }
 
-    /// Makes so many.
-    pub(crate) fn of(slots: usize) -> Result<Magazines, BuildError> {
+    /// Makes so many, with so many depots.
+    pub(crate) fn of(slots: usize, depots: usize) -> Result<Magazines, BuildError> {
         Ok(Magazines {
             slots: ZeroedTable::new(slots, "magazines")?,
             keeper: CoreMutex::ranked(Rank::Magazines, Keeper::default()),
-            depot: CachePadded::new(CoreMutex::ranked(Rank::Depot, Depot::with_room(slots))),
+            depots: Depots::new(depots, slots),
             depth: AtomicU32::new(0),
             wholes: AtomicU32::new(0),
         })
@@ -483,14 +481,19 @@ impl Magazines {
         self.depth.load(Ordering::Relaxed) as usize
     }
 
+    /// The magazine in a slot that somebody has.
+    pub(super) fn at(&self, slot: usize) -> &Magazine {
+        &self.slots[slot]
+    }
+
     /// The magazine in a slot.
     pub(crate) fn slot(&self, slot: usize) -> Option<&Magazine> {
         self.slots.get(slot).map(|magazine| &**magazine)
     }
 
-    /// The depot, unless somebody is at it.
-    pub(super) fn try_depot(&self) -> Option<CoreGuard<'_, Depot>> {
-        self.depot.try_lock()
+    /// The depots behind them.
+    pub(super) fn depots(&self) -> &Depots {
+        &self.depots
     }
 
     /// Has what passes through them noted, or not any more. Who uses one after this sees it.
@@ -560,7 +563,7 @@ impl Magazines {
             return rest();
         }
         if mutated("depot.while_revoked") {
-            self.empty_depot(sink);
+            self.depots.empty(&mut |pfn| sink(pfn, Order::ZERO));
         }
         let is_revoked = self.revoke(keeper, used);
         let mut is_left = [true; MAX_SLOTS];
@@ -574,16 +577,11 @@ impl Magazines {
         }
         if !mutated("depot.while_revoked") {
             // Not before they are revoked (D2).
-            self.empty_depot(sink);
+            self.depots.empty(&mut |pfn| sink(pfn, Order::ZERO));
         }
         rest();
         let mine = used.iter().zip(is_left).filter(|(_, is_left)| !is_left);
         mine.for_each(|(magazine, _)| reopen(keeper, magazine));
-    }
-
-    fn empty_depot(&self, sink: &mut dyn FnMut(Pfn, Order)) {
-        let mut depot = self.depot.lock();
-        depot.take_all(&mut |pfn| sink(pfn, Order::ZERO));
     }
 
     /// Says that these are revoked, to all who use one from now on. If the system refuses, they stay so, and
@@ -611,10 +609,12 @@ impl Magazines {
         pages
     }
 
-    /// Pages in all of them and in the depot; exact when nobody uses any.
+    /// Pages in all of them and in the depots; exact when nobody uses any.
     pub(crate) fn pages(&self) -> usize {
         let in_threads: usize = self.slots.iter().map(|magazine| magazine.pages()).sum();
-        in_threads + self.depot.lock().frames().count()
+        let mut in_depots = 0;
+        self.depots.each_frame(&mut |_| in_depots += 1);
+        in_threads + in_depots
     }
 
     /// What passed through them; exact when nobody uses any.
@@ -628,16 +628,14 @@ impl Magazines {
             sum.allocated += pages + count(&magazine.block_pages_allocated);
             sum.freed += count(&magazine.freed) + count(&magazine.block_pages_freed);
         }
-        sum.exchanged = self.depot.lock().exchanged();
+        sum.exchanged = self.depots.exchanged();
         sum
     }
 
-    /// Calls `look` with the first frame of all that is in them and in the depot, and its order. Nobody uses any
+    /// Calls `look` with the first frame of all that is in them and in the depots, and its order. Nobody uses any
     /// meanwhile.
     pub(crate) fn each_frame(&self, mut look: impl FnMut(Pfn, Order)) {
-        let depot = self.depot.lock();
-        depot.frames().for_each(|pfn| look(pfn, Order::ZERO));
-        drop(depot);
+        self.depots.each_frame(&mut |pfn| look(pfn, Order::ZERO));
         for magazine in self.slots.iter() {
             magazine.each(&mut look);
         }

@@ -37,6 +37,7 @@
 pub(crate) mod at_hand;
 pub(crate) mod charges;
 mod depot;
+mod depots;
 pub(crate) mod evacuate;
 pub(crate) mod exchange;
 pub(crate) mod figure;
@@ -193,6 +194,7 @@ struct Contended(bool);
 
 /// What the zone's lock guards.
 #[derive(Debug)]
+#[repr(align(64))]
 struct Core {
     buddy: Buddy,
     events: ZoneEvents,

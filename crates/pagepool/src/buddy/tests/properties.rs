@@ -14,6 +14,11 @@ enum Op {
         strict: bool,
         urgent: bool,
     },
+    Fill {
+        want: Migratetype,
+        filler: usize,
+        count: usize,
+    },
     Free(prop::sample::Index),
     Isolate(usize),
     Unisolate(usize),
@@ -42,6 +47,8 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(order, want, strict, urgent)| Op::Alloc {
                 order: order * order / 10, want, strict, urgent
             }),
+        2 => (want.clone(), 0..4usize, 1..70usize)
+            .prop_map(|(want, filler, count)| Op::Fill { want, filler, count }),
         7 => any::<prop::sample::Index>().prop_map(Op::Free),
         1 => (0..5000usize).prop_map(Op::Isolate),
         1 => (0..5000usize).prop_map(Op::Unisolate),
@@ -138,6 +145,24 @@ fn run(pages: usize, managed: usize, ops: &[Op]) {
                     }
                     model.hand_out(offset, order);
                 }
+            }
+            Op::Fill {
+                want,
+                filler,
+                count,
+            } => {
+                let free = b.free_pages();
+                let mut hand_out = |grant: Grant| {
+                    assert!(grant.fallback.is_none());
+                    let offset = grant.pfn.offset_from(start);
+                    if grant.residency.reads_as_zeros() {
+                        model.assert_zeroed(offset, Order::ZERO);
+                    }
+                    model.hand_out(offset, Order::ZERO);
+                };
+                let taken = b.fill(*want, *filler, *count, &mut hand_out);
+                assert!(taken <= *count);
+                assert_eq!(b.free_pages(), free - taken);
             }
             Op::Free(index) => {
                 if let Some((offset, order)) = model.nth(index) {

@@ -53,7 +53,7 @@ fn take_by_depot(zone: &Zone) -> usize {
         let used = zone.take_at_hand(magazine, MOVABLE, Opens::Unwatched);
         taken += usize::from(used.outcome.is_some());
         let is_empty = used.outcome.is_none();
-        if is_empty && zone.restock_by_depot(magazine, MOVABLE).is_none() {
+        if is_empty && zone.restock_by_depot(slot, MOVABLE).is_none() {
             return taken;
         }
     }
@@ -80,9 +80,8 @@ fn what_the_depot_gets_from_the_buddy_leaves_the_low_mark_met() {
 fn what_the_depot_gets_from_the_buddy_is_of_the_type_alone() {
     let zone = mixed_zone();
     zone.set_pcp_sizes(sizes(8, 48));
-    let magazines = Arc::clone(zone.magazines());
-    let magazine = magazines.slot(magazines.claim().unwrap()).unwrap();
-    assert!(zone.restock_by_depot(magazine, UNMOVABLE).is_none());
+    let slot = zone.magazines().claim().unwrap();
+    assert!(zone.restock_by_depot(slot, UNMOVABLE).is_none());
     assert_eq!((zone.boost(), zone.events().extfrag), (0, 0));
 }
 
