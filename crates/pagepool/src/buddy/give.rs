@@ -56,8 +56,10 @@ impl Buddy {
                 "B1: {pfn} is given back at {order:?}, but is free already"
             );
             let merged = Tree::new(words, root).put(within, order).order;
-            self.tally.sub_each(row, order..merged);
-            levels = tree::levels_left(words, root, levels, order..merged);
+            if merged > order {
+                self.tally.sub_each(row, order..merged);
+                levels = tree::levels_left(words, root, levels, order..merged);
+            }
             if merged == root {
                 self.change(block, word, word.with_free(0).with_levels(0));
                 return self.free_whole(block, merged);

@@ -376,8 +376,10 @@ impl Kinds {
     }
 }
 
-/// Frames whose entries lie side by side: those of a pageblock.
-const GROUP: usize = PAGEBLOCK_ORDER.pages();
+/// Frames whose entries lie among each other: those of four pageblocks. In one the states would be on eight lines, too
+/// few for the threads that take from it where a zone is small: with 16 that each allocate and free a page, 16 CPUs
+/// got a third done. In eight, more lines are those of two threads that have nothing to do with each other.
+const GROUP: usize = 4 * PAGEBLOCK_ORDER.pages();
 
 /// States in a cache line.
 const STATES: usize = 64;
@@ -399,7 +401,7 @@ const _: () = {
 /// Where the entry of the frame `index` is in a column with so many entries a cache line.
 ///
 /// Frames near each other, and frames a round number apart, are lines apart: threads that take from the same
-/// pageblock have such ones, and would wait for each other at every allocation and free. Frames of two pageblocks
+/// pageblock have such ones, and would wait for each other at every allocation and free. Frames of most pageblocks
 /// are lines apart as well: [those who take many](crate::buddy::Buddy::fill) have pageblocks of their own. A model's
 /// memory has no lines.
 #[inline]

@@ -316,8 +316,8 @@ fn entries_of_neighbours_are_lines_apart_and_never_meet() {
         let each = places.into_iter().eq(0..2 * GROUP);
         assert!(each, "each has a place of its own");
         let is_apart = |n: usize| (at[n] < GROUP) == (n < GROUP);
-        assert!((0..2 * GROUP).all(is_apart), "pageblocks are lines apart");
-        for apart in [1, 2, 3, 8, 16, 24, 32, 40, 48, 56] {
+        assert!((0..2 * GROUP).all(is_apart), "groups are lines apart");
+        for apart in [1, 2, 3, 8, 31, 32, 63, 64, 128, 256, 512] {
             let meet = |n: &usize| at[*n] / PER_LINE == at[n + apart] / PER_LINE;
             assert_eq!((0..GROUP - apart).filter(meet).count(), 0, "{apart} apart");
         }
