@@ -42,6 +42,9 @@ pub(crate) struct Row {
     /// Growth of resident memory, where that is part of the question.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rss_growth_kib: Option<f64>,
+    /// That of anonymous memory: without pages of the program's file, which the system maps around each that is used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) anonymous_growth_kib: Option<f64>,
     /// How often what was looked at was moved meanwhile, in all rounds, where that is part of the question.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) moves: Option<u64>,
@@ -69,6 +72,7 @@ impl Row {
             refusals: 0,
             refused_share: 0.0,
             rss_growth_kib: None,
+            anonymous_growth_kib: None,
             moves: None,
             remark: None,
         }
@@ -256,6 +260,9 @@ fn line(row: &Row) -> String {
     }
     if let Some(kib) = row.rss_growth_kib {
         write!(text, "   resident memory + {kib} KiB").expect("writing to a string does not fail");
+    }
+    if let Some(kib) = row.anonymous_growth_kib {
+        write!(text, ", anonymous + {kib} KiB").expect("writing to a string does not fail");
     }
     if let Some(moves) = row.moves {
         write!(text, "   moved {moves} times").expect("writing to a string does not fail");

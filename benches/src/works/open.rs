@@ -30,21 +30,23 @@ pub(crate) fn measure_opening(plan: &Plan) -> Result<Outcome, Failure> {
         .map(|_| in_fresh_process())
         .collect::<Result<Vec<Opening>, Failure>>()?;
     let times = openings.iter().map(|opening| opening.ns).collect();
-    let growth = openings.iter().map(|opening| opening.rss_kib).collect();
+    let growth = |of: fn(&Opening) -> f64| Spread::of(openings.iter().map(of).collect()).median;
     let mut row = Row::new(ROWS[0], POOL, times);
-    row.rss_growth_kib = Some(Spread::of(growth).median);
+    row.rss_growth_kib = Some(growth(|opening| opening.rss_kib));
+    row.anonymous_growth_kib = Some(growth(|opening| opening.anonymous_kib));
     Ok(Outcome::Rows(vec![row]))
 }
 
 struct Opening {
     ns: f64,
     rss_kib: f64,
+    anonymous_kib: f64,
 }
 
 /// In the fresh process: opens a pool, takes a page, and prints time and growth.
 pub(crate) fn once() -> Result<(), Failure> {
     pin_to(allowed_cpus()?[0])?;
-    let rss_before = resident_kib()?;
+    let (rss_before, anonymous_before) = (rollup_kib("Rss")?, rollup_kib("Anonymous")?);
     let begun = Instant::now();
     let pool = Pool::open(POOL_BYTES).map_err(|why| cannot_open(&why))?;
     let mut page = pool
@@ -52,7 +54,8 @@ pub(crate) fn once() -> Result<(), Failure> {
         .ok_or_else(|| cannot_open("the first page was refused"))?;
     pool.touch(black_box(&mut page));
     let ns = begun.elapsed().as_nanos();
-    println!("{ns} {}", resident_kib()? - rss_before);
+    let rss = rollup_kib("Rss")? - rss_before;
+    println!("{ns} {rss} {}", rollup_kib("Anonymous")? - anonymous_before);
     Ok(())
 }
 
@@ -64,9 +67,13 @@ fn in_fresh_process() -> Result<Opening, Failure> {
         .output()
         .map_err(|error| failed(error.to_string()))?;
     let said = String::from_utf8_lossy(&output.stdout);
-    let mut numbers = said.split_whitespace().map(str::parse);
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(ns)), Some(Ok(rss_kib))) if output.status.success() => Ok(Opening { ns, rss_kib }),
+    let numbers: Result<Vec<f64>, _> = said.split_whitespace().map(str::parse).collect();
+    match numbers.as_deref() {
+        Ok(&[ns, rss_kib, anonymous_kib]) if output.status.success() => Ok(Opening {
+            ns,
+            rss_kib,
+            anonymous_kib,
+        }),
         _ => Err(failed(
             String::from_utf8_lossy(&output.stderr).trim().to_owned(),
         )),
@@ -79,9 +86,9 @@ fn cannot_open(why: &str) -> Failure {
     ))
 }
 
-/// Resident memory of this process, exact: the counters in `status` lag behind.
-fn resident_kib() -> Result<f64, Failure> {
-    field("/proc/self/smaps_rollup", "Rss")
+/// A sum over the memory of this process, exact: the counters in `status` lag behind.
+fn rollup_kib(sum: &str) -> Result<f64, Failure> {
+    field("/proc/self/smaps_rollup", sum)
         .and_then(|text| first_number(&text))
         .ok_or_else(|| Failure::broken("cannot read /proc/self/smaps_rollup"))
 }

@@ -66,6 +66,7 @@ impl Tally {
     }
 
     /// Adds a block of each of these orders, which are parts of a pageblock: of one that was split.
+    #[inline]
     pub(super) fn add_each(&mut self, row: Row, orders: Range<Order>) {
         let (first, end) = (orders.start.idx(), orders.end.idx());
         debug_assert!(first <= end && orders.end <= self.whole_from);
@@ -79,13 +80,18 @@ impl Tally {
     }
 
     /// Takes a block of each of these orders away, which are parts of a pageblock: those that another merges with.
+    #[inline]
     pub(super) fn sub_each(&mut self, row: Row, orders: Range<Order>) {
         let (first, end) = (orders.start.idx(), orders.end.idx());
         debug_assert!(first <= end && orders.end <= self.whole_from);
         self.pages[row.idx()] -= (1 << end) - (1 << first);
-        for order in (first..end).map(Order::at) {
-            self.blocks[row.idx()][order.idx()] -= 1;
-            self.note(row, order);
+        let mut gone = 0;
+        for (order, blocks) in (first..end).zip(&mut self.blocks[row.idx()][first..end]) {
+            *blocks -= 1;
+            gone |= u64::from(*blocks == 0) << order;
+        }
+        if let Row::Open(mt) = row {
+            self.available = self.available.without(mt, gone);
         }
     }
 
@@ -144,6 +150,11 @@ impl Availability {
     const fn with(self, mt: Migratetype, order: Order, any: bool) -> Availability {
         let bit = 1 << (mt.idx() * NR_ORDERS + order.idx());
         Availability(if any { self.0 | bit } else { self.0 & !bit })
+    }
+
+    /// Without these of a type, bit o for order o.
+    const fn without(self, mt: Migratetype, orders: u64) -> Availability {
+        Availability(self.0 & !(orders << (mt.idx() * NR_ORDERS)))
     }
 
     const fn with_each(self, mt: Migratetype, orders: Range<Order>) -> Availability {

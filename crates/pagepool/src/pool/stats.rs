@@ -267,13 +267,13 @@ pub struct MagazineStats {
     pub threads: usize,
     /// Pages of a migratetype that each may hold; 0 if they are switched off.
     pub depth: usize,
-    /// Pages in all of them, and in the depot, where one thread leaves what another may need.
+    /// Pages in all of them, and in the depots, where a thread leaves what it has too much of.
     pub pages: usize,
     /// Pages handed out from them so far.
     pub allocated: u64,
     /// Pages taken back into them so far.
     pub freed: u64,
-    /// Pages that one thread left in the depot and another took from there so far.
+    /// Pages that a thread left in a depot and that came out again for a thread, the same or another, so far.
     pub exchanged: u64,
 }
 

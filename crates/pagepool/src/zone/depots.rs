@@ -28,8 +28,7 @@ use crate::types::Pfn;
 /// Depots at most. Each fills a pageblock of its own.
 const MAX_DEPOTS: usize = if cfg!(loom) { 2 } else { MAX_FILLERS };
 
-/// There is one for so many magazines, of which each has a megabyte or more of the zone: what is in them all is no
-/// more than a hundred-and-twenty-eighth of it, of each type.
+/// There is one for so many magazines, each of which there is for 4 MiB of the zone or more: a depot has 32 pageblocks.
 const SLOTS_PER_DEPOT: usize = 16;
 
 /// The depots of one zone.
