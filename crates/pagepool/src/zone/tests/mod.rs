@@ -7,6 +7,7 @@
 
 mod caches;
 mod closing;
+mod depots;
 mod isolation;
 mod marks;
 mod model;
