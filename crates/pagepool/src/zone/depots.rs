@@ -1,5 +1,5 @@
-//! The [depots](super::depot) of a zone: one for each thread, as far as the zone is large enough, so that threads
-//! that have nothing to do with each other do not meet; and how pages come from one to another.
+//! The [depots](super::depot) of a zone: one for each thread, as far as there are CPUs and the zone is large enough, so
+//! that threads that have nothing to do with each other do not meet; and how pages come from one to another.
 //!
 //! A depot that is half full says so, by a bit in a word for all of them. Who finds nothing in his own looks there,
 //! and takes over half of what is in such a one, many pages at a time. So where one thread frees what another
@@ -47,13 +47,10 @@ const fn bit(at: usize, column: usize) -> u32 {
 }
 
 impl Depots {
-    /// How many there are behind so many magazines.
-    pub(super) const fn planned(slots: usize) -> usize {
-        match slots / SLOTS_PER_DEPOT {
-            0 => 1,
-            nr if nr < MAX_DEPOTS => nr,
-            _ => MAX_DEPOTS,
-        }
+    /// How many there are behind so many magazines, whose threads have so many CPUs.
+    pub(super) fn planned(slots: usize, cpus: usize) -> usize {
+        let nr = slots / SLOTS_PER_DEPOT;
+        nr.min(cpus).clamp(1, MAX_DEPOTS)
     }
 
     /// Bytes that so many take.
@@ -157,9 +154,11 @@ mod tests {
     }
 
     #[test]
-    fn there_are_as_many_as_the_zone_has_room_for() {
-        let planned = [0, 1, 31, 32, 255, 256].map(Depots::planned);
+    fn there_are_as_many_as_there_are_cpus_and_the_zone_has_room_for() {
+        let planned = [0, 1, 31, 32, 255, 256].map(|slots| Depots::planned(slots, 64));
         assert_eq!(planned, [1, 1, 1, 2, 15, 16]);
+        let planned = [0, 1, 2, 64].map(|cpus| Depots::planned(256, cpus));
+        assert_eq!(planned, [1, 1, 2, 16]);
     }
 
     #[test]

@@ -412,9 +412,9 @@ impl Magazines {
     }
 
     /// Bytes that those of a zone of `pages` take at most.
-    pub(crate) fn estimate(pages: usize) -> usize {
+    pub(crate) fn estimate(pages: usize, nr_cpus: usize) -> usize {
         let slots = Magazines::planned(pages);
-        Magazines::bytes_of(slots, Depots::planned(slots))
+        Magazines::bytes_of(slots, Depots::planned(slots, nr_cpus))
     }
 
     /// Bytes that these take.
@@ -430,14 +430,14 @@ impl Magazines {
 
     /// Makes those of a zone of `pages`, empty and switched off; none, where they cannot be drained. A model has
     /// none unless it [asks](Self::of) for them.
-    pub(crate) fn new(pages: usize) -> Result<Magazines, BuildError> {
+    pub(crate) fn new(pages: usize, nr_cpus: usize) -> Result<Magazines, BuildError> {
         let is_supported = asym::is_supported() && !cfg!(loom);
         let slots = if is_supported {
             Magazines::planned(pages)
         } else {
             0
         };
-        Magazines::of(slots, Depots::planned(slots))
+        Magazines::of(slots, Depots::planned(slots, nr_cpus))
     }
 
     /// Makes so many, with so many depots.

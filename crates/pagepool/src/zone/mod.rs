@@ -355,7 +355,7 @@ impl Zone {
             keep_resident: AtomicUsize::new(usize::MAX),
             extfrag_threshold: AtomicU32::new(fragmentation::DEFAULT_EXTFRAG_THRESHOLD),
             pcp: Pcp::new(nr_cpus),
-            magazines: Arc::new(Magazines::new(at_hand)?),
+            magazines: Arc::new(Magazines::new(at_hand, nr_cpus)?),
             freed,
         };
         Ok(zone)

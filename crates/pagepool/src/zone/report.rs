@@ -116,7 +116,7 @@ impl Zone {
     /// An upper bound of [`metadata_bytes`](Self::metadata_bytes) for a zone of `pages`.
     pub(crate) fn estimate(pages: usize, nr_cpus: usize) -> usize {
         let buddy = Buddy::estimate(pages) + BlockMoves::estimate(pages);
-        buddy + Pcp::bytes(nr_cpus) + Magazines::estimate(pages)
+        buddy + Pcp::bytes(nr_cpus) + Magazines::estimate(pages, nr_cpus)
     }
 
     /// Checks every invariant of the zone and what it is made of. Exact when nothing else runs; the
