@@ -42,6 +42,10 @@ const MAX_SCALE: u8 = 5;
 /// Halves that go to the buddy at once, when there is no room for another.
 const SPILLED: usize = if cfg!(loom) { 1 } else { RETURN_BATCH / HALF };
 
+/// Where one thread frees what another allocates, what the latter gets from the buddy has to go back there: little at
+/// a time, until so often in a row nothing has come from the other.
+const SMALL_BATCHES: u8 = 16;
+
 /// Half a magazine of pages.
 #[derive(Debug)]
 pub(super) struct Kept {
@@ -61,6 +65,8 @@ pub(crate) struct Depot {
     exchanged: u64,
     /// By type, how often in a row the buddy was asked for pages and had them: a batch is doubled as often.
     scale: [u8; NR_TYPES],
+    /// By type, how many more batches are to be small ones: others leave pages here, and more are on their way.
+    small_batches: [u8; NR_TYPES],
     /// By type, whether it was said that there is plenty.
     is_plenty_said: [bool; NR_TYPES],
 }
@@ -91,16 +97,23 @@ impl Depot {
         self.halves.get(column).is_none_or(ArrayVec::is_empty)
     }
 
-    /// How many pages of this type the buddy is asked for next: whole halves, so that those of two threads begin a
+    /// How many pages of this type the buddy is asked for next: one half, if [others leave some](Self::take_over);
+    /// else whole halves, so that those of two threads begin a
     /// multiple of that apart, and what is known of their pages is on cache lines apart.
     pub(super) fn batch(&self, column: usize, sizes: PcpSizes) -> usize {
+        if self.small_batches.get(column).is_some_and(|nr| *nr > 0) {
+            return HALF;
+        }
         let scale = self.scale.get(column).copied().unwrap_or(0);
         (usize::from(sizes.batch) << scale).next_multiple_of(HALF)
     }
 
     /// The buddy had as many as it was asked for.
     pub(super) fn note_stocked(&mut self, column: usize) {
-        self.scale[column] = (self.scale[column] + 1).min(MAX_SCALE);
+        match self.small_batches[column] {
+            0 => self.scale[column] = (self.scale[column] + 1).min(MAX_SCALE),
+            nr => self.small_batches[column] = nr - 1,
+        }
     }
 
     /// Puts a half in that a thread leaves, for which there [is room](Self::room_left).
@@ -130,20 +143,23 @@ impl Depot {
         Some(half)
     }
 
-    /// Takes over half of what another has of a type, what was put in first; says whether there was any.
+    /// Takes over what another has of a type, as far as there is room; says whether there was any.
     pub(super) fn take_over(&mut self, column: usize, other: &mut Depot) -> bool {
-        let nr = other.halves[column].len().div_ceil(2);
+        let nr = other.halves[column].len();
         let nr = nr.min(self.room_left(column));
         self.halves[column].extend(other.halves[column].drain(..nr));
         other.is_plenty_said[column] = false;
         // As with what a thread puts in.
         self.scale[column] /= 2;
+        if nr > 0 {
+            self.small_batches[column] = SMALL_BATCHES;
+        }
         nr > 0
     }
 
-    /// Whether it has become half full with a type, and that was not said yet.
+    /// Whether it has become a quarter full with a type, and that was not said yet.
     pub(super) fn has_news_of_plenty(&mut self, column: usize) -> bool {
-        let is_plenty = self.halves[column].len() >= self.room.div_ceil(2);
+        let is_plenty = self.halves[column].len() >= self.room.div_ceil(4);
         is_plenty && !std::mem::replace(&mut self.is_plenty_said[column], true)
     }
 
@@ -224,6 +240,23 @@ mod tests {
             depot.take(0).unwrap();
             assert_eq!(depot.batch(0, sizes), batch);
         }
+    }
+
+    #[test]
+    fn batches_are_small_while_others_leave_pages() {
+        let (mut depot, mut other) = (Depot::with_room(4), Depot::with_room(4));
+        let sizes = PcpSizes::from_raw(63);
+        depot.note_stocked(0);
+        assert_eq!(depot.batch(0, sizes), 128);
+        assert!(!depot.take_over(0, &mut other), "there is nothing");
+        assert_eq!(depot.batch(0, sizes), 64);
+        other.put(0, half(0));
+        assert!(depot.take_over(0, &mut other) && other.is_empty(0));
+        for _ in 0..SMALL_BATCHES {
+            assert_eq!(depot.batch(0, sizes), HALF);
+            depot.note_stocked(0);
+        }
+        assert_eq!(depot.batch(0, sizes), 64);
     }
 
     #[test]

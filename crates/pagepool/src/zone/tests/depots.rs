@@ -52,14 +52,12 @@ fn what_one_thread_leaves_another_takes_over_before_it_asks_the_buddy() {
     let [taker, giver] = two_hands(&zone);
     let taken: Vec<_> = (0..96).map(|_| taker.take().unwrap()).collect();
     taken.iter().for_each(|pfn| giver.put(*pfn));
-    // Sixteen are in the magazine, and of those in the depot half go over.
+    // Sixteen are in the magazine, and what is in the depot goes over.
     let came = |pfn: &Pfn| taken.contains(pfn);
-    let again: Vec<_> = (0..96).map(|_| taker.take().unwrap()).collect();
-    assert_eq!(again.iter().filter(|pfn| came(pfn)).count(), 40);
-    let events = zone.magazines().events();
-    assert_eq!(events.exchanged, 40);
-    // The rest is the giver's own, until it has plenty again.
-    let rest: Vec<_> = (0..56).map(|_| giver.take().unwrap()).collect();
+    let again: Vec<_> = (0..120).map(|_| taker.take().unwrap()).collect();
+    assert_eq!(again.iter().filter(|pfn| came(pfn)).count(), 80);
+    assert_eq!(zone.magazines().events().exchanged, 80);
+    let rest: Vec<_> = (0..16).map(|_| giver.take().unwrap()).collect();
     assert!(rest.iter().all(came));
     zone.verify().unwrap();
 }
@@ -83,8 +81,10 @@ fn two_threads_have_pages_of_pageblocks_of_their_own() {
 fn a_drain_gets_what_is_in_every_depot() {
     let zone = cached_zone(PAGES, 63, 378);
     let hands = two_hands(&zone);
-    for hand in &hands {
-        let taken: Vec<_> = (0..60).map(|_| hand.take().unwrap()).collect();
+    let taken = hands
+        .each_ref()
+        .map(|hand| [(); 60].map(|()| hand.take().unwrap()));
+    for (hand, taken) in hands.iter().zip(taken) {
         taken.into_iter().for_each(|pfn| hand.put(pfn));
     }
     assert!(zone.magazines().pages() >= 120);
