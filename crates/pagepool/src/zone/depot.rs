@@ -44,7 +44,7 @@ const SPILLED: usize = if cfg!(loom) { 1 } else { RETURN_BATCH / HALF };
 
 /// Where one thread frees what another allocates, what the latter gets from the buddy has to go back there: little at
 /// a time, until so often in a row nothing has come from the other.
-const SMALL_BATCHES: u8 = 16;
+const SMALL_BATCHES: u8 = 4;
 
 /// Half a magazine of pages.
 #[derive(Debug)]
