@@ -129,12 +129,12 @@ fn nobody_sleeps_beside_a_page_that_comes_from_the_buddy() {
     outcomes.assert_exactly([(0, 0), (0, 1), (1, 0), (1, 1), (2, 0)]);
 }
 
-/// The only page goes from one thread's depot to another's, and on into a magazine, while somebody waits for it.
+/// A page goes from one thread's depot to another's, and on into a magazine, while somebody drains.
 #[test]
-fn nobody_sleeps_beside_a_page_that_goes_from_depot_to_depot() {
+fn a_drain_gets_what_goes_from_depot_to_depot() {
     let outcomes = Outcomes::new();
     let seen = outcomes.clone();
-    check("r27_fetch", 200, move || {
+    check("r27_fetch", 100, move || {
         let zone = Shared::new(Zone::with_depots(1, 2));
         let (taker, giver) = (zone.claim_magazine(), zone.claim_magazine());
         let page = zone.take().expect("it is free");
@@ -143,17 +143,15 @@ fn nobody_sleeps_beside_a_page_that_goes_from_depot_to_depot() {
         let z = Shared::clone(&zone);
         let owner = actor(move || z.restock(taker));
         let z = Shared::clone(&zone);
-        let waiter = actor(move || {
-            let page = z.wait_for_page();
-            z.put(page, || ())
-        });
+        let drainer = actor(move || z.drain());
         join(owner);
-        assert_eq!(join(waiter), 0);
-        assert_eq!(zone.free_pages() + zone.pages_at_hand(), 1);
+        let drained = join(drainer);
+        assert_eq!((zone.pages_at_hand(), zone.free_pages()), (0, 1));
         zone.verify();
-        seen.record((zone.nr_waits(), zone.pages_at_hand()));
+        seen.record(drained);
     });
-    outcomes.assert_exactly([(0, 0)]);
+    // 0: it was in the magazine, which was in use when the drain looked, and its owner gave it back.
+    outcomes.assert_exactly([0, 1]);
 }
 
 /// What there is no room for in the depot goes to the buddy, while somebody drains, and somebody else waits.
