@@ -22,7 +22,7 @@
 //! ```
 //!
 //! What moves between a magazine and the [depot](super::depot) or the cache of a CPU moves under that one's lock. So
-//! a drain, which takes from the magazines, then from the depot and the caches, and keeps the magazines revoked
+//! a drain, which takes from the magazines, then from the depots and the caches, and keeps the magazines revoked
 //! meanwhile, misses nothing that is on its way: only what a thread has that was stopped between `busy = 1` and
 //! `busy = 0`, a page or a few.
 //!
@@ -42,7 +42,7 @@
 //! - G5: all who take frames from magazines of a zone hold its `keeper`, and so does who revokes; only owners of
 //!   opened ones do not.
 //!
-//! **Locking:** the keeper's lock is taken before the depot's, that before a cache's, and that before a zone's. It is held for a
+//! **Locking:** the keeper's lock is taken before a depot's, that before a cache's, and that before a zone's. It is held for a
 //! whole drain: a heavy barrier, which takes microseconds, and emptying the caches. An owner who finds his magazine
 //! revoked waits for that, as he would for the zone's lock.
 //!

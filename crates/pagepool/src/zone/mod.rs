@@ -192,7 +192,7 @@ impl ZoneEvents {
 #[derive(Clone, Copy, Debug)]
 struct Contended(bool);
 
-/// What the zone's lock guards.
+/// What the zone's lock guards; on other lines than the lock, at which those look again and again who find it taken.
 #[derive(Debug)]
 #[repr(align(64))]
 struct Core {
