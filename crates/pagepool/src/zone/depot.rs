@@ -98,8 +98,8 @@ impl Depot {
     }
 
     /// How many pages of this type the buddy is asked for next: one half, if [others leave some](Self::take_over);
-    /// else whole halves, so that those of two threads begin a
-    /// multiple of that apart, and what is known of their pages is on cache lines apart.
+    /// else several, but whole ones, so that those of two threads begin a multiple of that apart, and what is known of
+    /// their pages is on cache lines apart.
     pub(super) fn batch(&self, column: usize, sizes: PcpSizes) -> usize {
         if self.small_batches.get(column).is_some_and(|nr| *nr > 0) {
             return HALF;
@@ -145,8 +145,7 @@ impl Depot {
 
     /// Takes over what another has of a type, as far as there is room; says whether there was any.
     pub(super) fn take_over(&mut self, column: usize, other: &mut Depot) -> bool {
-        let nr = other.halves[column].len();
-        let nr = nr.min(self.room_left(column));
+        let nr = other.halves[column].len().min(self.room_left(column));
         self.halves[column].extend(other.halves[column].drain(..nr));
         other.is_plenty_said[column] = false;
         // As with what a thread puts in.
