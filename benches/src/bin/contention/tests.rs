@@ -40,10 +40,11 @@ fn counts_of_the_real_code_are_what_they_must_be() {
     assert!(pairs.locks.is_empty());
     assert!(pairs.pairs() >= 30.0);
 
-    // What one allocates and another frees moves, with the lock of the depot.
+    // What one allocates and another frees moves; the locks hardly, since each has a depot, from which it takes what
+    // it left there itself.
     let (handed_over, _) = played(Kind::Handover, 1, 2, 1);
-    assert!(hand_overs(&handed_over) > 0);
     assert!(handed_over.counts.transfers as f64 > handed_over.pairs());
+    assert!((hand_overs(&handed_over) as f64) < handed_over.pairs() / 8.0);
 
     // Larger blocks have one lock, for which all others wait who find it taken.
     let (mixed, span) = played(Kind::Mixed, 1, 4, 2);
