@@ -71,17 +71,13 @@ impl Buddy {
             self.begun.set(filler, mt, block);
             return self.take_parts(block, Order::ZERO, count, sink);
         }
-        // A whole one; or part of one that another filler goes on with.
-        let Some(grant) = self.smallest_of_whole(Order::ZERO, mt) else {
-            return self.smallest(Order::ZERO, mt).map_or(0, |grant| {
-                sink(grant);
-                1
-            });
+        // Of a whole one; or of one that another filler goes on with.
+        let whole = self.smallest_of_whole(Order::ZERO, mt);
+        let Some(grant) = whole.or_else(|| self.smallest(Order::ZERO, mt)) else {
+            return 0;
         };
-        let block = self.block_of(grant.pfn);
-        self.begun.set(filler, mt, block);
-        sink(grant);
-        1 + self.take_parts(block, Order::ZERO, count - 1, sink)
+        self.begun.set(filler, mt, self.block_of(grant.pfn));
+        self.go_on(grant, Order::ZERO, count, sink)
     }
 
     /// The partly free pageblock that a filler goes on with, or is to begin with.

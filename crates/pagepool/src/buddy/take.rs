@@ -78,7 +78,7 @@ impl Buddy {
     }
 
     /// Passes a block on, and what else its pageblock has, up to `count`; returns how many.
-    fn go_on(
+    pub(super) fn go_on(
         &mut self,
         grant: Grant,
         order: Order,

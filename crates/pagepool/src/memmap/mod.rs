@@ -412,8 +412,9 @@ fn scattered<const PER_LINE: usize>(index: usize) -> usize {
     let lines = GROUP / PER_LINE;
     let (low, high) = (index % lines, index / lines % PER_LINE);
     // For each `high` a rotation of `low`: no two frames of a group meet. 3 is odd, so that no alignment brings back
-    // what was apart, and multiplying by it takes one instruction.
-    let line = (low + 3 * high) % lines;
+    // what was apart, and multiplying by it takes one instruction. And one line further for each pageblock: those who
+    // have one each begin at the same place of it.
+    let line = (low + 3 * high + index / PAGEBLOCK_ORDER.pages()) % lines;
     (index / GROUP * GROUP) | (line * PER_LINE + high)
 }
 

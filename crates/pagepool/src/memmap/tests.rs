@@ -317,7 +317,7 @@ fn entries_of_neighbours_are_lines_apart_and_never_meet() {
         assert!(each, "each has a place of its own");
         let is_apart = |n: usize| (at[n] < GROUP) == (n < GROUP);
         assert!((0..2 * GROUP).all(is_apart), "groups are lines apart");
-        for apart in [1, 2, 3, 8, 31, 32, 63, 64, 128, 256, 512] {
+        for apart in [1, 2, 3, 8, 31, 32, 63, 64, 128, 256, 512, 1024, 1536] {
             let meet = |n: &usize| at[*n] / PER_LINE == at[n + apart] / PER_LINE;
             assert_eq!((0..GROUP - apart).filter(meet).count(), 0, "{apart} apart");
         }
@@ -325,4 +325,13 @@ fn entries_of_neighbours_are_lines_apart_and_never_meet() {
     check::<STATES>();
     check::<LINKS>();
     check::<NUMBERS>();
+    // The first frames of the halves of magazines that threads have from pageblocks of a group.
+    for (blocks, threads) in [(4, 4), (2, 8)] {
+        let block = |n| n * PAGEBLOCK_ORDER.pages();
+        let firsts = (0..blocks).flat_map(|n| (0..threads).map(move |half| block(n) + 8 * half));
+        let mut lines: Vec<_> = firsts.map(|n| scattered::<STATES>(n) / STATES).collect();
+        lines.sort_unstable();
+        lines.dedup();
+        assert_eq!(lines.len(), blocks * threads);
+    }
 }
