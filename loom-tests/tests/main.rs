@@ -48,6 +48,7 @@ mod r25_unmanaged;
 mod r26_magazine;
 mod r27_depot;
 mod r28_first_request;
+mod r29_unmerged;
 mod shrinker_call;
 mod store_io;
 mod tables;

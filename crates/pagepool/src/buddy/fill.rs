@@ -81,15 +81,23 @@ impl Buddy {
     }
 
     /// The partly free pageblock that a filler goes on with, or is to begin with.
-    fn part_for(&self, mt: Migratetype, filler: usize) -> Option<usize> {
+    fn part_for(&mut self, mt: Migratetype, filler: usize) -> Option<usize> {
         let begun = self.begun.by(filler, mt).filter(|block| {
             let word = self.word(*block);
             let is_part = word.state() == State::Parts && word.free() > 0;
             is_part && word.migratetype() == mt && !word.is_isolated()
         });
-        begun.or_else(|| {
-            let mut parts = self.shelves.in_order(mt).take(LOOKS);
-            parts.find(|block| !self.begun.is_by_other(filler, mt, *block))
-        })
+        begun.or_else(|| self.next_part_for(mt, filler))
+    }
+
+    /// The one that it is to begin with. What is unmerged of that is merged first: what it will take are longer runs
+    /// then. None if that makes it whole, since whole ones are to be had now.
+    fn next_part_for(&mut self, mt: Migratetype, filler: usize) -> Option<usize> {
+        let block = self.merge_until(|buddy| {
+            let mut parts = buddy.shelves.in_order(mt).take(LOOKS);
+            parts.find(|block| !buddy.begun.is_by_other(filler, mt, *block))
+        })?;
+        self.merge_one(block);
+        (self.word(block).state() == State::Parts).then_some(block)
     }
 }

@@ -12,23 +12,25 @@
 //!   Buddy ── tally     how many blocks are free, by order and type
 //!    │────── shelves   pageblocks by what they have to give
 //!    │────── blocks    one word a pageblock: type, state, free pages   (readable without the lock)
-//!    └────── trees     one bit a free block inside a pageblock
+//!    │────── trees     one bit a free block inside a pageblock
+//!    └────── unmerged  one bit a page that is free and in no tree yet  (set without the lock)
 //! ```
 //!
-//! **Invariants** (B1 to B5 in [`tree`] and [`shelves`])
+//! **Invariants** (B1 to B5 in [`tree`] and [`shelves`], Q in [`unmerged`])
 //! - B6: the tally is the sum over all pageblocks; `free` and `levels` of a word are those of its tree.
 //! - B7: no two mergeable buddies of equal order are free and unmerged below the zone's largest order.
 //! - B8: `nr_reserved_highatomic` is the number of pages in pageblocks of type HighAtomic.
 //! - B9: fresh pageblocks are exactly those in `fresh`; they are counted as free and Movable.
 //!
 //! **Locking:** none here; the zone's lock is around all of it. `blocks` is written under that lock
-//! and may be read without, for a hint.
+//! and may be read without, for a hint. Into `unmerged` pages are put without it.
 //!
 //! Not here: addresses, frame descriptors, watermarks, per-CPU lists.
 
 #![forbid(unsafe_code)]
 
 mod block;
+mod unmerged;
 mod evacuate;
 mod fallback;
 mod fill;
@@ -37,6 +39,7 @@ mod highatomic;
 mod hotplug;
 mod idle;
 mod isolation;
+mod merge;
 mod shelves;
 mod take;
 mod tally;
@@ -67,6 +70,7 @@ pub(crate) use fallback::{FallbackEvent, MovableCensus};
 pub(crate) use fill::MAX_FILLERS;
 pub(crate) use idle::IdleBlock;
 pub(crate) use tally::Availability;
+pub(crate) use unmerged::Unmerged;
 
 /// The shape of a zone, as far as the buddy system is concerned.
 #[derive(Clone, Copy, Debug)]
@@ -223,6 +227,9 @@ pub(crate) struct Buddy {
     grouping: bool,
     blocks: BlockTable,
     trees: ZeroedTable<Words>,
+    unmerged: Arc<Unmerged>,
+    /// Which group of pageblocks is merged next.
+    next_group: usize,
     shelves: Shelves,
     begun: Begun,
     /// Pageblocks that were never entered into the lists (B9).
@@ -263,6 +270,8 @@ impl Buddy {
                 block_order,
             },
             trees: ZeroedTable::new(nr_blocks, "pageblock trees")?,
+            unmerged: Arc::new(Unmerged::new(nr_blocks, block_order)?),
+            next_group: 0,
             shelves: Shelves::new(nr_blocks, pages >> block_order.get())?,
             begun: Begun::default(),
             fresh: 0..nr_fresh,
@@ -407,7 +416,12 @@ impl Buddy {
         self.blocks.clone()
     }
 
-    /// Pages free for requests: exact.
+    /// Where pages are put that are free, to be merged later.
+    pub(crate) fn unmerged(&self) -> &Arc<Unmerged> {
+        &self.unmerged
+    }
+
+    /// Pages free for requests, without those that are unmerged: exact.
     pub(crate) fn free_pages(&self) -> usize {
         self.tally.open_pages()
     }
@@ -457,12 +471,14 @@ impl Buddy {
         let nr_blocks = pages.div_ceil(geometry.block_order().pages());
         ZeroedTable::<AtomicU32>::bytes_for(nr_blocks)
             + ZeroedTable::<Words>::bytes_for(nr_blocks)
+            + Unmerged::bytes_for(nr_blocks)
             + Shelves::estimate(nr_blocks)
     }
 
-    /// Bytes of the tables: pageblock words, trees and links.
+    /// Bytes of the tables: pageblock words, trees, bits of unmerged pages, and links.
     pub(crate) fn bytes(&self) -> usize {
-        self.blocks.shared.words.bytes() + self.trees.bytes() + self.shelves.bytes()
+        let words = self.blocks.shared.words.bytes();
+        words + self.trees.bytes() + self.unmerged.bytes() + self.shelves.bytes()
     }
 }
 

@@ -140,10 +140,11 @@ impl Buddy {
         taken
     }
 
-    /// Takes a block of type `mt`, splitting a larger one if need be.
+    /// Takes a block of type `mt`, splitting a larger one if need be; before a wholly free one is broken, what is
+    /// unmerged is merged, until that helps.
     pub(super) fn smallest(&mut self, order: Order, mt: Migratetype) -> Option<Grant> {
         if order < self.block_order
-            && let Some(block) = self.shelves.fullest(mt, order)
+            && let Some(block) = self.merge_until(|buddy| buddy.shelves.fullest(mt, order))
         {
             return Some(self.take_part(block, order));
         }
@@ -156,15 +157,17 @@ impl Buddy {
         Some(self.take_whole(block, found, order))
     }
 
-    /// The smallest wholly free block of type `mt` that holds one of `order`.
+    /// The smallest wholly free block of type `mt` that holds one of `order`; what is unmerged is merged, until there
+    /// is one.
     pub(super) fn smallest_whole(
         &mut self,
         order: Order,
         mt: Migratetype,
     ) -> Option<(usize, Order)> {
-        let shelved = order
-            .up_to(self.max_order)
-            .find_map(|order| self.shelves.whole(mt, order).map(|block| (block, order)));
+        let shelved = self.merge_until(|buddy| {
+            let mut orders = order.up_to(buddy.max_order);
+            orders.find_map(|order| Some((buddy.shelves.whole(mt, order)?, order)))
+        });
         match shelved {
             None if mt == Migratetype::Movable => self.enter_fresh(),
             found => found,

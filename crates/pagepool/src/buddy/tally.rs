@@ -65,6 +65,19 @@ impl Tally {
         self.note(row, order);
     }
 
+    /// Adds so many blocks of an order, which are parts of a pageblock, or takes as many away if that is negative.
+    #[inline]
+    pub(super) fn change(&mut self, row: Row, order: Order, blocks: isize) {
+        debug_assert!(order < self.whole_from);
+        let (nr, pages) = (
+            &mut self.blocks[row.idx()][order.idx()],
+            &mut self.pages[row.idx()],
+        );
+        *nr = nr.wrapping_add_signed(blocks as i32);
+        *pages = pages.wrapping_add_signed(blocks << order.idx());
+        self.note(row, order);
+    }
+
     /// Adds a block of each of these orders, which are parts of a pageblock: of one that was split.
     #[inline]
     pub(super) fn add_each(&mut self, row: Row, orders: Range<Order>) {

@@ -20,6 +20,7 @@
 
 use std::ops::Range;
 
+use super::unmerged::Pages;
 use crate::types::{Order, PAGEBLOCK_ORDER};
 
 /// Words in a tree of the largest pageblock: 1024 bits, of which bit 0 is unused.
@@ -42,6 +43,16 @@ pub(super) struct Taken {
 pub(super) struct Merged {
     /// The order that it has grown to with its buddies.
     pub(super) order: Order,
+}
+
+/// What many pages that were given back at once did to a level.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Change {
+    pub(super) order: Order,
+    /// How many more free blocks of this order there are; negative, if they are fewer.
+    pub(super) blocks: isize,
+    /// Whether there is none now.
+    pub(super) is_empty: bool,
 }
 
 /// One pageblock's tree, for reading and writing.
@@ -94,6 +105,42 @@ impl<'a> Tree<'a> {
         Merged {
             order: Order::at(grown),
         }
+    }
+
+    /// Gives so many single pages back at once, each as by [`put`](Self::put): a word of each level at a time. Calls
+    /// `on_level` with each level that this changes. Returns whether the pageblock is whole now, and the tree empty (B3).
+    pub(super) fn put_pages(
+        &mut self,
+        pages: &Pages,
+        nr: usize,
+        mut on_level: impl FnMut(Change),
+    ) -> bool {
+        let (mut grown, mut more) = (*pages, nr as isize);
+        for order in (0..self.root.idx()).map(Order::at) {
+            if more == 0 {
+                return false;
+            }
+            let level = Level::of(self.root, order);
+            let (mut merged, mut parents) = (0, Pages::default());
+            for (at, new) in (0..).zip(grown).filter(|(_, new)| *new != 0) {
+                let word = &mut self.words[level.first + at];
+                let there = level.bits(*word);
+                debug_assert_eq!(there & new, 0, "B1: free already");
+                let pairs = pairs(there | new);
+                *word = level.with_bits(*word, (there | new) & !(pairs | pairs << 1));
+                if pairs != 0 {
+                    parents[at / 2] |= halved(pairs) << (at % 2 * 32);
+                    merged += pairs.count_ones() as isize;
+                }
+            }
+            on_level(Change {
+                order,
+                blocks: more - 2 * merged,
+                is_empty: merged > 0 && !any(self.words, self.root, order),
+            });
+            (grown, more) = (parents, merged);
+        }
+        more > 0
     }
 
     /// Splits the block `node` of order `from` down to `to` and returns the lowest part.
@@ -149,6 +196,13 @@ pub(super) fn covering(words: &Words, root: Order, offset: usize) -> Option<Orde
         .find(|order| is_set(words, node_at(root, offset & !(order.pages() - 1), *order)))
 }
 
+/// Whether none of these pages is free.
+pub(super) fn has_none_of(words: &Words, root: Order, pages: &Pages) -> bool {
+    let offsets = 0..root.pages();
+    let mut of_these = offsets.filter(|offset| pages[offset / 64] >> (offset % 64) & 1 != 0);
+    of_these.all(|offset| covering(words, root, offset).is_none())
+}
+
 /// The free blocks of exactly `order`, as offsets of their first pages.
 pub(super) fn offsets(words: &Words, root: Order, order: Order) -> impl Iterator<Item = usize> {
     (0..1usize << (root.idx() - order.idx()))
@@ -161,17 +215,73 @@ pub(super) fn is_free(words: &Words, root: Order, order: Order, offset: usize) -
     is_set(words, node_at(root, offset, order))
 }
 
+/// Where the nodes of a level are.
+#[derive(Clone, Copy)]
+struct Level {
+    /// The first word.
+    first: usize,
+    /// Words.
+    nr: usize,
+    /// Its bits in each word, and how many bits they are shifted by.
+    mask: u64,
+    shift: usize,
+}
+
+impl Level {
+    #[inline]
+    fn of(root: Order, order: Order) -> Level {
+        let nodes = 1usize << (root.idx() - order.idx());
+        let nr = nodes.div_ceil(64);
+        // Levels of fewer than 64 nodes share word 0: nodes `nodes..2 * nodes` are this level's.
+        let (first, mask, shift) = match nodes {
+            ..64 => (0, ((1 << nodes) - 1) << nodes, nodes),
+            _ => (nr, u64::MAX, 0),
+        };
+        Level {
+            first,
+            nr,
+            mask,
+            shift,
+        }
+    }
+
+    /// Its bits in one of its words, from the lowest on.
+    fn bits(self, word: u64) -> u64 {
+        (word & self.mask) >> self.shift
+    }
+
+    /// The word with other bits of this level.
+    fn with_bits(self, word: u64, bits: u64) -> u64 {
+        word & !self.mask | bits << self.shift
+    }
+}
+
 /// The words of one level, with the bits of other levels masked out.
 #[inline]
 fn level(words: &Words, root: Order, order: Order) -> impl Iterator<Item = u64> {
-    let nodes = 1usize << (root.idx() - order.idx());
-    // Levels of fewer than 64 nodes share word 0: nodes `nodes..2 * nodes` are this level's.
-    let (first, mask) = match nodes {
-        ..64 => (0, ((1 << nodes) - 1) << nodes),
-        _ => (nodes / 64, u64::MAX),
-    };
-    let words = words[first..].iter().take(nodes.div_ceil(64));
+    let Level {
+        first, nr, mask, ..
+    } = Level::of(root, order);
+    let words = words[first..].iter().take(nr);
     words.map(move |word| word & mask)
+}
+
+/// Of the lower one of each two buddies that are both set, the bit.
+fn pairs(bits: u64) -> u64 {
+    bits & bits >> 1 & 0x5555_5555_5555_5555
+}
+
+/// The bits with even numbers, moved together into the lower half.
+fn halved(pairs: u64) -> u64 {
+    const STEPS: [(u32, u64); 5] = [
+        (1, 0x3333_3333_3333_3333),
+        (2, 0x0f0f_0f0f_0f0f_0f0f),
+        (4, 0x00ff_00ff_00ff_00ff),
+        (8, 0x0000_ffff_0000_ffff),
+        (16, 0x0000_0000_ffff_ffff),
+    ];
+    let pack = |bits: u64, (by, mask)| (bits | bits >> by) & mask;
+    STEPS.into_iter().fold(pairs, pack)
 }
 
 fn first_word(root: Order, order: Order) -> usize {
@@ -236,6 +346,53 @@ mod tests {
             words.iter().all(|word| *word == 0),
             "B3: the root is not in the tree"
         );
+    }
+
+    #[test]
+    fn bits_with_even_numbers_are_moved_together() {
+        for bits in [0, 1, 0x5555_5555_5555_5555, 0x4000_0001_0000_0104] {
+            let expected = (0..32).fold(0, |all, bit| all | (bits >> (2 * bit) & 1) << bit);
+            assert_eq!(halved(bits), expected, "{bits:#x}");
+        }
+    }
+
+    #[test]
+    fn many_pages_at_once_are_one_after_the_other() {
+        let mut rng = fastrand::Rng::with_seed(7);
+        for order in 0..=ROOT.idx() {
+            let root = Order::at(order);
+            // As one after the other would leave it.
+            let (mut expected, mut words) = ([0; WORDS], [0; WORDS]);
+            let mut left: Vec<usize> = (0..root.pages()).collect();
+            rng.shuffle(&mut left);
+            let mut is_whole = false;
+            while !left.is_empty() {
+                let batch = left.split_off(left.len() - rng.usize(1..=left.len()));
+                let mut pages = Pages::default();
+                let nr = batch.len();
+                for offset in batch {
+                    pages[offset / 64] |= 1 << (offset % 64);
+                    Tree::new(&mut expected, root).put(offset, Order::ZERO);
+                }
+                let counts = |words: &Words| {
+                    let orders = (0..root.idx()).map(Order::at);
+                    orders
+                        .map(|order| count(words, root, order))
+                        .collect::<Vec<_>>()
+                };
+                let mut after = counts(&words);
+                let mut empty = vec![];
+                is_whole = Tree::new(&mut words, root).put_pages(&pages, nr, |change| {
+                    let count = &mut after[change.order.idx()];
+                    *count = count.strict_add_signed(change.blocks);
+                    empty.push((change.is_empty, *count == 0));
+                });
+                assert_eq!((&words, &after), (&expected, &counts(&words)), "{root:?}");
+                assert!(empty.iter().all(|(said, is)| said == is), "{root:?}");
+                assert_eq!(is_whole, left.is_empty(), "{root:?}");
+            }
+            assert!(is_whole && words == [0; WORDS], "B3");
+        }
     }
 
     #[test]

@@ -7,8 +7,14 @@ use crate::error::{Violation, ensure};
 use crate::types::{Migratetype, Order};
 
 impl Buddy {
-    /// Checks B1 to B9 by walking every pageblock.
+    /// Checks B1 to B9 and Q by walking every pageblock. Nothing is unmerged.
     pub(crate) fn verify(&self) -> Result<(), Violation> {
+        ensure!(
+            self.unmerged.is_empty(),
+            "Q3",
+            "{} pages are unmerged and others count as if they were not",
+            self.unmerged.nr_pages()
+        );
         let mut tally = Tally::new(self.block_order);
         let mut whole_free = [0; NR_RESIDENCIES];
         let mut expected_on_shelves = 0;

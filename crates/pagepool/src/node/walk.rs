@@ -80,7 +80,7 @@ impl Nodes {
     fn try_zones(&self, walk: &Walk, flags: AllocFlags, gfp: Gfp) -> Option<Granted> {
         self.eligible(walk).find_map(|zone| {
             let free_to_take = flags.contains(AllocFlags::NO_WATERMARKS)
-                || zone.check(walk.order, walk.class, flags).passes();
+                || zone.may_take(walk.order, walk.class, flags);
             let taken = if free_to_take {
                 zone.take(walk.request(flags))
             } else {

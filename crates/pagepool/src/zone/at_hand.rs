@@ -225,12 +225,17 @@ impl Zone {
         entry: Entry<'_>,
         mobility: Migratetype,
     ) -> bool {
-        let is_kept = !self.is_wanted_elsewhere(pfn)
-            && open.push(mobility.idx(), pfn, self.magazines.depth());
+        let is_kept = self.push_at_hand(open, pfn, mobility);
         if is_kept {
             entry.set_state(FrameState::cached(Order::ZERO, mobility));
         }
         is_kept
+    }
+
+    /// Puts a page into a magazine, whose state says so already (G4), or is about to.
+    #[inline(always)]
+    pub(super) fn push_at_hand(&self, open: &Open<'_>, pfn: Pfn, mobility: Migratetype) -> bool {
+        !self.is_wanted_elsewhere(pfn) && open.push(mobility.idx(), pfn, self.magazines.depth())
     }
 
     /// Gives cached pages that are in nobody's lists any more to the buddy.

@@ -23,9 +23,8 @@ use arrayvec::ArrayVec;
 
 use super::kind::NR_TYPES;
 use super::magazine::{Half, MAX_DEPTH};
-use super::pcp::{RETURN_BATCH, Returned};
 use super::sizing::PcpSizes;
-use crate::types::{Order, Pfn};
+use crate::types::Pfn;
 
 /// Halves of a type that there is room for.
 const MAX_HALVES: usize = if cfg!(loom) { 1 } else { 32 };
@@ -39,8 +38,8 @@ pub(super) const MOST_STOCKED: usize = MAX_HALVES * HALF;
 /// A batch grows to this power of two, times what it is at first (kernel: `CONFIG_PCP_BATCH_SCALE_MAX`).
 const MAX_SCALE: u8 = 5;
 
-/// Halves that go to the buddy at once, when there is no room for another.
-const SPILLED: usize = if cfg!(loom) { 1 } else { RETURN_BATCH / HALF };
+/// Halves that are given back at once, when there is no room for another.
+const SPILLED: usize = if cfg!(loom) { 1 } else { MAX_HALVES / 2 };
 
 /// Where one thread frees what another allocates, what the latter gets from the buddy has to go back there: little at
 /// a time, until so often in a row nothing has come from the other.
@@ -84,12 +83,6 @@ impl Depot {
     pub(super) fn room_left(&self, column: usize) -> usize {
         let halves = self.halves.get(column);
         halves.map_or(0, |halves| self.room.saturating_sub(halves.len()))
-    }
-
-    /// Whether it is three quarters full with this type: some of it had better go before there is no room.
-    pub(super) fn is_nearly_full(&self, column: usize) -> bool {
-        let halves = self.halves.get(column);
-        halves.is_some_and(|halves| 4 * halves.len() >= 3 * self.room.max(1))
     }
 
     /// Whether it has nothing of this type.
@@ -170,15 +163,14 @@ impl Depot {
         self.halves[column].push(half);
     }
 
-    /// Takes out what was put in first, as much as goes to the buddy at once; none, if there is nothing.
-    pub(super) fn take_oldest(&mut self, column: usize) -> Option<Returned> {
+    /// Takes out what was put in first, as much as is given back at once; none, if there is nothing.
+    pub(super) fn take_oldest(&mut self, column: usize) -> Option<impl Iterator<Item = Pfn>> {
         let halves = self
             .halves
             .get_mut(column)
             .filter(|halves| !halves.is_empty())?;
         let oldest = halves.drain(..SPILLED.min(halves.len()));
-        let pages = oldest.flat_map(|half| half.pages);
-        Some(pages.map(|pfn| (pfn, Order::ZERO)).collect())
+        Some(oldest.flat_map(|half| half.pages))
     }
 
     /// Takes everything out.
@@ -265,9 +257,8 @@ mod tests {
             depot.put(1, half(n * HALF as u32));
         }
         assert_eq!(depot.room_left(1), 0);
-        let oldest = depot.take_oldest(1).unwrap();
-        let frames = oldest.iter().map(|(pfn, _)| pfn.get());
-        assert!(frames.eq(0..RETURN_BATCH as u32));
+        let oldest = depot.take_oldest(1).unwrap().map(Pfn::get);
+        assert!(oldest.eq(0..(SPILLED * HALF) as u32));
         assert_eq!(depot.room_left(1), SPILLED);
         assert!(depot.take_oldest(0).is_none());
     }

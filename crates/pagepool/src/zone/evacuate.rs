@@ -60,7 +60,7 @@ impl Zone {
     /// high mark for who was not, so that nobody reclaims because of it.
     pub(crate) fn set_aside(&self, unit: Unit, floor: Mark) -> bool {
         let Unit { pfn, order } = unit;
-        let mut core = self.core.lock();
+        let mut core = self.lock_merged();
         let withheld = core.buddy.free_pages_of(pfn, order);
         let moved = order.pages().saturating_sub(withheld);
         let left = core.buddy.free_pages().saturating_sub(withheld);
@@ -72,7 +72,7 @@ impl Zone {
     /// Takes hold of a unit that the caller has set aside, if nothing is left in it and its memory is to be kept.
     pub(crate) fn hold_empty(&self, unit: Unit) -> Option<EmptyUnit> {
         let pages = unit.order.pages();
-        let core = self.core.lock();
+        let core = self.lock_merged();
         let is_empty = core.buddy.free_pages_of(unit.pfn, unit.order) == pages;
         (is_empty && self.keeps(&core, pages)).then_some(EmptyUnit(unit))
     }
@@ -80,7 +80,7 @@ impl Zone {
     /// Free pages that the contents of a unit of order `unit` could be moved to without breaking a block as
     /// large as that.
     pub(crate) fn target_pages(&self, unit: Order) -> usize {
-        self.core.lock().buddy.target_pages(unit)
+        self.lock_merged().buddy.target_pages(unit)
     }
 
     /// Takes up to `count` blocks for contents that are about to be moved out of a unit of order `unit`, as
@@ -92,7 +92,7 @@ impl Zone {
         count: usize,
         sink: &mut dyn FnMut(Taken),
     ) -> usize {
-        let mut core = self.core.lock();
+        let mut core = self.lock_merged();
         let floor = self.mark(Mark::Min) + order.pages() + core.buddy.free_highatomic_pages();
         for taken in 0..count {
             let may_take = core.buddy.free_pages() >= floor;
@@ -144,7 +144,7 @@ impl Zone {
 
     /// Releases a unit. What is free of it merges, and can be had again.
     pub(crate) fn release(&self, unit: Unit) -> Freed {
-        let mut core = self.core.lock();
+        let mut core = self.lock_merged();
         core.buddy.release(unit.pfn, unit.order);
         self.settle_kept(&core)
     }
@@ -156,7 +156,7 @@ impl Zone {
         request: ZoneRequest,
         class: ZoneType,
     ) -> Release {
-        let mut core = self.core.lock();
+        let mut core = self.lock_merged();
         core.buddy.release(unit.pfn, unit.order);
         self.publish(&core);
         let may_take = self.check(request.order, class, request.flags).passes();

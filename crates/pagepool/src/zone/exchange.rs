@@ -27,6 +27,13 @@ type Batch = ArrayVec<Pfn, MOST_STOCKED>;
 /// What is to be seen to after pages were put back, page by page.
 pub(crate) type FreedOfHalf = ArrayVec<Freed, { MAX_DEPTH / 2 }>;
 
+/// How many pages a zone of so many has unmerged before somebody merges some: the more, the more of them are
+/// neighbours. A group of pageblocks is merged at once, so that a thirty-second of the zone is a few pages for each word of bits.
+fn most_unmerged(pages: usize) -> usize {
+    let (least, most) = if cfg!(loom) { (2, 2) } else { (64, 16384) };
+    (pages / 32).clamp(least, most)
+}
+
 impl Zone {
     /// Fills half of the magazine in a slot, the calling thread's, with pages for requests of type `want`: with what
     /// threads have left, or from the cache of this CPU.
@@ -150,14 +157,11 @@ impl Zone {
         used
     }
 
-    /// Moves pages into the calling thread's magazine, the first ones first; `left` are those that it does not
-    /// take.
+    /// Moves pages, which are cached ones already, into the calling thread's magazine, the first ones first; `left` are
+    /// those that it does not take.
     fn restock_with(&self, magazine: &Magazine, want: Migratetype, left: &mut Half) -> Used<()> {
         Zone::use_at_hand(magazine, (), |open| {
-            let keep = |pfn: &Pfn| {
-                let entry = self.map.entry(*pfn);
-                self.keep_at_hand(open, *pfn, entry, want)
-            };
+            let keep = |pfn: &Pfn| self.push_at_hand(open, *pfn, want);
             let nr = left.iter().take_while(|pfn| keep(pfn)).count();
             left.drain(..nr);
         })
@@ -170,23 +174,17 @@ impl Zone {
         to_depot.unwrap_or_else(|| self.make_room_by_cache(self.magazines.at(slot), mobility))
     }
 
-    /// The same by the depot, if nobody is at it; what was there longest goes to the buddy, if there is no room, or
-    /// little, and nobody is at the buddy.
+    /// The same by the depot, if nobody is at it; what was there longest is given back, if there is no room.
     fn make_room_by_depot(&self, slot: usize, mobility: Migratetype) -> Option<Used<FreedOfHalf>> {
         let (magazine, depots) = (self.magazines.at(slot), self.magazines.depots());
         let (at, column) = (depots.of(slot), mobility.idx());
         // Who waits or isolates need not be looked for: see D2.
         let mut depot = depots.try_at(at)?;
         let mut freed = FreedOfHalf::new();
-        let core = match depot.room_left(column) {
-            0 => Some(self.core.lock()),
-            _ if depot.is_nearly_full(column) => self.core.try_lock(),
-            _ => None,
-        };
-        if let Some(core) = core {
-            // Still under its lock: who drains finds these pages there, or in the buddy.
-            let mut oldest = depot.take_oldest(column)?;
-            freed.push(self.give_to_core(core, &mut oldest));
+        if depot.room_left(column) == 0 {
+            // Still under its lock: who drains finds these pages in the depot, or unmerged.
+            let oldest = depot.take_oldest(column)?;
+            freed.extend(self.put_unmerged(oldest));
         }
         let used = Zone::use_at_hand(magazine, Half::new(), |open| open.take_half(column));
         if !used.outcome.is_empty() {
@@ -197,6 +195,24 @@ impl Zone {
             outcome: freed,
             is_revoked: used.is_revoked,
         })
+    }
+
+    /// Gives cached pages that are in nobody's lists any more back, without the zone's lock; who finds that they are
+    /// many by now merges some.
+    pub(super) fn put_unmerged(&self, pages: impl Iterator<Item = Pfn>) -> Option<Freed> {
+        let offsets = pages.map(|pfn| {
+            self.map.set_state(pfn, FrameState::FREE);
+            self.offset_of(pfn)
+        });
+        let nr = self.unmerged.put(offsets);
+        let enough = most_unmerged(self.pages);
+        let mut core = match nr {
+            _ if nr < enough => None,
+            _ if nr < 2 * enough => self.core.try_lock(),
+            _ => Some(self.core.lock()),
+        }?;
+        core.buddy.merge_group();
+        Some(self.settle(&mut core, 0))
     }
 
     fn make_room_by_cache(&self, magazine: &Magazine, mobility: Migratetype) -> Used<FreedOfHalf> {

@@ -47,7 +47,7 @@ impl Zone {
         self.drain();
         // Room first: nothing allocates under the lock.
         let mut taken = Vec::with_capacity(self.pages.div_ceil(self.block_order().pages()));
-        let mut core = self.core.lock();
+        let mut core = self.lock_merged();
         let to_spare = core.buddy.free_pages().saturating_sub(least_free);
         let pages = pages.min(to_spare);
         core.buddy
@@ -62,7 +62,7 @@ impl Zone {
     /// Keeps a pageblock that was [set aside](Self::set_aside) out of service if nothing is left in it;
     /// otherwise releases it.
     pub(crate) fn keep(&self, unit: Unit) -> Result<OfflineBlock, Freed> {
-        let mut core = self.core.lock();
+        let mut core = self.lock_merged();
         let pages = unit.order.pages();
         debug_assert_eq!(unit.order, self.block_order(), "one pageblock");
         if core.buddy.free_pages_of(unit.pfn, unit.order) < pages {
@@ -88,7 +88,7 @@ impl Zone {
     /// Withdraws the zone's last pageblock if it is a short one, wholly free, with memory behind it.
     /// To be followed by [`return_tail`](Self::return_tail).
     pub(crate) fn withdraw_tail(&self) -> Option<OfflineBlock> {
-        let mut core = self.core.lock();
+        let mut core = self.lock_merged();
         let (pfn, pages) = core.buddy.isolate_idle_tail()?;
         self.publish(&core);
         Some(OfflineBlock { pfn, pages })

@@ -80,7 +80,7 @@ impl Zone {
 
     /// Withdraws a whole free block with exactly this behind it.
     pub(crate) fn withdraw_idle(&self, residency: Residency) -> Option<IdleBlock> {
-        let mut core = self.core.lock();
+        let mut core = self.lock_merged();
         let idle = self.withdraw_locked(&mut core, residency);
         self.publish(&core);
         idle

@@ -213,21 +213,35 @@ impl Zone {
     pub(crate) fn free_view(&self) -> FreeView {
         // Relaxed: exact counts, each by itself (N2); a mixture costs a vain attempt.
         FreeView {
-            free: self.published.free.load(Ordering::Relaxed),
+            free: self.free_pages(),
             highatomic: self.published.free_highatomic.load(Ordering::Relaxed),
             available: Availability::from_raw(self.published.available.load(Ordering::Relaxed)),
         }
     }
 
-    /// Pages free for requests, exactly, without what the caches hold.
+    /// Pages free for requests, exactly, those included that were not merged yet, without what the caches hold.
     pub(crate) fn free_pages(&self) -> usize {
-        // Relaxed: as in `free_view`.
-        self.published.free.load(Ordering::Relaxed)
+        // Relaxed: as in `free_view`. Looked at in this order: what is counted between is too much, and not too little.
+        let free = self.published.free.load(Ordering::Relaxed);
+        let free = free.wrapping_add(self.unmerged.nr_put());
+        (free as isize).max(0) as usize
+    }
+
+    /// Whether a request of `class` may take a block of `order` here. A block of several pages may be there only once
+    /// what is unmerged was merged: before the answer is no, it is.
+    pub(crate) fn may_take(&self, order: Order, class: ZoneType, flags: AllocFlags) -> bool {
+        let passes = || self.check(order, class, flags).passes();
+        let may_gain = || order > Order::ZERO && self.unmerged.nr_pages() > 0;
+        passes()
+            || may_gain() && {
+                drop(self.lock_merged());
+                passes()
+            }
     }
 
     /// How much of what is free is in whole pageblocks, exactly.
     pub(crate) fn free_shape(&self) -> FreeShape {
-        self.shape_locked(&self.core.lock())
+        self.shape_locked(&self.lock_merged())
     }
 
     fn shape_locked(&self, core: &Core) -> FreeShape {

@@ -68,7 +68,7 @@ use std::sync::Arc;
 
 use crossbeam::utils::CachePadded;
 
-use crate::buddy::{BlockTable, Buddy, Demand, Fallback, Geometry, IdleBlock, Residency};
+use crate::buddy::{BlockTable, Buddy, Demand, Fallback, Geometry, IdleBlock, Residency, Unmerged};
 use crate::error::BuildError;
 use crate::memmap::{FrameState, Memmap};
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -216,6 +216,8 @@ impl Core {
 /// Published under the lock (N2).
 #[derive(Debug)]
 struct Published {
+    /// In the buddy, less all that was ever merged: with all that ever came unmerged, what is free, whether it is
+    /// merged meanwhile or not. Wraps.
     free: AtomicUsize,
     free_highatomic: AtomicUsize,
     available: AtomicU64,
@@ -251,6 +253,8 @@ pub(crate) struct Zone {
     /// On lines of its own, as is what is published: who is served elsewhere reads what is beside it.
     core: CachePadded<CoreMutex<Core>>,
     published: CachePadded<Published>,
+    /// Free pages that were not merged yet, and that are put there without the lock.
+    unmerged: Arc<Unmerged>,
     marks: AtomicU64,
     /// Pages added to every mark; written under the lock.
     boost: AtomicUsize,
@@ -331,6 +335,7 @@ impl Zone {
             blocks: buddy.block_table(),
             moves: BlockMoves::new(geometry)?,
             published: CachePadded::new(Published::of(&buddy)),
+            unmerged: Arc::clone(buddy.unmerged()),
             core: CachePadded::new(CoreMutex::ranked(
                 Rank::Zone,
                 Core {
@@ -469,7 +474,8 @@ impl Zone {
     fn publish(&self, core: &Core) {
         let published = &*self.published;
         // Relaxed: see the head; the lock orders everything that must be.
-        { &published.free }.store(core.buddy.free_pages(), Ordering::Relaxed);
+        let free = { core.buddy.free_pages() }.wrapping_sub(self.unmerged.nr_merged());
+        { &published.free }.store(free, Ordering::Relaxed);
         { &published.free_highatomic }.store(core.buddy.free_highatomic_pages(), Ordering::Relaxed);
         { &published.available }.store(core.buddy.availability().raw(), Ordering::Relaxed);
         { &published.resident_free }.store(core.buddy.resident_free_pages(), Ordering::Relaxed);

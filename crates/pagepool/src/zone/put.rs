@@ -13,7 +13,7 @@ use super::{Contended, Core, Freed, Zone};
 use crate::memmap::FrameState;
 use crate::sync::atomic::Ordering;
 use crate::sync::fence::mutated;
-use crate::sync::{WaitQueue, cpu};
+use crate::sync::{CoreGuard, WaitQueue, cpu};
 use crate::types::{GroupId, Migratetype, Order, Pfn};
 
 impl Zone {
@@ -141,9 +141,14 @@ impl Zone {
         let boost = self.boost.load(Ordering::Relaxed);
         // Relaxed: a setting.
         let lapses = boost > 0 && self.boost_lapses.load(Ordering::Relaxed);
-        if lapses && core.buddy.free_pages() > self.marks().get(Mark::High) + boost {
+        if lapses && self.free_locked(core) > self.marks().get(Mark::High) + boost {
             self.boost.store(0, Ordering::Relaxed);
         }
+    }
+
+    /// Pages free for requests, whether they are merged already or not. Exact under the lock.
+    pub(super) fn free_locked(&self, core: &Core) -> usize {
+        core.buddy.free_pages() + self.unmerged.nr_pages()
     }
 
     /// Whether a thread waits for memory. To be asked with the lock held that guards what the answer
@@ -157,7 +162,7 @@ impl Zone {
         self.somebody_waits(look).then(|| Arc::clone(&self.freed))
     }
 
-    /// Empties the caches of all CPUs into the buddy; returns how many pages that were.
+    /// Empties the caches of all CPUs into the buddy, and merges what is unmerged; returns how many pages were in caches.
     ///
     /// Who drains is about to look for memory itself, or does so on behalf of somebody who waits.
     pub(crate) fn drain(&self) -> usize {
@@ -166,7 +171,22 @@ impl Zone {
             let slots = self.pcp.each();
             cached = slots.map(|mut lists| self.drain_lists(&mut lists)).sum();
         });
+        // What went from a depot there, went before that was emptied.
+        drop(self.lock_merged());
         at_hand + cached
+    }
+
+    /// The zone's lock, once what was freed unmerged before is merged: for who looks at the buddy as a whole. Between
+    /// groups of pageblocks the lock is let go.
+    pub(super) fn lock_merged(&self) -> CoreGuard<'_, Core> {
+        for _ in 0..self.unmerged.nr_groups() {
+            let mut core = self.core.lock();
+            if mutated("unmerged.merge") || core.buddy.merge_group() == 0 {
+                return core;
+            }
+            self.publish(&core);
+        }
+        self.core.lock()
     }
 
     fn drain_lists(&self, lists: &mut PcpLists) -> usize {
@@ -232,7 +252,7 @@ impl Zone {
         expect(dead_code, reason = "compaction empties pageblocks with it")
     )]
     pub(crate) fn unisolate(&self, pfn: Pfn) -> bool {
-        let mut core = self.core.lock();
+        let mut core = self.lock_merged();
         let ended = core.buddy.unisolate(pfn);
         self.publish(&core);
         ended
@@ -247,7 +267,7 @@ impl Zone {
                 Pcp::stop(&mut lists);
             }
         });
-        let mut core = self.core.lock();
+        let mut core = self.lock_merged();
         core.closing = true;
         self.pages - core.buddy.free_pages() - core.buddy.isolated_free_pages()
     }
@@ -256,14 +276,14 @@ impl Zone {
     /// over caches and buddy in [`outstanding`](Self::outstanding) is not while a drain moves pages from
     /// the one to the other and they are counted twice.
     pub(crate) fn is_whole(&self) -> bool {
-        let core = self.core.lock();
+        let core = self.lock_merged();
         core.buddy.free_pages() + core.buddy.isolated_free_pages() == self.pages
     }
 
     /// Pages that are out, withdrawn ones included; exact once the caches are empty.
     pub(crate) fn outstanding(&self) -> usize {
         let cached = self.cached_pages();
-        let core = self.core.lock();
+        let core = self.lock_merged();
         let kept = core.buddy.free_pages() + core.buddy.isolated_free_pages() + cached;
         self.pages.saturating_sub(kept)
     }

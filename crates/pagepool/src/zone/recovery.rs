@@ -84,7 +84,7 @@ impl Zone {
 
     fn is_above_high(&self, core: &Core) -> bool {
         // What compaction withholds for a moment is free as well: else each unit would be a fall and a rise.
-        core.buddy.free_pages() + core.aside() > self.mark(Mark::High)
+        self.free_locked(core) + core.aside() > self.mark(Mark::High)
     }
 
     fn recovery(&self) -> Recovery {

@@ -53,7 +53,7 @@ impl Zone {
 
     /// Free blocks by type and order.
     pub(crate) fn free_areas(&self) -> FreeAreas {
-        let core = self.core.lock();
+        let core = self.lock_merged();
         let row = |mt| std::array::from_fn(|o| core.buddy.nr_free(mt, Order::at(o)) as u64);
         FreeAreas {
             nr_free: Migratetype::ALL.map(row),
@@ -138,7 +138,7 @@ impl Zone {
         });
         outcome?;
 
-        let core = self.core.lock();
+        let core = self.lock_merged();
         core.buddy.verify()?;
         let free = core.buddy.free_pages();
         ensure!(

@@ -7,6 +7,7 @@
 
 mod caches;
 mod closing;
+mod unmerged;
 mod depots;
 mod isolation;
 mod marks;

@@ -30,6 +30,11 @@ enum Op {
         cpu: usize,
         which: prop::sample::Index,
     },
+    /// Single pages, without the zone's lock.
+    PutUnmerged {
+        which: prop::sample::Index,
+        count: usize,
+    },
     Drain,
     Isolate(prop::sample::Index),
     Unisolate(prop::sample::Index),
@@ -68,6 +73,7 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(order, want, count)| Op::Bulk { order, want, count }),
         10 => (0..NR_CPUS, which()).prop_map(|(cpu, which)| Op::Put { cpu, which }),
         1 => (0..NR_CPUS, which()).prop_map(|(cpu, which)| Op::Contended { cpu, which }),
+        4 => (which(), 1..40usize).prop_map(|(which, count)| Op::PutUnmerged { which, count }),
         1 => Just(Op::Drain),
         1 => which().prop_map(Op::Isolate),
         1 => which().prop_map(Op::Unisolate),
@@ -159,6 +165,18 @@ fn step(zone: &Zone, model: &mut Model, op: &Op) {
                 settle(zone, freed);
             }
         }
+        Op::PutUnmerged { which, count } => {
+            let first = model.nth(*which).map_or(0, |(offset, _)| offset);
+            let singles = model.0.range(first..).filter(|(_, order)| **order == 0);
+            let singles: Vec<_> = singles.map(|(offset, _)| *offset).take(*count).collect();
+            singles
+                .iter()
+                .for_each(|offset| assert_eq!(model.0.remove(offset), Some(0)));
+            let pages = singles.iter().map(|offset| zone.start().add(*offset));
+            if let Some(freed) = zone.put_unmerged(pages) {
+                settle(zone, freed);
+            }
+        }
         Op::Drain => {
             zone.drain();
             assert_eq!(zone.cached(), 0);
@@ -224,11 +242,15 @@ fn run(pages: usize, ops: &[Op]) {
     let mut model = Model::default();
     for op in ops {
         step(&zone, &mut model, op);
-        zone.verify()
-            .unwrap_or_else(|violation| panic!("after {op:?}: {violation}"));
         let withheld = zone.core.lock().buddy.isolated_free_pages();
         let kept = zone.free_pages() + zone.cached() + withheld;
         assert_eq!(kept + model.pages(), pages, "after {op:?}");
+        if matches!(op, Op::PutUnmerged { .. }) {
+            // Whoever looks at all of the zone merges first; the next step finds it as it is.
+            continue;
+        }
+        zone.verify()
+            .unwrap_or_else(|violation| panic!("after {op:?}: {violation}"));
         assert_eq!(zone.outstanding(), model.pages());
         let areas = zone.free_areas();
         let counted: u64 = areas
