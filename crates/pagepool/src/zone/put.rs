@@ -166,13 +166,39 @@ impl Zone {
     ///
     /// Who drains is about to look for memory itself, or does so on behalf of somebody who waits.
     pub(crate) fn drain(&self) -> usize {
+        let cached = self.drain_caches();
+        self.synchronize();
+        cached
+    }
+
+    /// The same on behalf of a thread that has published that it waits for memory. Whatever was freed
+    /// before is visible after; whoever frees later sees the waiter.
+    pub(crate) fn drain_for_waiter(&self) -> usize {
+        let drained = if mutated("freed.drain") {
+            0
+        } else {
+            self.drain_caches()
+        };
+        if !mutated("freed.synchronize") {
+            self.synchronize();
+        }
+        drained
+    }
+
+    /// Merges what is unmerged, and waits until whoever holds the lock has let go of it. Without, a check of the marks
+    /// may pass over a free block, and a free over the waiter: a zone's counts are read without its lock, and who
+    /// finds them low does not take it.
+    fn synchronize(&self) {
+        drop(self.lock_merged());
+    }
+
+    /// What a depot has no room for was freed unmerged before the depot is emptied, or is found there.
+    fn drain_caches(&self) -> usize {
         let mut cached = 0;
         let at_hand = self.drain_magazines(false, || {
             let slots = self.pcp.each();
             cached = slots.map(|mut lists| self.drain_lists(&mut lists)).sum();
         });
-        // What went from a depot there, went before that was emptied.
-        drop(self.lock_merged());
         at_hand + cached
     }
 
@@ -204,27 +230,6 @@ impl Zone {
             self.publish(&core);
         }
         before
-    }
-
-    /// The same on behalf of a thread that has published that it waits for memory. Whatever was freed
-    /// before is visible after; whoever frees later sees the waiter.
-    pub(crate) fn drain_for_waiter(&self) -> usize {
-        let drained = if mutated("freed.drain") {
-            0
-        } else {
-            self.drain()
-        };
-        if !mutated("freed.synchronize") {
-            self.synchronize();
-        }
-        drained
-    }
-
-    /// Waits until whoever holds the lock has let go of it. Without, a check of the marks may pass
-    /// over a free block, and a free over the waiter: a zone's counts are read without its lock, and
-    /// who finds them low does not take it.
-    fn synchronize(&self) {
-        drop(self.core.lock());
     }
 
     /// Withholds the pageblock of `pfn` from requests, and empties the caches of what they hold of
