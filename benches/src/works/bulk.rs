@@ -1,15 +1,15 @@
 //! What does a page cost that comes with many others? We expect less than one that is asked for alone.
 //!
 //! Bulk blocks are zeroed, so the yardstick zeroes as many pages of plain memory, in order; what is over
-//! that is the allocation. They are freed outside the clock. No peer has such a call; what they take for a
-//! page is in the rows of pages that are held.
+//! that is the allocation. Where they are taken as they are, pages one by one are the yardstick. They are freed
+//! outside the clock. No peer has such a call; what they take for a page is in the rows of pages that are held.
 
 #![forbid(unsafe_code)]
 
 use std::cell::Cell;
 use std::hint::black_box;
 
-use pagepool::{Gfp, Order, PAGE_SIZE, Pages};
+use pagepool::{Gfp, Order, PAGE_SIZE, PagePool};
 
 use super::timed_on_cpu;
 use crate::Failure;
@@ -19,27 +19,56 @@ use crate::report::Outcome;
 use crate::subject::{Events, Pool, Subject};
 
 pub(crate) const ROWS: &[&str] = &["bulk_100k_alloc"];
+pub(crate) const UNINIT_ROWS: &[&str] = &["bulk_100k_uninit"];
 
-/// Takes pages at once, and one by one.
+/// Takes zeroed pages at once, and one by one.
 pub(crate) fn measure(plan: &Plan) -> Result<Outcome, Failure> {
     let count = plan.scale.held;
-    let bytes = count * PAGE_SIZE * 5 / 4 + (64 << 20);
+    in_pool(plan, |pool, taken| {
+        let contestants = vec![
+            zeroing(count),
+            taking("one by one", count, taken, |into| {
+                for _ in 0..count {
+                    into.extend(pool.alloc_pages(Order::ZERO, Gfp::KERNEL));
+                }
+            }),
+            taking("alloc_bulk", count, taken, |into| {
+                // How many there are is looked at by the caller.
+                let _ = pool.alloc_bulk(Order::ZERO, Gfp::KERNEL, count, into);
+            }),
+        ];
+        contest(ROWS, contestants, plan, Placement::OneCpu)
+    })
+}
+
+/// Takes pages as they are, one by one and at once.
+pub(crate) fn measure_uninit(plan: &Plan) -> Result<Outcome, Failure> {
+    let count = plan.scale.held;
+    in_pool(plan, |pool, taken| {
+        let contestants = vec![
+            taking("one by one", count, taken, |into| {
+                for _ in 0..count {
+                    into.extend(pool.alloc_pages_uninit(Order::ZERO, Gfp::KERNEL));
+                }
+            }),
+            taking("alloc_bulk_uninit", count, taken, |into| {
+                // As above.
+                let _ = pool.alloc_bulk_uninit(Order::ZERO, Gfp::KERNEL, count, into);
+            }),
+        ];
+        contest(UNINIT_ROWS, contestants, plan, Placement::OneCpu)
+    })
+}
+
+/// Has a contest in a pool, which must have counted in the end as many pages as were taken.
+fn in_pool(
+    plan: &Plan,
+    run: impl FnOnce(&PagePool, &Cell<u64>) -> Result<Outcome, Failure>,
+) -> Result<Outcome, Failure> {
+    let bytes = plan.scale.held * PAGE_SIZE * 5 / 4 + (64 << 20);
     let subject = Pool::open(bytes).map_err(Failure::broken)?;
-    let pool = subject.as_pool();
     let taken = Cell::new(0);
-    let contestants = vec![
-        zeroing(count),
-        taking("one by one", count, &taken, |into| {
-            for _ in 0..count {
-                into.extend(pool.alloc_pages(Order::ZERO, Gfp::KERNEL));
-            }
-        }),
-        taking("alloc_bulk", count, &taken, |into| {
-            // How many there are is looked at by the caller.
-            let _ = pool.alloc_bulk(Order::ZERO, Gfp::KERNEL, count, into);
-        }),
-    ];
-    let outcome = contest(ROWS, contestants, plan, Placement::OneCpu)?;
+    let outcome = run(subject.as_pool(), &taken)?;
     subject.check().map_err(Failure::broken)?;
     let pages = taken.get();
     let expected = Events {
@@ -67,13 +96,13 @@ fn zeroing<'a>(count: usize) -> Contestant<'a> {
 }
 
 /// Has `take` put `count` pages into the vector, and frees them when the clock has stopped.
-fn taking<'a>(
+fn taking<'a, P: 'a>(
     name: &'static str,
     count: usize,
     taken: &'a Cell<u64>,
-    take: impl Fn(&mut Vec<Pages>) + 'a,
+    take: impl Fn(&mut Vec<P>) + 'a,
 ) -> Contestant<'a> {
-    let mut held: Vec<Pages> = Vec::with_capacity(count);
+    let mut held: Vec<P> = Vec::with_capacity(count);
     Contestant::new(name, move || {
         let ns = timed_on_cpu(count, || take(&mut held));
         if held.len() != count {

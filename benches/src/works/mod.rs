@@ -88,6 +88,12 @@ pub(crate) const ALL: &[Entry] = &[
         run: bulk::measure,
     },
     Entry {
+        name: "bulk, not zeroed",
+        title: "The same as they are, one by one and at once: ns per page",
+        rows: bulk::UNINIT_ROWS,
+        run: bulk::measure_uninit,
+    },
+    Entry {
         name: "mixed",
         title: "Orders 0 to 10 alike, 70 to 90 % of the memory in use, 1 thread: ns per operation, \
                 net of the harness",

@@ -6,6 +6,7 @@ use crate::buddy::{Geometry, Residency};
 use crate::memmap::Memmap;
 use crate::sync::{FenceNames, WaitQueue};
 use crate::types::{Migratetype, NR_ZONES, NodeId, Order, Pfn, ZoneType};
+use crate::zone::exchange::FreedOfHalf;
 use crate::zone::kind::Kind;
 use crate::zone::magazine::{Magazine, Opens};
 use crate::zone::sizing::PcpSizes;
@@ -128,12 +129,13 @@ impl Zone {
     /// Moves half of what is in the calling thread's magazine to where others find it, as a pool does. Returns the
     /// pages that came back to a closing zone.
     pub fn make_room(&self, slot: usize) -> usize {
-        let used = self.zone.make_room(slot, Migratetype::Movable);
+        let mut all = FreedOfHalf::new();
+        let used = self.zone.make_room(slot, Migratetype::Movable, &mut all);
         let mut closing = 0;
         if used.is_revoked {
             closing += self.empty_own(slot);
         }
-        for freed in used.outcome {
+        for freed in all {
             closing += self.settle(freed, || ());
         }
         closing

@@ -23,6 +23,7 @@ use crate::record::Happening;
 use crate::sync::cpu;
 use crate::types::{Migratetype, NodeId, Order, PAGE_SIZE, Pfn, ZoneType};
 use crate::zone::at_hand::Used;
+use crate::zone::exchange::FreedOfHalf;
 use crate::zone::kind::Kind;
 use crate::zone::magazine::{Magazine, Opens};
 use crate::zone::{Freed, Taken, Zone};
@@ -480,9 +481,10 @@ fn make_room(tether: Tether, pool: &Inner, page: BlockPtr, refused: Refused) -> 
     let Some(mobility) = pfn.and_then(|pfn| hand.zone.lacks_room(hand.magazine, pfn)) else {
         return false;
     };
-    let made = hand.zone.make_room(hand.slot, mobility);
+    let mut all = FreedOfHalf::new();
+    let made = hand.zone.make_room(hand.slot, mobility, &mut all);
     empty(made.is_revoked);
-    for freed in made.outcome {
+    for freed in all {
         // Whoever is called for that may use a magazine on this very thread, and another than this by now.
         // SAFETY: it came from this zone just now; the caller's block keeps the pool alive.
         unsafe { settle(tether, hand.zone, freed) };

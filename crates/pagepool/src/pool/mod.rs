@@ -359,6 +359,7 @@ impl PagePool {
     }
 
     /// Puts a block into the hands of its owner: from here on it is freed whatever happens.
+    #[inline(always)]
     fn adopt(&self, granted: Granted, paid: Paid<'_>) -> Adopted {
         Adopted {
             is_vacant: granted.taken.residency() == Residency::Vacant,
@@ -367,6 +368,7 @@ impl PagePool {
     }
 
     /// Makes an adopted block ready for use.
+    #[inline(always)]
     fn hand_out(&self, adopted: Adopted, gfp: Gfp) -> PagesUninit {
         let Adopted { pages, is_vacant } = adopted;
         self.inner.note_alloc(&pages, gfp);
@@ -392,8 +394,8 @@ impl PagePool {
 
     /// Allocates up to `count` zeroed blocks at once, adds them to `out` and returns how many.
     ///
-    /// Takes the zone's lock once rather than once a block, never waits, and stops at the low mark:
-    /// what is missing then is for [`alloc_pages`](Self::alloc_pages), which may wait for it.
+    /// Takes the zone's lock once for dozens of blocks rather than once a block, never waits, and stops at the low
+    /// mark: what is missing then is for [`alloc_pages`](Self::alloc_pages), which may wait for it.
     ///
     /// # Errors
     /// If the request can never be met. That some or all blocks are missing is not an error.
@@ -403,6 +405,43 @@ impl PagePool {
         gfp: Gfp,
         count: usize,
         out: &mut Vec<Pages>,
+    ) -> Result<usize, AllocError> {
+        self.alloc_bulk_with(order, gfp, count, out, PagesUninit::zeroed)
+    }
+
+    /// The same without zeroing, unless `gfp` says [`ZERO`](Gfp::ZERO).
+    ///
+    /// ```
+    /// # use pagepool::{Gfp, Order, PagePool};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let pool = PagePool::builder().managed(64 << 20).build()?;
+    /// let mut pages = Vec::new();
+    /// let got = pool.alloc_bulk_uninit(Order::ZERO, Gfp::KERNEL, 1000, &mut pages)?;
+    /// assert_eq!((got, pages.len()), (1000, 1000));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`alloc_bulk`](Self::alloc_bulk).
+    pub fn alloc_bulk_uninit(
+        &self,
+        order: Order,
+        gfp: Gfp,
+        count: usize,
+        out: &mut Vec<PagesUninit>,
+    ) -> Result<usize, AllocError> {
+        self.alloc_bulk_with(order, gfp, count, out, |pages| pages)
+    }
+
+    /// Either, with what is to be made of each block once no lock is held.
+    fn alloc_bulk_with<P>(
+        &self,
+        order: Order,
+        gfp: Gfp,
+        count: usize,
+        out: &mut Vec<P>,
+        finish: impl Fn(PagesUninit) -> P,
     ) -> Result<usize, AllocError> {
         // Room first: nothing must be able to fail while blocks are in nobody's hands.
         let most = self.inner.nodes.zones().map(Zone::managed).sum::<usize>() >> order.get();
@@ -423,11 +462,8 @@ impl PagePool {
                     blocks.push(self.adopt(granted, Paid::ByNobody));
                 });
             let n = n.inspect_err(|error| self.inner.note_refused(order, gfp, *error))?;
-            out.extend(
-                blocks
-                    .drain(..)
-                    .map(|pages| self.hand_out(pages, gfp).zeroed()),
-            );
+            let adopted = blocks.drain(..);
+            out.extend(adopted.map(|pages| finish(self.hand_out(pages, gfp))));
             got += n;
             if n < batch {
                 break;

@@ -395,6 +395,7 @@ impl PagesUninit {
     /// Makes the handle of a block that was taken from this pool. A [`Taken`](crate::zone::Taken) is
     /// made by a zone alone, for each block that leaves it, and cannot be copied: who has it owns the
     /// block (O1).
+    #[inline(always)]
     pub(super) fn new(pool: &PoolRef, granted: Granted, paid: Paid<'_>) -> PagesUninit {
         let Granted {
             taken,
@@ -460,6 +461,7 @@ impl PagesUninit {
     ///
     /// # Panics
     /// If it was written meanwhile. The block is freed like any other then.
+    #[inline]
     pub(super) fn check_poison(&self) {
         if self.block.pool().hardened {
             check_poison(&self.block);

@@ -167,20 +167,30 @@ impl Zone {
         })
     }
 
-    /// Moves half of what the magazine in a slot, the calling thread's, has of a type to where other threads find it, or to the cache
-    /// of this CPU.
-    pub(crate) fn make_room(&self, slot: usize, mobility: Migratetype) -> Used<FreedOfHalf> {
-        let to_depot = self.make_room_by_depot(slot, mobility);
-        to_depot.unwrap_or_else(|| self.make_room_by_cache(self.magazines.at(slot), mobility))
+    /// Moves half of what the magazine in a slot, the calling thread's, has of a type to where other threads find it, or
+    /// to the cache of this CPU. What is to be seen to then is added to `freed`.
+    pub(crate) fn make_room(
+        &self,
+        slot: usize,
+        mobility: Migratetype,
+        freed: &mut FreedOfHalf,
+    ) -> Used<()> {
+        let to_depot = self.make_room_by_depot(slot, mobility, freed);
+        to_depot
+            .unwrap_or_else(|| self.make_room_by_cache(self.magazines.at(slot), mobility, freed))
     }
 
     /// The same by the depot, if nobody is at it; what was there longest is given back, if there is no room.
-    fn make_room_by_depot(&self, slot: usize, mobility: Migratetype) -> Option<Used<FreedOfHalf>> {
+    fn make_room_by_depot(
+        &self,
+        slot: usize,
+        mobility: Migratetype,
+        freed: &mut FreedOfHalf,
+    ) -> Option<Used<()>> {
         let (magazine, depots) = (self.magazines.at(slot), self.magazines.depots());
         let (at, column) = (depots.of(slot), mobility.idx());
         // Who waits or isolates need not be looked for: see D2.
         let mut depot = depots.try_at(at)?;
-        let mut freed = FreedOfHalf::new();
         if depot.room_left(column) == 0 {
             // Still under its lock: who drains finds these pages in the depot, or unmerged.
             let oldest = depot.take_oldest(column)?;
@@ -192,7 +202,7 @@ impl Zone {
             depots.tell(at, column, &mut depot);
         }
         Some(Used {
-            outcome: freed,
+            outcome: (),
             is_revoked: used.is_revoked,
         })
     }
@@ -215,14 +225,18 @@ impl Zone {
         Some(self.settle(&mut core, 0))
     }
 
-    fn make_room_by_cache(&self, magazine: &Magazine, mobility: Migratetype) -> Used<FreedOfHalf> {
+    fn make_room_by_cache(
+        &self,
+        magazine: &Magazine,
+        mobility: Migratetype,
+        all: &mut FreedOfHalf,
+    ) -> Used<()> {
         let sizes = self.pcp.sizes();
         let mut lists = self.pcp.try_of(cpu::current());
         let Used {
             outcome: half,
             is_revoked,
         } = Zone::use_at_hand(magazine, Half::new(), |open| open.take_half(mobility.idx()));
-        let mut all = FreedOfHalf::new();
         let mut rest = Returned::new();
         for pfn in half {
             let lists = lists
@@ -243,7 +257,7 @@ impl Zone {
             all.push(self.give_to_buddy(&mut rest));
         }
         Used {
-            outcome: all,
+            outcome: (),
             is_revoked,
         }
     }

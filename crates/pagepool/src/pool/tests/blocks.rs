@@ -162,6 +162,25 @@ fn a_bulk_request_for_everything_gets_what_there_is() {
     pool.verify().unwrap();
 }
 
+#[test]
+fn bulk_blocks_are_zeroed_and_those_that_are_not_are_as_many() {
+    let pool = small_pool(64);
+    let mut dirty = vec![];
+    pool.alloc_bulk_uninit(order(0), Gfp::KERNEL, 64, &mut dirty)
+        .unwrap();
+    assert_eq!((dirty.len(), pool.stats().free_pages), (64, 0));
+    for page in dirty {
+        page.zeroed().fill(7);
+    }
+    let mut cleared = vec![];
+    pool.alloc_bulk(order(0), Gfp::KERNEL, 64, &mut cleared)
+        .unwrap();
+    assert_eq!(cleared.len(), 64);
+    let bytes = cleared.iter().flat_map(|page| page.iter());
+    assert!(bytes.into_iter().all(|byte| *byte == 0));
+    pool.verify().unwrap();
+}
+
 /// Only one pageblock of the urgent reserve was opened before a refusal, and that the one with least
 /// to give: the same request succeeded when it was made again.
 #[test]

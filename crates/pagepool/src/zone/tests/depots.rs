@@ -1,6 +1,6 @@
 //! What two threads leave to each other, in a zone that has a depot for each.
 
-use super::super::at_hand::Used;
+use super::super::exchange::FreedOfHalf;
 use super::super::magazine::Opens;
 use super::*;
 
@@ -35,8 +35,8 @@ impl Hand<'_> {
                 .put_at_hand(magazine, pfn, Opens::Unwatched, || ())
         };
         if !put().outcome {
-            let Used { outcome, .. } = self.zone.make_room(self.slot, MOVABLE);
-            drop(outcome);
+            let mut freed = FreedOfHalf::new();
+            let _ = self.zone.make_room(self.slot, MOVABLE, &mut freed);
             assert!(put().outcome);
         }
     }
