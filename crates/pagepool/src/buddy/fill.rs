@@ -8,9 +8,9 @@
 //! goes on as long as it has a page. It begins with the fullest one that no other filler goes on with; then with a
 //! wholly free one; and only then shares. So at most one pageblock for each filler is broken that need not have been.
 
+use super::Buddy;
 use super::block::State;
-use super::{Buddy, Grant};
-use crate::types::{Migratetype, NR_MIGRATETYPES, Order};
+use crate::types::{Migratetype, NR_MIGRATETYPES, Order, Pfn};
 
 /// Fillers at most.
 pub(crate) const MAX_FILLERS: usize = 16;
@@ -39,13 +39,14 @@ impl Begun {
 }
 
 impl Buddy {
-    /// Takes up to `count` single pages of type `want`, and of no other, for a filler; returns how many.
+    /// Takes up to `count` single pages of type `want`, and of no other, for a filler; returns how many. Passes the first
+    /// of several that follow each other to `sink`, and how many these are.
     pub(crate) fn fill(
         &mut self,
         want: Migratetype,
         filler: usize,
         count: usize,
-        sink: &mut dyn FnMut(Grant),
+        sink: &mut dyn FnMut(Pfn, usize),
     ) -> usize {
         let mt = self.grouped(want);
         let mut taken = 0;
@@ -65,19 +66,21 @@ impl Buddy {
         mt: Migratetype,
         filler: usize,
         count: usize,
-        sink: &mut dyn FnMut(Grant),
+        sink: &mut dyn FnMut(Pfn, usize),
     ) -> usize {
         if let Some(block) = self.part_for(mt, filler) {
             self.begun.set(filler, mt, block);
-            return self.take_parts(block, Order::ZERO, count, sink);
+            return self.take_runs(block, Order::ZERO, count, sink);
         }
         // Of a whole one; or of one that another filler goes on with.
         let whole = self.smallest_of_whole(Order::ZERO, mt);
         let Some(grant) = whole.or_else(|| self.smallest(Order::ZERO, mt)) else {
             return 0;
         };
-        self.begun.set(filler, mt, self.block_of(grant.pfn));
-        self.go_on(grant, Order::ZERO, count, sink)
+        let block = self.block_of(grant.pfn);
+        self.begun.set(filler, mt, block);
+        sink(grant.pfn, 1);
+        1 + self.take_runs(block, Order::ZERO, count - 1, sink)
     }
 
     /// The partly free pageblock that a filler goes on with, or is to begin with.

@@ -5,7 +5,7 @@
 use super::block::{Residency, best_fit};
 use super::tree::{self, Tree};
 use super::{Buddy, Demand, Grant, MovableCensus};
-use crate::types::{Migratetype, Order};
+use crate::types::{Migratetype, Order, Pfn};
 
 impl Buddy {
     /// Takes a block, or nothing when the demand cannot be met.
@@ -103,6 +103,26 @@ impl Buddy {
         count: usize,
         sink: &mut dyn FnMut(Grant),
     ) -> usize {
+        self.take_runs(block, order, count, |first, nr| {
+            for part in 0..nr {
+                sink(Grant {
+                    pfn: first.add(part << order.get()),
+                    residency: Residency::Used,
+                    fallback: None,
+                });
+            }
+        })
+    }
+
+    /// The same, with the first frame of several blocks that follow each other, and how many these are.
+    #[inline]
+    pub(super) fn take_runs(
+        &mut self,
+        block: usize,
+        order: Order,
+        count: usize,
+        mut sink: impl FnMut(Pfn, usize),
+    ) -> usize {
         let word = self.word(block);
         let (row, root, start) = (self.row(word), self.block_order, self.pfn(block));
         let (mut levels, mut left) = (word.levels(), count);
@@ -122,13 +142,7 @@ impl Buddy {
                 levels &= !(1 << from.get());
             }
             let nr = 1 << (size.idx() - order.idx());
-            for part in 0..nr {
-                sink(Grant {
-                    pfn: start.add(taken.offset + (part << order.get())),
-                    residency: Residency::Used,
-                    fallback: None,
-                });
-            }
+            sink(start.add(taken.offset), nr);
             left -= nr;
         }
         let taken = count - left;

@@ -471,7 +471,8 @@ impl Buddy {
     /// The pageblocks of what a filler gets.
     fn fill_blocks(&mut self, want: Migratetype, filler: usize, count: usize) -> Vec<usize> {
         let mut got = Vec::new();
-        let nr = self.fill(want, filler, count, &mut |grant| got.push(grant.pfn));
+        let mut sink = |first: Pfn, pages| got.extend((0..pages).map(|page| first.add(page)));
+        let nr = self.fill(want, filler, count, &mut sink);
         assert_eq!(nr, got.len());
         self.verify().unwrap();
         let mut blocks: Vec<_> = got.iter().map(|pfn| self.block_of(*pfn)).collect();

@@ -161,6 +161,33 @@ impl Memmap {
         self.entry(pfn).set_state(state);
     }
 
+    /// Sets the states of so many free frames from this one on, which the caller owns, to that of a single page.
+    #[inline]
+    pub(crate) fn set_states(&self, first: Pfn, nr: usize, state: FrameState) {
+        if cfg!(loom) {
+            return (0..nr).for_each(|frame| self.set_state(first.add(frame), state));
+        }
+        let (mut index, end) = (first.index(), first.index() + nr);
+        debug_assert!(
+            (0..nr).all(|frame| self.has_room(first.add(frame), state)),
+            "M2"
+        );
+        while index < end {
+            let (row, frame) = (Row::<STATES>::of(index), index % Row::<STATES>::FRAMES);
+            let frames = (end - index).min(Row::<STATES>::FRAMES - frame);
+            for frame in frame..frame + frames {
+                let cell = &self.states[row.at(frame)];
+                debug_assert!(
+                    FrameState::from_bits(cell.load(Relaxed)).is_free(),
+                    "N3: {first} and {nr}"
+                );
+                // Relaxed: as in `set_state`.
+                cell.store(state.bits(), Relaxed);
+            }
+            index += frames;
+        }
+    }
+
     /// Where the state of a frame is, for who looks at it and then sets it.
     #[inline]
     pub(crate) fn entry(&self, pfn: Pfn) -> Entry<'_> {
@@ -409,13 +436,41 @@ fn scattered<const PER_LINE: usize>(index: usize) -> usize {
     if cfg!(loom) {
         return index;
     }
-    let lines = GROUP / PER_LINE;
-    let (low, high) = (index % lines, index / lines % PER_LINE);
-    // For each `high` a rotation of `low`: no two frames of a group meet. 3 is odd, so that no alignment brings back
-    // what was apart, and multiplying by it takes one instruction. And one line further for each pageblock: those who
-    // have one each begin at the same place of it.
-    let line = (low + 3 * high + index / PAGEBLOCK_ORDER.pages()) % lines;
-    (index / GROUP * GROUP) | (line * PER_LINE + high)
+    let row = Row::<PER_LINE>::of(index);
+    row.at(index % Row::<PER_LINE>::FRAMES)
+}
+
+/// Frames one after the other, as many as a group has lines: each has its entry on another one, in the same column.
+#[derive(Clone, Copy)]
+struct Row<const PER_LINE: usize> {
+    /// Where its entry on the group's first line is.
+    first: usize,
+    /// On which line that of its first frame is.
+    turn: usize,
+}
+
+impl<const PER_LINE: usize> Row<PER_LINE> {
+    /// Frames in a row, and lines in a group.
+    const FRAMES: usize = GROUP / PER_LINE;
+
+    /// The row that the frame `index` is in.
+    #[inline]
+    fn of(index: usize) -> Row<PER_LINE> {
+        let high = index / Self::FRAMES % PER_LINE;
+        Row {
+            first: (index / GROUP * GROUP) | high,
+            // For each row another turn: no two frames of a group meet. 3 is odd, so that no alignment brings back
+            // what was apart, and multiplying by it takes one instruction. And one line further for each pageblock:
+            // those who have one each begin at the same place of it.
+            turn: 3 * high + index / PAGEBLOCK_ORDER.pages(),
+        }
+    }
+
+    /// Where the entry of one of its frames is.
+    #[inline]
+    fn at(self, frame: usize) -> usize {
+        self.first | ((frame + self.turn) % Self::FRAMES * PER_LINE)
+    }
 }
 
 /// Entries in a column for `pages` frames: whole groups, which [`scattered`] maps to themselves.

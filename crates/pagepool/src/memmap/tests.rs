@@ -305,6 +305,31 @@ proptest! {
     }
 }
 
+#[test]
+fn states_of_a_run_are_set_one_by_one_and_no_others() {
+    let map = Memmap::new(NodeId::at(0), 2 * GROUP + 77).unwrap();
+    let cached = FrameState::cached(Order::ZERO, Migratetype::Unmovable);
+    let frame = |index| Pfn::new(NodeId::at(0), index);
+    for (first, nr) in [
+        (0, 1),
+        (31, 2),
+        (100, 0),
+        (120, 300),
+        (GROUP - 5, 10),
+        (2 * GROUP, 77),
+    ] {
+        map.set_states(frame(first), nr, cached);
+        let set: Vec<_> = (0..map.frames())
+            .filter(|index| map.state(frame(*index)) == cached)
+            .collect();
+        assert!(
+            set.into_iter().eq(first..first + nr),
+            "{nr} from {first} on"
+        );
+        (first..first + nr).for_each(|index| map.set_state(frame(index), FrameState::FREE));
+    }
+}
+
 /// Frames of two CPUs that fill one pageblock shared cache lines of the columns, and each allocation
 /// and free waited for the other CPU.
 #[test]

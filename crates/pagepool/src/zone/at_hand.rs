@@ -143,7 +143,7 @@ impl Zone {
 
     /// Whether a page must not go into a magazine: somebody waits, or its pageblock is isolated.
     #[inline(always)]
-    fn is_wanted_elsewhere(&self, pfn: Pfn) -> bool {
+    pub(super) fn is_wanted_elsewhere(&self, pfn: Pfn) -> bool {
         self.somebody_waits("magazine.look_at_waiters")
             || (self.blocks.is_isolated(pfn) && !mutated("magazine.look_at_block"))
     }
@@ -225,17 +225,12 @@ impl Zone {
         entry: Entry<'_>,
         mobility: Migratetype,
     ) -> bool {
-        let is_kept = self.push_at_hand(open, pfn, mobility);
+        let is_kept = !self.is_wanted_elsewhere(pfn)
+            && open.push(mobility.idx(), pfn, self.magazines.depth());
         if is_kept {
             entry.set_state(FrameState::cached(Order::ZERO, mobility));
         }
         is_kept
-    }
-
-    /// Puts a page into a magazine, whose state says so already (G4), or is about to.
-    #[inline(always)]
-    pub(super) fn push_at_hand(&self, open: &Open<'_>, pfn: Pfn, mobility: Migratetype) -> bool {
-        !self.is_wanted_elsewhere(pfn) && open.push(mobility.idx(), pfn, self.magazines.depth())
     }
 
     /// Gives cached pages that are in nobody's lists any more to the buddy.

@@ -15,7 +15,6 @@ use super::magazine::{Half, MAX_DEPTH, Magazine};
 use super::pcp::Returned;
 use super::watermark::AllocFlags;
 use super::{Freed, Zone};
-use crate::buddy::Grant;
 use crate::memmap::FrameState;
 use crate::sync::cpu;
 use crate::sync::fence::mutated;
@@ -127,12 +126,11 @@ impl Zone {
     fn take_batch(&self, want: Migratetype, nr: usize, filler: usize) -> Batch {
         let (mut batch, state) = (Batch::new(), FrameState::cached(Order::ZERO, want));
         let mut core = self.core.lock();
-        let mut on_grant = |grant: Grant| {
-            debug_assert!(self.map.state(grant.pfn).is_free(), "N3: {}", grant.pfn);
-            self.map.set_state(grant.pfn, state);
-            batch.push(grant.pfn);
+        let mut on_run = |first: Pfn, pages: usize| {
+            self.map.set_states(first, pages, state);
+            batch.extend((0..pages).map(|offset| first.add(offset)));
         };
-        core.buddy.fill(want, filler, nr, &mut on_grant);
+        core.buddy.fill(want, filler, nr, &mut on_run);
         self.publish(&core);
         batch
     }
@@ -161,8 +159,9 @@ impl Zone {
     /// those that it does not take.
     fn restock_with(&self, magazine: &Magazine, want: Migratetype, left: &mut Half) -> Used<()> {
         Zone::use_at_hand(magazine, (), |open| {
-            let keep = |pfn: &Pfn| self.push_at_hand(open, *pfn, want);
-            let nr = left.iter().take_while(|pfn| keep(pfn)).count();
+            let wanted = left.iter().position(|pfn| self.is_wanted_elsewhere(*pfn));
+            let may_be_kept = &left[..wanted.unwrap_or(left.len())];
+            let nr = open.push_some(want.idx(), may_be_kept, self.magazines.depth());
             left.drain(..nr);
         })
     }

@@ -270,6 +270,21 @@ impl Open<'_> {
         true
     }
 
+    /// Puts pages in, the first ones first, as far as there is room below `depth`; returns how many. Their states say
+    /// already that they are cached (G4).
+    #[inline]
+    pub(super) fn push_some(&self, column: usize, pages: &[Pfn], depth: usize) -> usize {
+        let (count, frames) = (&self.magazine.counts[column], &self.magazine.frames[column]);
+        let held = count.load(Ordering::Relaxed) as usize;
+        let room = frames.get(held..depth.min(MAX_DEPTH)).unwrap_or_default();
+        for (frame, pfn) in room.iter().zip(pages) {
+            frame.store(pfn.get(), Ordering::Relaxed);
+        }
+        let pushed = room.len().min(pages.len());
+        count.store((held + pushed) as u32, Ordering::Relaxed);
+        pushed
+    }
+
     /// How full a pageblock is to be, at the least, for a block of it to be kept.
     #[inline]
     pub(super) fn level(&self, kind: Kind) -> u8 {

@@ -152,13 +152,9 @@ fn run(pages: usize, managed: usize, ops: &[Op]) {
                 count,
             } => {
                 let free = b.free_pages();
-                let mut hand_out = |grant: Grant| {
-                    assert!(grant.fallback.is_none());
-                    let offset = grant.pfn.offset_from(start);
-                    if grant.residency.reads_as_zeros() {
-                        model.assert_zeroed(offset, Order::ZERO);
-                    }
-                    model.hand_out(offset, Order::ZERO);
+                let mut hand_out = |first: Pfn, nr| {
+                    let first = first.offset_from(start);
+                    (first..first + nr).for_each(|offset| model.hand_out(offset, Order::ZERO));
                 };
                 let taken = b.fill(*want, *filler, *count, &mut hand_out);
                 assert!(taken <= *count);

@@ -1,7 +1,6 @@
 //! Pages that are free and not merged yet.
 
 use super::*;
-use crate::buddy::Grant;
 
 const PAGES: usize = 2048;
 
@@ -81,8 +80,8 @@ fn no_whole_pageblock_is_broken_while_pages_are_unmerged() {
     let mut got = vec![];
     let mut core = zone.core.lock();
     core.buddy
-        .fill(MOVABLE, 0, 1, &mut |grant: Grant| got.push(grant.pfn));
-    assert_eq!(got, pages[..1]);
+        .fill(MOVABLE, 0, 1, &mut |first, nr| got.push((first, nr)));
+    assert_eq!(got, [(pages[0], 1)]);
 }
 
 #[test]
