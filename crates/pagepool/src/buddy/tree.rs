@@ -121,13 +121,15 @@ impl<'a> Tree<'a> {
                 return false;
             }
             let level = Level::of(self.root, order);
-            let (mut merged, mut parents) = (0, Pages::default());
-            for (at, new) in (0..).zip(grown).filter(|(_, new)| *new != 0) {
-                let word = &mut self.words[level.first + at];
+            let (mut merged, mut left, mut parents) = (0, 0, Pages::default());
+            let words = &mut self.words[level.first..][..level.nr];
+            for (at, (word, new)) in words.iter_mut().zip(grown).enumerate() {
                 let there = level.bits(*word);
                 debug_assert_eq!(there & new, 0, "B1: free already");
                 let pairs = pairs(there | new);
-                *word = level.with_bits(*word, (there | new) & !(pairs | pairs << 1));
+                let unmerged = (there | new) & !(pairs | pairs << 1);
+                *word = level.with_bits(*word, unmerged);
+                left |= unmerged;
                 if pairs != 0 {
                     parents[at / 2] |= halved(pairs) << (at % 2 * 32);
                     merged += pairs.count_ones() as isize;
@@ -136,7 +138,7 @@ impl<'a> Tree<'a> {
             on_level(Change {
                 order,
                 blocks: more - 2 * merged,
-                is_empty: merged > 0 && !any(self.words, self.root, order),
+                is_empty: left == 0,
             });
             (grown, more) = (parents, merged);
         }

@@ -29,7 +29,7 @@ pub(crate) type FreedOfHalf = ArrayVec<Freed, { MAX_DEPTH / 2 }>;
 /// How many pages a zone of so many has unmerged before somebody merges some: the more, the more of them are
 /// neighbours. A group of pageblocks is merged at once, so that a thirty-second of the zone is a few pages for each word of bits.
 fn most_unmerged(pages: usize) -> usize {
-    let (least, most) = if cfg!(loom) { (2, 2) } else { (64, 16384) };
+    let (least, most) = if cfg!(loom) { (2, 2) } else { (64, 1 << 18) };
     (pages / 32).clamp(least, most)
 }
 
@@ -124,14 +124,19 @@ impl Zone {
     /// Takes up to `nr` single pages of a type and no other out of the buddy, as cached ones, for a depot, each of
     /// which goes on with a pageblock of its own.
     fn take_batch(&self, want: Migratetype, nr: usize, filler: usize) -> Batch {
-        let (mut batch, state) = (Batch::new(), FrameState::cached(Order::ZERO, want));
-        let mut core = self.core.lock();
+        let mut batch = Batch::new();
         let mut on_run = |first: Pfn, pages: usize| {
-            self.map.set_states(first, pages, state);
             batch.extend((0..pages).map(|offset| first.add(offset)));
         };
+        let mut core = self.core.lock();
         core.buddy.fill(want, filler, nr, &mut on_run);
         self.publish(&core);
+        drop(core);
+        // They are nobody else's: for what is on other CPUs' cache lines others need not wait as well.
+        let state = FrameState::cached(Order::ZERO, want);
+        for run in batch.chunk_by(|pfn, next| pfn.add(1) == *next) {
+            self.map.set_states(run[0], run.len(), state);
+        }
         batch
     }
 
