@@ -52,7 +52,6 @@ use crate::sync::{CoreGuard, CoreMutex, DeltaCounters, FenceNames, Requests, Wai
 use crate::types::{MAX_NODES, NR_ZONES, NodeId, Order, Pfn, ZoneType};
 use crate::zone::Zone;
 use crate::zone::vmstat::{NR_NODE_ITEMS, NodeItem, VmEvents};
-use crate::zone::watermark::Mark;
 use crate::zone::zonelist::{NodeShape, Zonelists};
 
 pub(crate) use custodian::{CopySink, Custodian, FrameSink};
@@ -154,15 +153,10 @@ impl Node {
     /// Whether one zone up to `class` stands above its high mark for `order`: one is enough, since
     /// to demand it of all would chase zones that can never get there (spec 4.10).
     pub(crate) fn is_balanced(&self, order: Order, class: ZoneType) -> bool {
-        let none = crate::zone::watermark::AllocFlags::empty();
         let mut zones = self.managed_up_to(class).peekable();
         // A node whose memory is out of service needs nothing.
         let is_empty = zones.peek().is_none() && !mutated("balanced.unmanaged");
-        is_empty
-            || zones.any(|zone| {
-                zone.check_against(zone.mark(Mark::High), order, class, none)
-                    .passes()
-            })
+        is_empty || zones.any(|zone| zone.is_balanced(order, class))
     }
 
     /// Whether the node is balanced for everybody who asked: for each class by the order that was

@@ -227,15 +227,24 @@ impl Zone {
         (free as isize).max(0) as usize
     }
 
-    /// Whether a request of `class` may take a block of `order` here. A block of several pages may be there only once
-    /// what is unmerged was merged: before the answer is no, it is.
+    /// Whether a request of `class` may take a block of `order` here, once what is unmerged is merged if need be.
     pub(crate) fn may_take(&self, order: Order, class: ZoneType, flags: AllocFlags) -> bool {
-        let passes = || self.check(order, class, flags).passes();
-        let may_gain = || order > Order::ZERO && self.unmerged.nr_pages() > 0;
-        passes()
-            || may_gain() && {
+        self.passes_merged(order, || self.check(order, class, flags))
+    }
+
+    /// Whether the zone stands above its high mark, and has a block of `order` for `class`; as above.
+    pub(crate) fn is_balanced(&self, order: Order, class: ZoneType) -> bool {
+        let (mark, none) = (self.mark(Mark::High), AllocFlags::empty());
+        self.passes_merged(order, || self.check_against(mark, order, class, none))
+    }
+
+    /// Whether a check for a block of `order` passes. A block of several pages may be there only once what is unmerged
+    /// is merged: before the answer is no, it is.
+    fn passes_merged(&self, order: Order, check: impl Fn() -> Verdict) -> bool {
+        check().passes()
+            || order > Order::ZERO && self.unmerged.nr_pages() > 0 && {
                 drop(self.lock_merged());
-                passes()
+                check().passes()
             }
     }
 

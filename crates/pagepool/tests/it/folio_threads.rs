@@ -87,13 +87,13 @@ fn stress_of_folios_loses_nothing() {
     };
     thread::scope(|scope| {
         let stop = StopOnDrop(&common.is_over);
-        for n in 0..6 {
+        let workers = [0, 1, 2, 3, 4, 5].map(|n| {
             let common = &common;
             scope.spawn(move || {
                 let _stop = StopOnDrop(&common.is_over);
                 work(common, n, Rng(seed + n));
-            });
-        }
+            })
+        });
         let start = Instant::now();
         // On a busy machine it takes longer until there is something to see.
         let is_idle = || vmstat(&pool, "pswpin") <= 100 && start.elapsed() < 10 * RUN;
@@ -103,6 +103,10 @@ fn stress_of_folios_loses_nothing() {
             pool.drain();
         }
         drop(stop);
+        // One by one: what orders the end of a scope after theirs is no code that a sanitizer sees.
+        for worker in workers {
+            worker.join().unwrap();
+        }
     });
     pool.verify().unwrap();
     assert!(vmstat(&pool, "pswpin") > 100);

@@ -44,8 +44,22 @@ fn a_block_of_unmerged_pages_is_not_refused() {
         "not merged yet"
     );
     assert!(zone.may_take(Order::at(3), NORMAL, NONE));
+    assert!(zone.is_balanced(Order::at(3), NORMAL));
     assert_eq!(zone.take(request(3, MOVABLE)).unwrap().pfn, pages[8]);
     assert!(!zone.may_take(Order::ZERO, NORMAL, NONE));
+}
+
+/// kswapd would go on although there is what it was woken for.
+#[test]
+fn a_zone_is_balanced_by_unmerged_pages() {
+    let (zone, pages) = taken(MOVABLE);
+    zone.set_marks(marks(4, 2));
+    drop(free_unmerged(&zone, &pages[8..16]));
+    assert!(!zone.is_balanced(Order::at(4), NORMAL));
+    drop(free_unmerged(&zone, &pages[16..24]));
+    drop(free_unmerged(&zone, &pages[24..32]));
+    assert!(zone.is_balanced(Order::ZERO, NORMAL));
+    assert!(zone.is_balanced(Order::at(4), NORMAL));
 }
 
 #[test]
