@@ -61,16 +61,18 @@ impl Buddy {
         }
     }
 
-    /// Calls `find` until it finds something, as long as there is anything unmerged to merge before the next call.
+    /// Calls `find` until it finds something, as long as there is anything unmerged to merge before the next call: each
+    /// group of pageblocks once at the most, since others may put pages there meanwhile.
     pub(super) fn merge_until<T>(
         &mut self,
         mut find: impl FnMut(&mut Buddy) -> Option<T>,
     ) -> Option<T> {
-        loop {
+        for _ in 0..self.unmerged.nr_groups() {
             let found = find(self);
             if found.is_some() || self.merge_group() == 0 {
                 return found;
             }
         }
+        find(self)
     }
 }
