@@ -66,8 +66,9 @@ impl Buddy {
         };
         match (claimed, fallback) {
             (Some(event), _) => {
+                // Without merging: with what others put there meanwhile, the block might become one of another type.
                 let grant = self
-                    .smallest(order, want)
+                    .smallest_unmerged(order, want)
                     .expect("a block was just claimed");
                 Some(Grant {
                     fallback: Some(event),
@@ -82,7 +83,7 @@ impl Buddy {
     /// Claims a wholly free block: nothing is mixed by that. All of them are equally empty, so the
     /// smallest that serves is split, and only what is needed changes its type: larger blocks stay
     /// whole (the kernel takes the largest and retypes all of it).
-    fn claim_whole(&mut self, order: Order, want: Migratetype) -> Option<FallbackEvent> {
+    pub(super) fn claim_whole(&mut self, order: Order, want: Migratetype) -> Option<FallbackEvent> {
         let least = order.max(self.block_order);
         let (block, found, from) = least.up_to(self.max_order).find_map(|found| {
             fallbacks(want)

@@ -12,8 +12,8 @@ impl Buddy {
     /// if there is none. Sixty-four pageblocks at most: the lock is held.
     pub(crate) fn merge_group(&mut self) -> usize {
         let mut merged = 0;
-        while self.unmerged.nr_pages() > 0
-            && merged == 0
+        while merged == 0
+            && self.unmerged.nr_put() != self.unmerged.nr_merged()
             && let Some(group) = self.unmerged.take_group(self.next_group)
         {
             self.next_group = group.next() % self.unmerged.nr_groups();

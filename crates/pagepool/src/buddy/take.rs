@@ -22,7 +22,7 @@ impl Buddy {
         let want = self.grouped(demand.want);
         if highatomic
             && order > Order::ZERO
-            && let Some(grant) = self.smallest(order, Migratetype::HighAtomic)
+            && let Some(grant) = self.smallest_unmerged(order, Migratetype::HighAtomic)
         {
             return Some(grant);
         }
@@ -171,6 +171,17 @@ impl Buddy {
         Some(self.take_whole(block, found, order))
     }
 
+    /// The same without merging anything: of what stands on the shelves.
+    pub(super) fn smallest_unmerged(&mut self, order: Order, mt: Migratetype) -> Option<Grant> {
+        if order < self.block_order
+            && let Some(block) = self.shelves.fullest(mt, order)
+        {
+            return Some(self.take_part(block, order));
+        }
+        let (block, found) = self.shelved_whole(order.max(self.block_order), mt)?;
+        Some(self.take_whole(block, found, order))
+    }
+
     /// The smallest wholly free block of type `mt` that holds one of `order`; what is unmerged is merged, until there
     /// is one.
     pub(super) fn smallest_whole(
@@ -178,14 +189,16 @@ impl Buddy {
         order: Order,
         mt: Migratetype,
     ) -> Option<(usize, Order)> {
-        let shelved = self.merge_until(|buddy| {
-            let mut orders = order.up_to(buddy.max_order);
-            orders.find_map(|order| Some((buddy.shelves.whole(mt, order)?, order)))
-        });
-        match shelved {
+        match self.merge_until(|buddy| buddy.shelved_whole(order, mt)) {
             None if mt == Migratetype::Movable => self.enter_fresh(),
             found => found,
         }
+    }
+
+    /// The smallest one on the shelves.
+    fn shelved_whole(&self, order: Order, mt: Migratetype) -> Option<(usize, Order)> {
+        let mut orders = order.up_to(self.max_order);
+        orders.find_map(|order| Some((self.shelves.whole(mt, order)?, order)))
     }
 
     /// Enters the lowest fresh block of the largest order into the lists (B9).

@@ -467,6 +467,26 @@ fn sparse_pageblocks_empty_themselves() {
     assert!(share >= 0.9, "{share}");
 }
 
+/// A whole pageblock was claimed, and what had become free beside it since was merged: both became a block of the
+/// other's type, and there was none of that for which it was claimed.
+#[test]
+fn what_was_just_claimed_is_there_whatever_is_freed_meanwhile() {
+    let mut buddy = buddy(2048);
+    let blocks: Vec<_> = (0..4).map(|_| buddy.take(9, MOVABLE)).collect();
+    buddy.give(blocks[0], 9);
+    assert!(buddy.claim_whole(Order::ZERO, UNMOVABLE).is_some());
+    let unmerged = Arc::clone(buddy.unmerged());
+    let first = blocks[1].offset_from(buddy.start);
+    unmerged.put(first..first + 512);
+    let grant = buddy.smallest_unmerged(Order::ZERO, UNMOVABLE);
+    assert_eq!(
+        grant.map(|grant| buddy.block_of(grant.pfn)),
+        Some(buddy.block_of(blocks[0]))
+    );
+    while buddy.merge_group() > 0 {}
+    buddy.verify().unwrap();
+}
+
 impl Buddy {
     /// The pageblocks of what a filler gets.
     fn fill_blocks(&mut self, want: Migratetype, filler: usize, count: usize) -> Vec<usize> {

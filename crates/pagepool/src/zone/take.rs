@@ -70,10 +70,11 @@ impl Zone {
             return Some(taken);
         }
         let mut core = self.core.lock();
-        let taken = self.take_locked(&mut core, request)?;
-        core.events.local_hits += 1;
+        let taken = self.take_locked(&mut core, request);
+        core.events.local_hits += u64::from(taken.is_some());
+        // Also if there was none: something may have been merged.
         self.publish(&core);
-        Some(taken)
+        taken
     }
 
     #[inline]
@@ -193,11 +194,12 @@ impl Zone {
         let mut taken = 0;
         while taken < count {
             let batch = self.nr_allowed(request, class, count - taken);
-            match self.take_run_locked(&mut core, request, batch, sink) {
-                0 => break,
-                more => taken += more,
-            }
+            let more = self.take_run_locked(&mut core, request, batch, sink);
             self.publish(&core);
+            if more == 0 {
+                break;
+            }
+            taken += more;
         }
         taken
     }
