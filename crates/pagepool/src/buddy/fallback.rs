@@ -57,26 +57,33 @@ impl Buddy {
         fallback: Fallback,
         census: &dyn MovableCensus,
     ) -> Option<Grant> {
-        let claimed = match fallback {
-            Fallback::Never => return None,
-            Fallback::WholeBlocks => self.claim_whole(order, want),
-            Fallback::Any => self
-                .claim_whole(order, want)
-                .or_else(|| self.claim_part(order, want, census)),
-        };
-        match (claimed, fallback) {
-            (Some(event), _) => {
-                // Without merging: with what others put there meanwhile, the block might become one of another type.
-                let grant = self
-                    .smallest_unmerged(order, want)
-                    .expect("a block was just claimed");
-                Some(Grant {
-                    fallback: Some(event),
-                    ..grant
-                })
-            }
-            (None, Fallback::Any) => self.steal(order, want),
-            (None, Fallback::Never | Fallback::WholeBlocks) => None,
+        if fallback == Fallback::Never {
+            return None;
+        }
+        if let Some(event) = self.claim_whole(order, want) {
+            return Some(self.take_claimed(order, want, event));
+        }
+        if fallback == Fallback::WholeBlocks {
+            return None;
+        }
+        // Before types are mixed, all that is unmerged is merged: there may be some of this type, or a whole block.
+        if let Some(grant) = self.merge_all_until(|buddy| buddy.smallest_shelved(order, want)) {
+            return Some(grant);
+        }
+        let claimed = self.claim_whole(order, want);
+        match claimed.or_else(|| self.claim_part(order, want, census)) {
+            Some(event) => Some(self.take_claimed(order, want, event)),
+            None => self.steal(order, want),
+        }
+    }
+
+    /// Takes what was just claimed. Nothing is merged between: with what others put there meanwhile, the block might
+    /// become one of another type.
+    fn take_claimed(&mut self, order: Order, want: Migratetype, event: FallbackEvent) -> Grant {
+        let grant = self.smallest_shelved(order, want);
+        Grant {
+            fallback: Some(event),
+            ..grant.expect("a block was just claimed")
         }
     }
 

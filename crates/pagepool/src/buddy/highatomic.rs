@@ -23,6 +23,8 @@ impl Buddy {
     /// Reserves the pageblock in which an urgent request has just been served.
     pub(crate) fn reserve_highatomic(&mut self, pfn: Pfn, managed: usize) {
         let block = self.block_of(pfn);
+        // What is free of it is not for everybody any more.
+        self.merge_one(block);
         let word = self.word(block);
         let excluded = word.is_isolated() || word.migratetype() == Migratetype::HighAtomic;
         if excluded || !self.may_reserve_highatomic(managed) {

@@ -13,7 +13,7 @@ impl Buddy {
     pub(crate) fn merge_group(&mut self) -> usize {
         let mut merged = 0;
         while merged == 0
-            && self.unmerged.nr_put() != self.unmerged.nr_merged()
+            && self.unmerged.nr_pages() > 0
             && let Some(group) = self.unmerged.take_group(self.next_group)
         {
             self.next_group = group.next() % self.unmerged.nr_groups();
@@ -61,13 +61,32 @@ impl Buddy {
         }
     }
 
-    /// Calls `find` until it finds something, as long as there is anything unmerged to merge before the next call: each
-    /// group of pageblocks once at the most, since others may put pages there meanwhile.
+    /// Calls `find` until it finds something, as long as there is anything unmerged to merge before the next call, and
+    /// not often: the lock is held.
     pub(super) fn merge_until<T>(
         &mut self,
+        find: impl FnMut(&mut Buddy) -> Option<T>,
+    ) -> Option<T> {
+        /// Groups of pageblocks: 512 MiB.
+        const MOST: usize = 4;
+        self.merge_groups_until(MOST, find)
+    }
+
+    /// The same, as long as it takes: each group of pageblocks once at the most, since others may put pages there
+    /// meanwhile.
+    pub(super) fn merge_all_until<T>(
+        &mut self,
+        find: impl FnMut(&mut Buddy) -> Option<T>,
+    ) -> Option<T> {
+        self.merge_groups_until(self.unmerged.nr_groups(), find)
+    }
+
+    fn merge_groups_until<T>(
+        &mut self,
+        most: usize,
         mut find: impl FnMut(&mut Buddy) -> Option<T>,
     ) -> Option<T> {
-        for _ in 0..self.unmerged.nr_groups() {
+        for _ in 0..most {
             let found = find(self);
             if found.is_some() || self.merge_group() == 0 {
                 return found;

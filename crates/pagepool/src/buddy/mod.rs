@@ -30,7 +30,6 @@
 #![forbid(unsafe_code)]
 
 mod block;
-mod unmerged;
 mod evacuate;
 mod fallback;
 mod fill;
@@ -44,6 +43,7 @@ mod shelves;
 mod take;
 mod tally;
 mod tree;
+mod unmerged;
 mod verify;
 mod whole;
 
@@ -175,6 +175,14 @@ impl BlockTable {
     /// How full the pageblock that `pfn` lies in is, 0 to 63; a hint unless the lock is held.
     pub(crate) fn fullness(&self, pfn: Pfn) -> u8 {
         self.word_at(pfn).fullness(self.block_order) as u8
+    }
+
+    /// Whether what is free in the pageblock that `pfn` lies in is for everybody: it is neither isolated nor reserved. A
+    /// hint unless the lock is held.
+    #[inline]
+    pub(crate) fn is_for_all(&self, pfn: Pfn) -> bool {
+        let word = self.word_at(pfn);
+        !word.is_isolated() && word.migratetype() != Migratetype::HighAtomic
     }
 
     /// Whether the pageblock that `pfn` lies in is isolated; a hint unless the lock is held.

@@ -22,7 +22,7 @@ impl Buddy {
         let want = self.grouped(demand.want);
         if highatomic
             && order > Order::ZERO
-            && let Some(grant) = self.smallest_unmerged(order, Migratetype::HighAtomic)
+            && let Some(grant) = self.smallest_shelved(order, Migratetype::HighAtomic)
         {
             return Some(grant);
         }
@@ -172,7 +172,7 @@ impl Buddy {
     }
 
     /// The same without merging anything: of what stands on the shelves.
-    pub(super) fn smallest_unmerged(&mut self, order: Order, mt: Migratetype) -> Option<Grant> {
+    pub(super) fn smallest_shelved(&mut self, order: Order, mt: Migratetype) -> Option<Grant> {
         if order < self.block_order
             && let Some(block) = self.shelves.fullest(mt, order)
         {

@@ -8,38 +8,39 @@
 //!
 //! ```text
 //!   who frees, without the zone's lock              who has the zone's lock
+//!   put += pages
 //!   the page's bit = 1                    (Release) the group's bit = 0    (Acquire)
 //!    was no bit of that word set?                   all bits of its pageblocks taken
 //!    └► the pageblock's bit = 1           (Release)  of each, all bits of its pages taken
 //!        was no bit of that word set?               these pages are merged
 //!        └► the group's bit = 1           (Release)
-//!   put += pages                                    merged += pages
+//!                                                   merged += pages
 //! ```
 //!
 //! Whoever finds a bit set leaves it to who set it to say so one level up; whoever takes bits goes down. So a page whose
 //! bit was set, and said so all the way, is found by the next who looks at all groups.
 //!
-//! What is unmerged is *free*: its state says so, the zone counts it, and nobody is refused, nor a whole pageblock
-//! broken, nor a type mixed with another, before it was merged ([`take`](super::take)). Whoever looks at the buddy
-//! as a whole merges all of it first.
+//! What is unmerged is *free*: its state says so, the zone counts it, and nobody is refused, nor a type mixed with
+//! another, before it was merged; some of it is before a whole pageblock is broken ([`take`](super::take)). Whoever
+//! looks at the buddy as a whole merges all of it first.
 //!
 //! **Invariants**
 //! - Q1: a page has its bit set only if its state is free, and it is in no tree. So its pageblock is not whole.
 //! - Q2: a word of bits that is not zero has its bit set one level up, or somebody is about to set it, who has made
 //!   the word nonzero.
-//! - Q3: `put` - `merged` is how many bits are set, less those of who is about to count them.
+//! - Q3: `put` - `merged` is how many bits are set, or about to be: a page is counted before its bit is set.
 //!
 //! **Locking:** bits are set by anybody, and taken under the zone's lock, under which `merged` is written.
 
 use std::iter;
+
+use crossbeam::utils::CachePadded;
 
 use crate::arena::ZeroedTable;
 use crate::error::BuildError;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::fence::{mutated, ordering_at};
 use crate::types::{Order, PAGEBLOCK_ORDER};
-
-use crossbeam::utils::CachePadded;
 
 /// Bits in a word.
 const BITS: usize = u64::BITS as usize;
@@ -117,11 +118,13 @@ impl Unmerged {
     }
 
     /// Puts free pages here, so many pages after the zone's first each (Q1); returns how many there are now.
-    pub(crate) fn put(&self, offsets: impl Iterator<Item = usize>) -> usize {
-        let nr = offsets.map(|offset| self.put_one(offset)).count();
-        // Relaxed: a count by itself. Who must not miss these pages takes a lock that the caller has.
-        let put = self.put.fetch_add(nr, Ordering::Relaxed).wrapping_add(nr);
-        self.left_of(put)
+    pub(crate) fn put(&self, offsets: impl ExactSizeIterator<Item = usize>) -> usize {
+        let nr = offsets.len();
+        // Relaxed: the bits order it before who takes them. Who must not miss these pages takes a lock that the
+        // caller has.
+        self.put.fetch_add(nr, Ordering::Relaxed);
+        offsets.for_each(|offset| self.put_one(offset));
+        self.nr_pages()
     }
 
     fn put_one(&self, offset: usize) {
@@ -135,16 +138,11 @@ impl Unmerged {
         }
     }
 
-    /// How many are here, of so many that were ever put.
-    fn left_of(&self, put: usize) -> usize {
-        // Relaxed: a count by itself. Who takes a page out may be ahead of who put it there (Q3).
-        let pages = put.wrapping_sub(self.merged.load(Ordering::Relaxed));
-        (pages as isize).max(0) as usize
-    }
-
-    /// Pages that are here (Q3).
+    /// Pages that are here, or about to be (Q3).
     pub(crate) fn nr_pages(&self) -> usize {
-        self.left_of(self.nr_put())
+        // In this order: what is merged between counts as if it were not.
+        let merged = self.nr_merged();
+        (self.nr_put().wrapping_sub(merged) as isize).max(0) as usize
     }
 
     /// Pages that were ever put here; wraps.

@@ -302,8 +302,7 @@ impl Mover<'_> {
     fn is_free(&self, node: &Node, zone: &Zone, part: Unit) -> bool {
         let size = zone.block_order();
         if part.order >= size {
-            let mut offsets = (0..part.order.pages()).step_by(size.pages());
-            return offsets.all(|at| zone.blocks().free_pages(part.pfn.add(at)) == size.pages());
+            return zone.free_pages_of(part) == part.order.pages();
         }
         let found = survey::survey(self.sight(node), part, part.order);
         found.chunk.is_some_and(|chunk| chunk.occupied == 0)

@@ -41,6 +41,9 @@ const MAX_SCALE: u8 = 5;
 /// Halves that are given back at once, when there is no room for another.
 const SPILLED: usize = if cfg!(loom) { 1 } else { MAX_HALVES / 2 };
 
+/// Pages that are given back at once at the most.
+pub(super) const MOST_SPILLED: usize = SPILLED * HALF;
+
 /// Where one thread frees what another allocates, what the latter gets from the buddy has to go back there: little at
 /// a time, until so often in a row nothing has come from the other.
 const SMALL_BATCHES: u8 = 4;

@@ -69,6 +69,12 @@ impl Zone {
         is_set
     }
 
+    /// Free pages of a unit, withheld or not.
+    pub(crate) fn free_pages_of(&self, unit: Unit) -> usize {
+        let core = self.lock_merged();
+        core.buddy.free_pages_of(unit.pfn, unit.order)
+    }
+
     /// Takes hold of a unit that the caller has set aside, if nothing is left in it and its memory is to be kept.
     pub(crate) fn hold_empty(&self, unit: Unit) -> Option<EmptyUnit> {
         let pages = unit.order.pages();

@@ -10,9 +10,9 @@
 use arrayvec::ArrayVec;
 
 use super::at_hand::Used;
-use super::depot::{Depot, HALF, MOST_STOCKED};
+use super::depot::{Depot, HALF, MOST_SPILLED, MOST_STOCKED};
 use super::magazine::{Half, MAX_DEPTH, Magazine};
-use super::pcp::Returned;
+use super::pcp::{RETURN_BATCH, Returned};
 use super::watermark::AllocFlags;
 use super::{Freed, Zone};
 use crate::memmap::FrameState;
@@ -22,6 +22,9 @@ use crate::types::{Migratetype, Order, Pfn};
 
 /// Pages that come from the buddy at once: as many as the depot has room for.
 type Batch = ArrayVec<Pfn, MOST_STOCKED>;
+
+/// Pages that a depot gives back at once.
+type Spilled = ArrayVec<Pfn, MOST_SPILLED>;
 
 /// What is to be seen to after pages were put back, page by page.
 pub(crate) type FreedOfHalf = ArrayVec<Freed, { MAX_DEPTH / 2 }>;
@@ -198,7 +201,7 @@ impl Zone {
         if depot.room_left(column) == 0 {
             // Still under its lock: who drains finds these pages in the depot, or unmerged.
             let oldest = depot.take_oldest(column)?;
-            freed.extend(self.put_unmerged(oldest));
+            self.put_unmerged(oldest, freed);
         }
         let used = Zone::use_at_hand(magazine, Half::new(), |open| open.take_half(column));
         if !used.outcome.is_empty() {
@@ -213,20 +216,32 @@ impl Zone {
 
     /// Gives cached pages that are in nobody's lists any more back, without the zone's lock; who finds that they are
     /// many by now merges some.
-    pub(super) fn put_unmerged(&self, pages: impl Iterator<Item = Pfn>) -> Option<Freed> {
-        let offsets = pages.map(|pfn| {
-            self.map.set_state(pfn, FrameState::FREE);
-            self.offset_of(pfn)
+    ///
+    /// What is in a pageblock that is isolated or reserved goes to the buddy at once: what is unmerged counts as free
+    /// for everybody.
+    pub(super) fn put_unmerged(&self, pages: impl Iterator<Item = Pfn>, freed: &mut FreedOfHalf) {
+        // Each is looked at once: it may be isolated meanwhile.
+        let (pages, others): (Spilled, Spilled) =
+            pages.partition(|pfn| self.blocks.is_for_all(*pfn));
+        for others in others.chunks(RETURN_BATCH) {
+            let mut others = others.iter().map(|pfn| (*pfn, Order::ZERO)).collect();
+            freed.push(self.give_to_buddy(&mut others));
+        }
+        let offsets = pages.iter().map(|pfn| {
+            self.map.set_state(*pfn, FrameState::FREE);
+            self.offset_of(*pfn)
         });
         let nr = self.unmerged.put(offsets);
         let enough = most_unmerged(self.pages);
-        let mut core = match nr {
+        let core = match nr {
             _ if nr < enough => None,
             _ if nr < 2 * enough => self.core.try_lock(),
             _ => Some(self.core.lock()),
-        }?;
-        core.buddy.merge_group();
-        Some(self.settle(&mut core, 0))
+        };
+        if let Some(mut core) = core {
+            core.buddy.merge_group();
+            freed.push(self.settle(&mut core, 0));
+        }
     }
 
     fn make_room_by_cache(

@@ -95,7 +95,7 @@ impl Zone {
     /// absence hurts nobody.
     pub(crate) fn withdraw_vacant(&self, most: usize) -> Vacancy {
         let wanted = Order::within(most).max(self.block_order());
-        let mut core = self.core.lock();
+        let mut core = self.lock_merged();
         let to_spare = self.order_to_spare(&core);
         let Some(order) = to_spare.filter(|order| *order >= self.block_order()) else {
             return Vacancy::Short;

@@ -17,9 +17,9 @@
 //! - N3: a block's state is "allocated" from before it is handed out until after it was given back.
 //! - N4: what was moved out of its pageblocks was moved into its pageblocks ([`moves`]).
 //!
-//! **Locking and ordering:** the zone's lock guards the buddy, the boost and the reserve. Free counts
-//! change only under it and are exact; they are published in atomics beside it, so that marks can be
-//! checked without it. A check that was passed on an old count costs at most a vain attempt.
+//! **Locking and ordering:** the zone's lock guards the buddy, the boost and the reserve. The buddy's free
+//! counts change only under it and are exact; they are published in atomics beside it, so that marks can be
+//! checked without it. What is freed unmerged is counted without it, and beside them. A check that was passed on an old count costs at most a vain attempt.
 //! Nothing is woken here: a zone says what happened, and its caller wakes.
 //!
 //! Here is what a zone consists of; what can be done with it is in [`marks`], [`take`], [`put`], [`idle`]

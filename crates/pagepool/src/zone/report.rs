@@ -74,6 +74,7 @@ impl Zone {
 
     /// Pages of each pageblock that are not free, lowest first.
     pub(crate) fn in_use_by_pageblock(&self) -> Vec<u16> {
+        drop(self.lock_merged());
         let size = self.block_order().pages();
         let in_use = |(block, free): (usize, usize)| {
             let pages = size.min(self.pages - block * size);

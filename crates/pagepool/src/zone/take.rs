@@ -190,7 +190,11 @@ impl Zone {
         count: usize,
         sink: &mut dyn FnMut(Taken),
     ) -> usize {
-        let mut core = self.core.lock();
+        // Of several pages there may be blocks only once what is unmerged is merged.
+        let mut core = match request.order {
+            Order::ZERO => self.core.lock(),
+            _ => self.lock_merged(),
+        };
         let mut taken = 0;
         while taken < count {
             let batch = self.nr_allowed(request, class, count - taken);
@@ -289,11 +293,12 @@ impl Zone {
         order: Order,
         force: bool,
     ) -> bool {
-        // Relaxed: a zone without free reserved pages has nothing to open; checked again below.
-        if self.published.free_highatomic.load(Ordering::Relaxed) == 0 {
+        // Relaxed: a zone without free reserved pages has nothing to open; checked again below. They may be unmerged.
+        let free = self.published.free_highatomic.load(Ordering::Relaxed);
+        if free == 0 && self.unmerged.nr_pages() == 0 {
             return false;
         }
-        let mut core = self.core.lock();
+        let mut core = self.lock_merged();
         let opened = core.buddy.unreserve_highatomic(want, order, force);
         self.publish(&core);
         opened

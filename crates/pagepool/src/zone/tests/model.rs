@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::zone::exchange::FreedOfHalf;
 use crate::zone::idle::Vacancy;
 
 #[derive(Clone, Debug)]
@@ -173,9 +174,9 @@ fn step(zone: &Zone, model: &mut Model, op: &Op) {
                 .iter()
                 .for_each(|offset| assert_eq!(model.0.remove(offset), Some(0)));
             let pages = singles.iter().map(|offset| zone.start().add(*offset));
-            if let Some(freed) = zone.put_unmerged(pages) {
-                settle(zone, freed);
-            }
+            let mut freed = FreedOfHalf::new();
+            zone.put_unmerged(pages, &mut freed);
+            freed.into_iter().for_each(|freed| settle(zone, freed));
         }
         Op::Drain => {
             zone.drain();

@@ -1,6 +1,7 @@
 //! Pages that are free and not merged yet.
 
 use super::*;
+use crate::zone::exchange::FreedOfHalf;
 
 const PAGES: usize = 2048;
 
@@ -15,7 +16,9 @@ fn taken(want: Migratetype) -> (Zone, Vec<Pfn>) {
 
 /// Frees pages without the zone's lock.
 fn free_unmerged(zone: &Zone, pages: &[Pfn]) -> Option<Freed> {
-    zone.put_unmerged(pages.iter().copied())
+    let mut freed = FreedOfHalf::new();
+    zone.put_unmerged(pages.iter().copied(), &mut freed);
+    freed.pop()
 }
 
 #[test]
@@ -99,6 +102,30 @@ fn no_whole_pageblock_is_broken_while_pages_are_unmerged() {
 }
 
 #[test]
+fn what_is_not_for_everybody_is_merged_at_once() {
+    let (zone, pages) = taken(MOVABLE);
+    zone.isolate(pages[0]);
+    drop(free_unmerged(&zone, &[pages[0], pages[600], pages[1]]));
+    assert_eq!((zone.free_pages(), zone.unmerged.nr_pages()), (1, 1));
+    assert_eq!(zone.core.lock().buddy.isolated_free_pages(), 2);
+    zone.verify().unwrap();
+}
+
+#[test]
+fn blocks_in_bulk_are_made_of_unmerged_pages() {
+    let (zone, pages) = taken(MOVABLE);
+    drop(free_unmerged(&zone, &pages[..32]));
+    let mut got = vec![];
+    let nr = zone.take_bulk(request(3, MOVABLE), NORMAL, 9, &mut |block| {
+        got.push(block.pfn);
+    });
+    assert_eq!(
+        (nr, got),
+        (4, vec![pages[0], pages[8], pages[16], pages[24]])
+    );
+}
+
+#[test]
 fn many_are_merged_by_who_frees_the_next() {
     let (zone, pages) = taken(MOVABLE);
     let enough = PAGES / 32;
@@ -164,7 +191,7 @@ fn pages_of_all_groups_of_pageblocks_are_found() {
             let zone = &zone;
             scope.spawn(move || {
                 for page in pages {
-                    drop(zone.put_unmerged(std::iter::once(zone.start().add(page))));
+                    drop(free_unmerged(zone, &[zone.start().add(page)]));
                 }
             });
         }
