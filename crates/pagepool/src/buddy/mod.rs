@@ -185,11 +185,18 @@ impl BlockTable {
         !word.is_isolated() && word.migratetype() != Migratetype::HighAtomic
     }
 
+    /// Whether any pageblock is isolated; as with [`is_isolated`](Self::is_isolated).
+    #[inline]
+    pub(crate) fn has_isolated(&self) -> bool {
+        // Relaxed: as there.
+        self.shared.nr_isolated.load(Ordering::Relaxed) != 0
+    }
+
     /// Whether the pageblock that `pfn` lies in is isolated; a hint unless the lock is held.
     #[inline]
     pub(crate) fn is_isolated(&self, pfn: Pfn) -> bool {
         // Relaxed: whoever isolates counts it first, and then empties the caches of who has not seen either.
-        self.shared.nr_isolated.load(Ordering::Relaxed) != 0 && self.word_at(pfn).is_isolated()
+        self.has_isolated() && self.word_at(pfn).is_isolated()
     }
 
     /// Pageblocks of each type, counted without the lock: it would be held too long.

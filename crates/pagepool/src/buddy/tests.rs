@@ -477,7 +477,7 @@ fn what_was_just_claimed_is_there_whatever_is_freed_meanwhile() {
     assert!(buddy.claim_whole(Order::ZERO, UNMOVABLE).is_some());
     let unmerged = Arc::clone(buddy.unmerged());
     let first = blocks[1].offset_from(buddy.start);
-    unmerged.put(first..first + 512);
+    unmerged.put(512, first..first + 512);
     let grant = buddy.smallest_shelved(Order::ZERO, UNMOVABLE);
     assert_eq!(
         grant.map(|grant| buddy.block_of(grant.pfn)),

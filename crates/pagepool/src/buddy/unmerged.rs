@@ -117,13 +117,14 @@ impl Unmerged {
         self.blocks.len()
     }
 
-    /// Puts free pages here, so many pages after the zone's first each (Q1); returns how many there are now.
-    pub(crate) fn put(&self, offsets: impl ExactSizeIterator<Item = usize>) -> usize {
-        let nr = offsets.len();
+    /// Puts so many free pages here, each by how many pages after the zone's first it is (Q1); returns how many there
+    /// are now.
+    pub(crate) fn put(&self, nr: usize, offsets: impl Iterator<Item = usize>) -> usize {
         // Relaxed: the bits order it before who takes them. Who must not miss these pages takes a lock that the
         // caller has.
         self.put.fetch_add(nr, Ordering::Relaxed);
-        offsets.for_each(|offset| self.put_one(offset));
+        let done = offsets.map(|offset| self.put_one(offset)).count();
+        debug_assert_eq!(done, nr, "Q3");
         self.nr_pages()
     }
 

@@ -166,14 +166,19 @@ impl Depot {
         self.halves[column].push(half);
     }
 
-    /// Takes out what was put in first, as much as is given back at once; none, if there is nothing.
-    pub(super) fn take_oldest(&mut self, column: usize) -> Option<impl Iterator<Item = Pfn>> {
+    /// Takes out what was put in first, as much as is given back at once, and says how many pages that are; none, if
+    /// there is nothing.
+    pub(super) fn take_oldest(
+        &mut self,
+        column: usize,
+    ) -> Option<(usize, impl Iterator<Item = Pfn>)> {
         let halves = self
             .halves
             .get_mut(column)
             .filter(|halves| !halves.is_empty())?;
-        let oldest = halves.drain(..SPILLED.min(halves.len()));
-        Some(oldest.flat_map(|half| half.pages))
+        let nr = SPILLED.min(halves.len());
+        let pages = halves[..nr].iter().map(|half| half.pages.len()).sum();
+        Some((pages, halves.drain(..nr).flat_map(|half| half.pages)))
     }
 
     /// Takes everything out.
@@ -260,8 +265,9 @@ mod tests {
             depot.put(1, half(n * HALF as u32));
         }
         assert_eq!(depot.room_left(1), 0);
-        let oldest = depot.take_oldest(1).unwrap().map(Pfn::get);
-        assert!(oldest.eq(0..(SPILLED * HALF) as u32));
+        let (nr, oldest) = depot.take_oldest(1).unwrap();
+        assert!(oldest.map(Pfn::get).eq(0..nr as u32));
+        assert_eq!(nr, MOST_SPILLED);
         assert_eq!(depot.room_left(1), SPILLED);
         assert!(depot.take_oldest(0).is_none());
     }

@@ -16,6 +16,7 @@ use super::pcp::{RETURN_BATCH, Returned};
 use super::watermark::AllocFlags;
 use super::{Freed, Zone};
 use crate::memmap::FrameState;
+use crate::sync::atomic::Ordering;
 use crate::sync::cpu;
 use crate::sync::fence::mutated;
 use crate::types::{Migratetype, Order, Pfn};
@@ -30,7 +31,8 @@ type Spilled = ArrayVec<Pfn, MOST_SPILLED>;
 pub(crate) type FreedOfHalf = ArrayVec<Freed, { MAX_DEPTH / 2 }>;
 
 /// How many pages a zone of so many has unmerged before somebody merges some: the more, the more of them are
-/// neighbours. A group of pageblocks is merged at once, so that a thirty-second of the zone is a few pages for each word of bits.
+/// neighbours. A group of pageblocks is merged at once, so that a thirty-second of the zone is a few pages for each
+/// word of bits.
 fn most_unmerged(pages: usize) -> usize {
     let (least, most) = if cfg!(loom) { (2, 2) } else { (64, 1 << 18) };
     (pages / 32).clamp(least, most)
@@ -200,8 +202,8 @@ impl Zone {
         let mut depot = depots.try_at(at)?;
         if depot.room_left(column) == 0 {
             // Still under its lock: who drains finds these pages in the depot, or unmerged.
-            let oldest = depot.take_oldest(column)?;
-            self.put_unmerged(oldest, freed);
+            let (nr, oldest) = depot.take_oldest(column)?;
+            self.put_unmerged(nr, oldest, freed);
         }
         let used = Zone::use_at_hand(magazine, Half::new(), |open| open.take_half(column));
         if !used.outcome.is_empty() {
@@ -214,34 +216,47 @@ impl Zone {
         })
     }
 
-    /// Gives cached pages that are in nobody's lists any more back, without the zone's lock; who finds that they are
-    /// many by now merges some.
+    /// Gives so many cached pages that are in nobody's lists any more back, without the zone's lock.
     ///
     /// What is in a pageblock that is isolated or reserved goes to the buddy at once: what is unmerged counts as free
     /// for everybody.
-    pub(super) fn put_unmerged(&self, pages: impl Iterator<Item = Pfn>, freed: &mut FreedOfHalf) {
-        // Each is looked at once: it may be isolated meanwhile.
+    pub(super) fn put_unmerged(
+        &self,
+        nr: usize,
+        pages: impl Iterator<Item = Pfn>,
+        freed: &mut FreedOfHalf,
+    ) {
+        // Relaxed: a hint, as is the other: what becomes isolated meanwhile is merged by who isolates, since that drains;
+        // of a pageblock that is reserved meanwhile a few pages may count for everybody until they are merged.
+        let reserved = self.published.reserved.load(Ordering::Relaxed);
+        if reserved == 0 && !self.blocks.has_isolated() {
+            return freed.extend(self.put_free(nr, pages));
+        }
+        // Each is looked at once.
         let (pages, others): (Spilled, Spilled) =
             pages.partition(|pfn| self.blocks.is_for_all(*pfn));
         for others in others.chunks(RETURN_BATCH) {
             let mut others = others.iter().map(|pfn| (*pfn, Order::ZERO)).collect();
             freed.push(self.give_to_buddy(&mut others));
         }
-        let offsets = pages.iter().map(|pfn| {
-            self.map.set_state(*pfn, FrameState::FREE);
-            self.offset_of(*pfn)
+        freed.extend(self.put_free(pages.len(), pages.into_iter()));
+    }
+
+    /// The same with pages that are free for everybody then; who finds that they are many by now merges some.
+    fn put_free(&self, nr: usize, pages: impl Iterator<Item = Pfn>) -> Option<Freed> {
+        let offsets = pages.map(|pfn| {
+            self.map.set_state(pfn, FrameState::FREE);
+            self.offset_of(pfn)
         });
-        let nr = self.unmerged.put(offsets);
+        let nr = self.unmerged.put(nr, offsets);
         let enough = most_unmerged(self.pages);
-        let core = match nr {
+        let mut core = match nr {
             _ if nr < enough => None,
             _ if nr < 2 * enough => self.core.try_lock(),
             _ => Some(self.core.lock()),
-        };
-        if let Some(mut core) = core {
-            core.buddy.merge_group();
-            freed.push(self.settle(&mut core, 0));
-        }
+        }?;
+        core.buddy.merge_group();
+        Some(self.settle(&mut core, 0))
     }
 
     fn make_room_by_cache(

@@ -19,7 +19,8 @@
 //!
 //! **Locking and ordering:** the zone's lock guards the buddy, the boost and the reserve. The buddy's free
 //! counts change only under it and are exact; they are published in atomics beside it, so that marks can be
-//! checked without it. What is freed unmerged is counted without it, and beside them. A check that was passed on an old count costs at most a vain attempt.
+//! checked without it. What is freed unmerged is counted without it, and beside them. A check that was passed on an
+//! old count costs at most a vain attempt.
 //! Nothing is woken here: a zone says what happened, and its caller wakes.
 //!
 //! Here is what a zone consists of; what can be done with it is in [`marks`], [`take`], [`put`], [`idle`]
@@ -223,6 +224,8 @@ struct Published {
     available: AtomicU64,
     resident_free: AtomicUsize,
     withdrawn: AtomicUsize,
+    /// Pages in pageblocks that are kept for urgent requests.
+    reserved: AtomicUsize,
 }
 
 impl Published {
@@ -234,6 +237,7 @@ impl Published {
             available: AtomicU64::new(buddy.availability().raw()),
             resident_free: AtomicUsize::new(0),
             withdrawn: AtomicUsize::new(0),
+            reserved: AtomicUsize::new(0),
         }
     }
 }
@@ -480,6 +484,8 @@ impl Zone {
         { &published.available }.store(core.buddy.availability().raw(), Ordering::Relaxed);
         { &published.resident_free }.store(core.buddy.resident_free_pages(), Ordering::Relaxed);
         { &published.withdrawn }.store(core.withdrawn + core.aside(), Ordering::Relaxed);
+        let reserved = core.buddy.reserved_highatomic_pages();
+        { &published.reserved }.store(reserved, Ordering::Relaxed);
         self.note_recovery(core);
         self.note_fragmentation(core);
     }

@@ -175,7 +175,7 @@ fn step(zone: &Zone, model: &mut Model, op: &Op) {
                 .for_each(|offset| assert_eq!(model.0.remove(offset), Some(0)));
             let pages = singles.iter().map(|offset| zone.start().add(*offset));
             let mut freed = FreedOfHalf::new();
-            zone.put_unmerged(pages, &mut freed);
+            zone.put_unmerged(singles.len(), pages, &mut freed);
             freed.into_iter().for_each(|freed| settle(zone, freed));
         }
         Op::Drain => {

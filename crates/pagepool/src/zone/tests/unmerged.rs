@@ -17,7 +17,7 @@ fn taken(want: Migratetype) -> (Zone, Vec<Pfn>) {
 /// Frees pages without the zone's lock.
 fn free_unmerged(zone: &Zone, pages: &[Pfn]) -> Option<Freed> {
     let mut freed = FreedOfHalf::new();
-    zone.put_unmerged(pages.iter().copied(), &mut freed);
+    zone.put_unmerged(pages.len(), pages.iter().copied(), &mut freed);
     freed.pop()
 }
 
