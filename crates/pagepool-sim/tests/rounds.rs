@@ -50,10 +50,15 @@ fn play_both(name: &str, world: World, actors: &[Vec<Op>]) {
         steps,
     };
     println!("{name}: seed {seed}, {executions} executions");
+    // Printed, since the hook that notes the first panic says nothing.
+    let fail = |by: &str, why: String| {
+        eprintln!("{name}, {by}, seed {seed}: {why}");
+        panic!("{name} fails");
+    };
     let random = RandomScheduler::new_from_seed(seed, executions);
-    play_by(random, &case).unwrap_or_else(|why| panic!("{name}, random, seed {seed}: {why}"));
+    play_by(random, &case).unwrap_or_else(|why| fail("random", why));
     let priorities = PctScheduler::new_from_seed(seed, DEPTH, executions);
-    play_by(priorities, &case).unwrap_or_else(|why| panic!("{name}, PCT, seed {seed}: {why}"));
+    play_by(priorities, &case).unwrap_or_else(|why| fail("PCT", why));
 }
 
 fn small_world() -> World {

@@ -112,6 +112,8 @@ impl<'a> SlowPath<'a> {
             if self.allocator.nodes.zonelists_are_current(cookie) {
                 break;
             }
+            // Whoever writes the lists anew may have been stopped in the middle of it.
+            thread::yield_now();
             self.rounds = Rounds::START;
         }
         self.last_resort()
