@@ -164,27 +164,18 @@ impl Memmap {
     /// Sets the states of so many free frames from this one on, which the caller owns, to that of a single page.
     #[inline]
     pub(crate) fn set_states(&self, first: Pfn, nr: usize, state: FrameState) {
-        if cfg!(loom) {
-            return (0..nr).for_each(|frame| self.set_state(first.add(frame), state));
-        }
-        let (mut index, end) = (first.index(), first.index() + nr);
         debug_assert!(
             (0..nr).all(|frame| self.has_room(first.add(frame), state)),
             "M2"
         );
-        while index < end {
-            let (row, frame) = (Row::<STATES>::of(index), index % Row::<STATES>::FRAMES);
-            let frames = (end - index).min(Row::<STATES>::FRAMES - frame);
-            for frame in frame..frame + frames {
-                let cell = &self.states[row.at(frame)];
-                debug_assert!(
-                    FrameState::from_bits(cell.load(Relaxed)).is_free(),
-                    "N3: {first} and {nr}"
-                );
-                // Relaxed: as in `set_state`.
-                cell.store(state.bits(), Relaxed);
-            }
-            index += frames;
+        for index in first.index()..first.index() + nr {
+            let cell = &self.states[scattered(index)];
+            debug_assert!(
+                FrameState::from_bits(cell.load(Relaxed)).is_free(),
+                "N3: {first} and {nr}"
+            );
+            // Relaxed: as in `set_state`.
+            cell.store(state.bits(), Relaxed);
         }
     }
 
@@ -288,7 +279,7 @@ impl Memmap {
             "{pfn} is not in the table of {:?}",
             self.node
         );
-        &self.states[scattered::<STATES>(pfn.index())]
+        &self.states[scattered(pfn.index())]
     }
 
     /// The highest number of a folio in a block, and 1.
@@ -351,19 +342,19 @@ impl Memmap {
     #[inline]
     pub(crate) fn lru_cell(&self, pfn: Pfn) -> &AtomicU8 {
         debug_assert!(self.contains(pfn), "{pfn} is not in the table");
-        &self.lru[scattered::<STATES>(pfn.index())]
+        &self.lru[scattered(pfn.index())]
     }
 
     #[inline]
     fn number<'a>(&self, column: &'a ZeroedTable<AtomicU32>, pfn: Pfn) -> &'a AtomicU32 {
         debug_assert!(self.contains(pfn), "{pfn} is not in the table");
-        &column[scattered::<NUMBERS>(pfn.index())]
+        &column[scattered(pfn.index())]
     }
 
     /// The links of a frame, by their index.
     #[inline]
     fn link(&self, index: u32) -> &Link {
-        &self.links[scattered::<LINKS>(index as usize)]
+        &self.links[scattered(index as usize)]
     }
 }
 
@@ -408,69 +399,25 @@ impl Kinds {
 /// got a third done. In eight, more lines are those of two threads that have nothing to do with each other.
 const GROUP: usize = 4 * PAGEBLOCK_ORDER.pages();
 
-/// States in a cache line.
-const STATES: usize = 64;
+/// How far the entries of neighbours are from each other, in entries, around their group.
+///
+/// Odd, so that each has a place of its own. Of all odd ones it is one of those for which the states of up to 24 frames
+/// in a row are on as many lines, as are those of frames that are a multiple of eight apart, in one pageblock or in
+/// several: at these begin what threads get at once.
+const STRIDE: usize = 1065;
 
-/// Links in a cache line.
-const LINKS: usize = 8;
-
-/// Numbers in a cache line.
-const NUMBERS: usize = 16;
-
-#[cfg(not(loom))]
-const _: () = {
-    const LINE: usize = 64;
-
-    assert!(STATES == LINE && LINKS * size_of::<Link>() == LINE);
-    assert!(NUMBERS * size_of::<AtomicU32>() == LINE);
-};
-
-/// Where the entry of the frame `index` is in a column with so many entries a cache line.
+/// Where the entry of the frame `index` is in a column.
 ///
 /// Frames near each other, and frames a round number apart, are lines apart: threads that take from the same
 /// pageblock have such ones, and would wait for each other at every allocation and free. Frames of most pageblocks
 /// are lines apart as well: [those who take many](crate::buddy::Buddy::fill) have pageblocks of their own. A model's
 /// memory has no lines.
 #[inline]
-fn scattered<const PER_LINE: usize>(index: usize) -> usize {
+fn scattered(index: usize) -> usize {
     if cfg!(loom) {
         return index;
     }
-    let row = Row::<PER_LINE>::of(index);
-    row.at(index % Row::<PER_LINE>::FRAMES)
-}
-
-/// Frames one after the other, as many as a group has lines: each has its entry on another one, in the same column.
-#[derive(Clone, Copy)]
-struct Row<const PER_LINE: usize> {
-    /// Where its entry on the group's first line is.
-    first: usize,
-    /// On which line that of its first frame is.
-    turn: usize,
-}
-
-impl<const PER_LINE: usize> Row<PER_LINE> {
-    /// Frames in a row, and lines in a group.
-    const FRAMES: usize = GROUP / PER_LINE;
-
-    /// The row that the frame `index` is in.
-    #[inline]
-    fn of(index: usize) -> Row<PER_LINE> {
-        let high = index / Self::FRAMES % PER_LINE;
-        Row {
-            first: (index / GROUP * GROUP) | high,
-            // For each row another turn: no two frames of a group meet. 3 is odd, so that no alignment brings back
-            // what was apart, and multiplying by it takes one instruction. And one line further for each pageblock:
-            // those who have one each begin at the same place of it.
-            turn: 3 * high + index / PAGEBLOCK_ORDER.pages(),
-        }
-    }
-
-    /// Where the entry of one of its frames is.
-    #[inline]
-    fn at(self, frame: usize) -> usize {
-        self.first | ((frame + self.turn) % Self::FRAMES * PER_LINE)
-    }
+    index / GROUP * GROUP + index.wrapping_mul(STRIDE) % GROUP
 }
 
 /// Entries in a column for `pages` frames: whole groups, which [`scattered`] maps to themselves.

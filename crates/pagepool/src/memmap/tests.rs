@@ -330,31 +330,37 @@ fn states_of_a_run_are_set_one_by_one_and_no_others() {
     }
 }
 
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
 /// Frames of two CPUs that fill one pageblock shared cache lines of the columns, and each allocation
 /// and free waited for the other CPU.
 #[test]
 fn entries_of_neighbours_are_lines_apart_and_never_meet() {
-    fn check<const PER_LINE: usize>() {
-        let at: Vec<_> = (0..2 * GROUP).map(scattered::<PER_LINE>).collect();
-        let mut places = at.clone();
-        places.sort_unstable();
-        let each = places.into_iter().eq(0..2 * GROUP);
-        assert!(each, "each has a place of its own");
-        let is_apart = |n: usize| (at[n] < GROUP) == (n < GROUP);
-        assert!((0..2 * GROUP).all(is_apart), "groups are lines apart");
-        for apart in [1, 2, 3, 8, 31, 32, 63, 64, 128, 256, 512, 1024, 1536] {
-            let meet = |n: &usize| at[*n] / PER_LINE == at[n + apart] / PER_LINE;
+    let at: Vec<_> = (0..2 * GROUP).map(scattered).collect();
+    let mut places = at.clone();
+    places.sort_unstable();
+    let each = places.into_iter().eq(0..2 * GROUP);
+    assert!(each, "each has a place of its own");
+    let is_apart = |n: usize| (at[n] < GROUP) == (n < GROUP);
+    assert!((0..2 * GROUP).all(is_apart), "groups are lines apart");
+    // Entries in a cache line: states, numbers, links.
+    for per_line in [
+        LINE,
+        LINE / size_of::<AtomicU32>(),
+        LINE / size_of::<Link>(),
+    ] {
+        let round = [31, 32, 63, 64, 128, 256, 512, 1024, 1536];
+        for apart in (1..25).chain(round) {
+            let meet = |n: &usize| at[*n] / per_line == at[n + apart] / per_line;
             assert_eq!((0..GROUP - apart).filter(meet).count(), 0, "{apart} apart");
         }
     }
-    check::<STATES>();
-    check::<LINKS>();
-    check::<NUMBERS>();
     // The first frames of the halves of magazines that threads have from pageblocks of a group.
-    for (blocks, threads) in [(4, 4), (2, 8)] {
+    for (blocks, threads) in [(4, 8), (1, 24)] {
         let block = |n| n * PAGEBLOCK_ORDER.pages();
         let firsts = (0..blocks).flat_map(|n| (0..threads).map(move |half| block(n) + 8 * half));
-        let mut lines: Vec<_> = firsts.map(|n| scattered::<STATES>(n) / STATES).collect();
+        let mut lines: Vec<_> = firsts.map(|n| scattered(n) / LINE).collect();
         lines.sort_unstable();
         lines.dedup();
         assert_eq!(lines.len(), blocks * threads);
