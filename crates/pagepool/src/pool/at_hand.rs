@@ -174,8 +174,26 @@ impl PagePool {
     }
 
     /// Takes a block of a kind from the calling thread's magazine, if there is one.
-    #[inline(never)]
+    #[inline(always)]
     pub(super) fn alloc_kept(&self, kind: Kind) -> Option<PagesUninit> {
+        match kind {
+            Kind::WHOLE => self.alloc_whole_kept(),
+            _ => self.alloc_part_kept(kind),
+        }
+    }
+
+    #[inline(never)]
+    fn alloc_whole_kept(&self) -> Option<PagesUninit> {
+        self.take_block_by(Kind::WHOLE)
+    }
+
+    #[inline(never)]
+    fn alloc_part_kept(&self, kind: Kind) -> Option<PagesUninit> {
+        self.take_block_by(kind)
+    }
+
+    #[inline(always)]
+    fn take_block_by(&self, kind: Kind) -> Option<PagesUninit> {
         self.take_by(|hand| { hand.zone }.take_block_at_hand(hand.magazine, kind))
     }
 
@@ -306,7 +324,8 @@ pub(super) struct Refused {
 }
 
 impl Refused {
-    const UNTRIED: Refused = Refused { is_revoked: false };
+    /// It was not even tried.
+    pub(super) const UNTRIED: Refused = Refused { is_revoked: false };
 }
 
 /// Puts a single page into the calling thread's magazine, if it may be there.
@@ -318,11 +337,10 @@ impl Refused {
 /// The page is out, and the caller owns it: nobody uses its memory any more.
 #[inline(always)]
 pub(super) unsafe fn release(tether: Tether, page: BlockPtr) -> Result<(), Refused> {
-    let put = |_: &Inner, hand: Hand<'_>, pfn| {
-        { hand.zone }.put_at_hand(hand.magazine, pfn, Opens::Unwatched, || ())
-    };
     // SAFETY: by the caller's promise.
-    unsafe { put_by(tether, page, put) }
+    let (hand, pfn) = unsafe { hand_for(tether, page) }?;
+    let put = { hand.zone }.put_at_hand(hand.magazine, pfn, Opens::Unwatched, || ());
+    see_to_put(tether, &put)
 }
 
 /// Puts the page there, whether the magazine is watched or not, and notes it if it is, before it is there for anybody.
@@ -330,16 +348,17 @@ pub(super) unsafe fn release(tether: Tether, page: BlockPtr) -> Result<(), Refus
 /// # Safety
 /// As [`release`].
 unsafe fn put_and_note(tether: Tether, page: BlockPtr) -> Result<(), Refused> {
-    let order = Order::ZERO;
-    let put = |pool: &Inner, hand: Hand<'_>, pfn| {
-        let note = || pool.recorder.note(|| Happening::Free { pfn, order });
-        { hand.zone }.put_at_hand(hand.magazine, pfn, Opens::Any, note)
-    };
     // SAFETY: by the caller's promise.
-    unsafe { put_by(tether, page, put) }
+    let (hand, pfn) = unsafe { hand_for(tether, page) }?;
+    // SAFETY: (L2) the caller's page is out.
+    let recorder = unsafe { &tether.pool().recorder };
+    let order = Order::ZERO;
+    let note = || recorder.note(|| Happening::Free { pfn, order });
+    let put = { hand.zone }.put_at_hand(hand.magazine, pfn, Opens::Any, note);
+    see_to_put(tether, &put)
 }
 
-/// Puts a block of several pages into the calling thread's magazine, if it may be there.
+/// Puts a block of several pages, of this order, into the calling thread's magazine, if it may be there.
 ///
 /// # Errors
 /// It may not; nothing has happened.
@@ -347,24 +366,24 @@ unsafe fn put_and_note(tether: Tether, page: BlockPtr) -> Result<(), Refused> {
 /// # Safety
 /// The block is out, and the caller owns it: nobody uses its memory any more.
 #[inline(always)]
-pub(super) unsafe fn release_block(tether: Tether, block: BlockPtr) -> Result<(), Refused> {
-    let put = |_: &Inner, hand: Hand<'_>, pfn| {
-        { hand.zone }.put_block_at_hand((hand.magazine, hand.slot), pfn, block.order())
-    };
-    // SAFETY: by the caller's promise.
-    unsafe { put_by(tether, block, put) }
-}
-
-/// Has `put` put a block into the calling thread's magazine, if the block is of the zone that this is in front of.
-///
-/// # Safety
-/// As for what is put.
-#[inline(always)]
-unsafe fn put_by(
+pub(super) unsafe fn release_block(
     tether: Tether,
     block: BlockPtr,
-    put: impl FnOnce(&Inner, Hand<'_>, Pfn) -> Used<bool>,
+    order: Order,
 ) -> Result<(), Refused> {
+    // SAFETY: by the caller's promise.
+    let (hand, pfn) = unsafe { hand_for(tether, block) }?;
+    let put = { hand.zone }.put_block_at_hand((hand.magazine, hand.slot), pfn, order);
+    see_to_put(tether, &put)
+}
+
+/// What the calling thread has at hand for a block that is given back, and the block's first frame, if it is of the zone
+/// that this is in front of.
+///
+/// # Safety
+/// The block is out for as long as this is used, and the caller owns it: nobody uses its memory any more.
+#[inline(always)]
+unsafe fn hand_for<'a>(tether: Tether, block: BlockPtr) -> Result<(Hand<'a>, Pfn), Refused> {
     // SAFETY: (L2) the caller's block is out.
     let pool = unsafe { tether.pool() };
     if !at_hand::is_here(pool.id) || identity::is_any_measured() {
@@ -372,13 +391,16 @@ unsafe fn put_by(
     }
     // SAFETY: it was just seen that the thread used this pool last.
     let hand = unsafe { hand_of_last(pool) };
-    let Some(pfn) = hand.frame_of(block) else {
-        return Err(Refused::UNTRIED);
-    };
+    let pfn = hand.frame_of(block).ok_or(Refused::UNTRIED)?;
     { hand.arena }.asan_poison(pfn.index(), block.bytes() / PAGE_SIZE);
-    let used = put(pool, hand, pfn);
-    let is_revoked = used.is_revoked;
-    if !used.outcome {
+    Ok((hand, pfn))
+}
+
+/// Sees to what came of putting a block into the calling thread's magazine. If it is there, the pool may be gone.
+#[inline(always)]
+fn see_to_put(tether: Tether, put: &Used<bool>) -> Result<(), Refused> {
+    let is_revoked = put.is_revoked;
+    if !put.outcome {
         return Err(Refused { is_revoked });
     }
     if is_revoked {
@@ -390,8 +412,10 @@ unsafe fn put_by(
 /// Sees to the calling thread's magazine, which did not take a block: it may be revoked, or only watched. The caller's
 /// block keeps the pool alive.
 pub(super) fn see_to_refused(pool: &Inner, refused: Refused) {
-    let hand = hand(pool).filter(|hand| refused.is_revoked && hand.magazine.is_revoked());
-    if let Some(hand) = hand {
+    if refused.is_revoked
+        && let Some(hand) = hand(pool)
+        && hand.magazine.is_revoked()
+    {
         pool.empty_own(hand);
     }
 }

@@ -147,10 +147,11 @@ impl BlockPtr {
         BlockPtr(unsafe { self.start().byte_add(bits) })
     }
 
-    /// Whether it is a single page of nobody's that was in its owner's hands all the time: one test for the three.
+    /// Whether it is a block of this order, of nobody's, that was in its owner's hands all the time: one test for the
+    /// three.
     #[inline(always)]
-    pub(super) fn is_plain_page(self) -> bool {
-        self.bits() & (ORDER | Mark::WasRaw as usize | Mark::Charged as usize) == 0
+    pub(super) fn is_plain(self, order: Order) -> bool {
+        self.bits() & (ORDER | Mark::WasRaw as usize | Mark::Charged as usize) == order.idx()
     }
 
     /// How many pages after a page of the same node this block begins; a large number, if it begins before that. Of a
@@ -219,7 +220,7 @@ mod tests {
             start.addr().get() + 2 * PAGE_SIZE
         );
         assert_eq!((part.node().get(), part.order()), (3, Order::at(1)));
-        assert!(part.is(Mark::Charged) && !part.is_plain_page());
+        assert!(part.is(Mark::Charged) && !part.is_plain(part.order()));
         assert!(part.with(Mark::Charged, false).bytes() == 2 * PAGE_SIZE);
     }
 
@@ -239,18 +240,23 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_page_is_of_order_0_and_was_nowhere_else() {
+    fn a_plain_block_is_of_its_order_and_was_nowhere_else() {
         let mut memory = Box::new(Memory([0; 4 * PAGE_SIZE]));
         let start = NonNull::from(&mut memory.0).cast::<u8>();
         // SAFETY: its first page is a block.
         let page = unsafe { BlockPtr::new(start, NodeId::at(5), Order::ZERO) };
-        assert!(page.is_plain_page());
-        assert!(
-            page.with(Mark::Blank, true)
-                .with(Mark::FromReserve, true)
-                .is_plain_page()
-        );
-        assert!(!page.with(Mark::WasRaw, true).is_plain_page());
-        assert!(!page.with(Mark::Charged, true).is_plain_page());
+        // SAFETY: so are its first two.
+        let two = unsafe { BlockPtr::new(start, NodeId::at(5), Order::at(1)) };
+        for block in [page, two] {
+            let order = block.order();
+            assert!(block.is_plain(order) && !block.is_plain(Order::at(order.idx() ^ 1)));
+            assert!(
+                { block.with(Mark::Blank, true) }
+                    .with(Mark::FromReserve, true)
+                    .is_plain(order)
+            );
+            assert!(!block.with(Mark::WasRaw, true).is_plain(order));
+            assert!(!block.with(Mark::Charged, true).is_plain(order));
+        }
     }
 }

@@ -28,6 +28,7 @@ use crate::record::Happening;
 use crate::types::{GroupId, Migratetype, NodeId, Order, PAGEBLOCK_ORDER, Pfn, ZoneType};
 use crate::zone::evacuate::EmptyUnit;
 use crate::zone::hotplug::OfflineBlock;
+use crate::zone::kind::Kind;
 use crate::zone::{Taken, Zone};
 
 /// Who is charged for a block.
@@ -147,7 +148,7 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        if !self.ptr.is_plain_page() {
+        if !self.ptr.is_plain(Order::ZERO) {
             return self.end_block();
         }
         // SAFETY: (O1) the block is ours, and this is its end; its state is looked at there.
@@ -171,16 +172,40 @@ impl Block {
     /// Gives a block back that is not just a page of nobody's.
     #[inline(never)]
     fn end_block(&self) {
+        // Where the order is known, there is less to be done.
+        if self.ptr.is_plain(PAGEBLOCK_ORDER) {
+            self.end_whole();
+        } else {
+            self.end_other_block();
+        }
+    }
+
+    #[inline(never)]
+    fn end_whole(&self) {
+        self.end_plain(PAGEBLOCK_ORDER);
+    }
+
+    #[inline(never)]
+    fn end_other_block(&self) {
         if self.ptr.is(Mark::WasRaw) || self.ptr.is(Mark::Charged) {
             return self.end();
         }
+        self.end_plain(self.order());
+    }
+
+    /// Gives a block of several pages back, which is of this order.
+    #[inline(always)]
+    fn end_plain(&self, order: Order) {
+        if !Kind::is_any_of(order) {
+            return self.end_block_refused(at_hand::Refused::UNTRIED);
+        }
         // SAFETY: (O1) the block is ours, and this is its end; its state is looked at there.
-        if let Err(refused) = unsafe { at_hand::release_block(self.tether, self.ptr) } {
+        if let Err(refused) = unsafe { at_hand::release_block(self.tether, self.ptr, order) } {
             self.end_block_refused(refused);
         }
     }
 
-    /// Gives a block back that the thread's magazine did not take.
+    /// Gives a block back that the thread's magazine did not take, or keeps none of.
     #[inline(never)]
     fn end_block_refused(&self, refused: at_hand::Refused) {
         let pool = self.pool();

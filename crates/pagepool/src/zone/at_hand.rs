@@ -74,7 +74,7 @@ impl Zone {
     }
 
     /// Takes a block from the calling thread's magazine.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take_block_at_hand(
         &self,
         magazine: &Magazine,

@@ -15,7 +15,7 @@ const _: () = assert!(Migratetype::Unmovable.idx() == 0 && Migratetype::Movable.
 /// So many kinds there are. A model has one, since each is a word to look at for who drains.
 pub(super) const NR_KINDS: usize = if cfg!(loom) { 1 } else { WHOLE + 1 };
 
-/// The last kind: whole pageblocks.
+/// The number of the last kind: whole pageblocks.
 const WHOLE: usize = COSTLY_ORDER.get() as usize * NR_TYPES;
 
 /// The order and type of a block that may be kept, and what that is in a row: all three, so that whoever knows what he
@@ -28,6 +28,13 @@ pub(crate) struct Kind {
 }
 
 impl Kind {
+    /// That of whole pageblocks.
+    pub(crate) const WHOLE: Kind = Kind {
+        idx: WHOLE as u8,
+        order: PAGEBLOCK_ORDER,
+        mobility: Migratetype::Unmovable,
+    };
+
     /// That of a block of this order and type; none, if such a block is not kept.
     #[inline(always)]
     pub(crate) const fn of(order: Order, mobility: Migratetype) -> Option<Kind> {
@@ -35,20 +42,27 @@ impl Kind {
         if column >= NR_TYPES {
             return None;
         }
-        let idx = match order.get() {
+        let kind = match order.get() {
             0 => return None,
-            small if small <= COSTLY_ORDER.get() => (small as usize - 1) * NR_TYPES + column,
-            whole if whole == PAGEBLOCK_ORDER.get() && column == 0 => WHOLE,
+            small if small <= COSTLY_ORDER.get() => Kind {
+                idx: (small - 1) * NR_TYPES as u8 + column as u8,
+                order,
+                mobility,
+            },
+            whole if whole == PAGEBLOCK_ORDER.get() && column == 0 => Kind::WHOLE,
             _ => return None,
         };
-        if idx >= NR_KINDS {
-            return None;
+        if kind.idx() < NR_KINDS {
+            Some(kind)
+        } else {
+            None
         }
-        Some(Kind {
-            idx: idx as u8,
-            order,
-            mobility,
-        })
+    }
+
+    /// Whether there is any of blocks of this order.
+    #[inline(always)]
+    pub(crate) const fn is_any_of(order: Order) -> bool {
+        Kind::of(order, Migratetype::Unmovable).is_some()
     }
 
     /// All of them, in their row.
@@ -96,5 +110,7 @@ mod tests {
         let kinds = Order::all()
             .flat_map(|order| Migratetype::ALL.map(|mobility| Kind::of(order, mobility)));
         assert_eq!(kinds.flatten().count(), NR_KINDS);
+        let orders = Order::all().filter(|order| Kind::is_any_of(*order));
+        assert!(orders.eq([1, 2, 3, PAGEBLOCK_ORDER.idx()].map(Order::at)));
     }
 }
