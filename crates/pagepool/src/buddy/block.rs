@@ -18,7 +18,7 @@
 
 use std::fmt;
 
-use crate::types::{Migratetype, Order};
+use crate::types::{Migratetype, NR_MIGRATETYPES, NR_ORDERS, Order, PAGEBLOCK_ORDER};
 
 /// What a pageblock is to the buddy system.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,30 +68,85 @@ impl Residency {
     }
 }
 
-/// Where a pageblock is shelved: a function of its word alone.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Shelf {
+/// Where a pageblock is shelved: a function of its word alone. A number, of those for partly free ones in the first
+/// place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Shelf(u16);
+
+impl Shelf {
+    /// Shelves for partly free pageblocks.
+    const NR_PARTS: usize = NR_MIGRATETYPES * NR_PART_ORDERS * FULLNESS_STEPS;
+
+    /// Shelves, but for the one of those of which nothing is to be had.
+    pub(super) const NR: usize = Self::NR_PARTS + NR_MIGRATETYPES * NR_ORDERS * NR_RESIDENCIES;
+
     /// Nothing to be had from it.
-    None,
-    /// Partly free.
-    Part {
-        /// Its type.
-        mt: Migratetype,
-        /// The largest free block that it holds.
-        largest: Order,
-        /// How full it is, 0 to 63.
-        fullness: usize,
-    },
-    /// The head of a wholly free block.
-    Whole {
-        /// Its type.
-        mt: Migratetype,
-        /// Its order.
-        order: Order,
-        /// What stands behind it.
-        residency: Residency,
-    },
+    pub(super) const NONE: Shelf = Shelf(Self::NR as u16);
+
+    /// Partly free, with a largest free block of this order, and so full: 0 to 63.
+    pub(super) const fn part(mt: Migratetype, largest: Order, fullness: usize) -> Shelf {
+        debug_assert!(largest.idx() < NR_PART_ORDERS && fullness < FULLNESS_STEPS);
+        Shelf(((mt.idx() * NR_PART_ORDERS + largest.idx()) * FULLNESS_STEPS + fullness) as u16)
+    }
+
+    /// The head of a wholly free block of this order, with that behind it.
+    pub(super) const fn whole(mt: Migratetype, order: Order, residency: Residency) -> Shelf {
+        let at = (mt.idx() * NR_ORDERS + order.idx()) * NR_RESIDENCIES + residency.idx();
+        Shelf((Self::NR_PARTS + at) as u16)
+    }
+
+    /// All that something is to be had from.
+    pub(super) fn all() -> impl Iterator<Item = Shelf> {
+        (0..Self::NR as u16).map(Shelf)
+    }
+
+    /// Its number.
+    #[inline]
+    pub(super) const fn idx(self) -> usize {
+        self.0 as usize
+    }
+
+    /// Of one for partly free pageblocks, how full these are.
+    #[inline]
+    pub(super) const fn fullness(self) -> Option<usize> {
+        if self.idx() < Self::NR_PARTS {
+            Some(self.idx() % FULLNESS_STEPS)
+        } else {
+            None
+        }
+    }
+
+    /// All of one type and largest free block are in one row, by fullness: which of them.
+    #[inline]
+    pub(super) const fn row(self) -> usize {
+        self.idx() / FULLNESS_STEPS
+    }
 }
+
+impl fmt::Debug for Shelf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let types = Migratetype::ALL;
+        match (self.fullness(), self.idx().checked_sub(Self::NR_PARTS)) {
+            (Some(fullness), _) => {
+                let (mt, largest) = (self.row() / NR_PART_ORDERS, self.row() % NR_PART_ORDERS);
+                write!(f, "{} of order {largest}, {fullness} full", types[mt])
+            }
+            (None, Some(whole)) if *self != Shelf::NONE => {
+                let (of, residency) = (whole / NR_RESIDENCIES, whole % NR_RESIDENCIES);
+                let (mt, order) = (of / NR_ORDERS, of % NR_ORDERS);
+                write!(
+                    f,
+                    "{} whole of order {order}, memory {residency}",
+                    types[mt]
+                )
+            }
+            _ => f.write_str("none"),
+        }
+    }
+}
+
+/// Orders that a partly free pageblock can have as its largest free block.
+pub(super) const NR_PART_ORDERS: usize = PAGEBLOCK_ORDER.get() as usize;
 
 /// Steps in which fullness is told apart.
 #[cfg(not(loom))]
@@ -236,32 +291,17 @@ impl BlockWord {
         (used * FULLNESS_STEPS / block_order.pages()).min(FULLNESS_STEPS - 1)
     }
 
-    /// Whether the block is certainly on the same shelf with this word as with `other`, which most changes to a
-    /// pageblock make no difference to: all that decides it is the same.
-    pub(super) fn is_shelved_like(self, other: BlockWord, block_order: Order) -> bool {
-        let of_parts = Self::mask(FREE) | Self::mask(LEVELS);
-        (self.0 ^ other.0) & !of_parts == 0
-            && self.largest() == other.largest()
-            && self.fullness(block_order) == other.fullness(block_order)
-    }
-
     /// Where the block is shelved, in a zone with pageblocks of `block_order`.
+    #[inline]
     pub(super) fn shelf(self, block_order: Order) -> Shelf {
         if self.is_isolated() {
-            return Shelf::None;
+            return Shelf::NONE;
         }
+        let mt = self.migratetype();
         match (self.state(), self.largest()) {
-            (State::Parts, Some(largest)) => Shelf::Part {
-                mt: self.migratetype(),
-                largest,
-                fullness: self.fullness(block_order),
-            },
-            (State::Head, _) => Shelf::Whole {
-                mt: self.migratetype(),
-                order: self.order(),
-                residency: self.residency(),
-            },
-            (State::Parts, None) | (State::Fresh | State::Tail, _) => Shelf::None,
+            (State::Parts, Some(largest)) => Shelf::part(mt, largest, self.fullness(block_order)),
+            (State::Head, _) => Shelf::whole(mt, self.order(), self.residency()),
+            (State::Parts, None) | (State::Fresh | State::Tail, _) => Shelf::NONE,
         }
     }
 }
@@ -300,6 +340,20 @@ mod tests {
         assert_eq!(word.migratetype(), Migratetype::Movable);
         assert!(!word.is_isolated());
         assert_eq!(word.residency(), Residency::Vacant);
+    }
+
+    #[test]
+    fn each_shelf_has_a_number_and_says_where_it_is() {
+        let part = Shelf::part(Migratetype::Movable, Order::at(3), 1);
+        let fullest = Shelf::part(Migratetype::HighAtomic, Order::at(8), FULLNESS_STEPS - 1);
+        let whole = Shelf::whole(Migratetype::Unmovable, Order::at(10), Residency::Blank);
+        let texts = [part, whole, Shelf::NONE].map(|shelf| format!("{shelf:?}"));
+        assert_eq!(texts[0], "Movable of order 3, 1 full");
+        assert_eq!(texts[1], "Unmovable whole of order 10, memory 1");
+        assert_eq!(texts[2], "none");
+        assert_eq!((part.fullness(), whole.fullness()), (Some(1), None));
+        assert_eq!(fullest.idx() + 1, Shelf::NR_PARTS);
+        assert!(Shelf::all().map(Shelf::idx).eq(0..Shelf::NR));
     }
 
     #[test]

@@ -208,6 +208,7 @@ impl BlockTable {
         counts
     }
 
+    #[inline]
     fn word_at(&self, pfn: Pfn) -> BlockWord {
         self.word(pfn.offset_from(self.start) >> self.block_order.get())
     }
@@ -352,8 +353,8 @@ impl Buddy {
     fn change(&mut self, block: usize, from: BlockWord, to: BlockWord) {
         debug_assert_eq!(self.word(block), from);
         self.set_word(block, to);
-        if !to.is_shelved_like(from, self.block_order) {
-            let (from, to) = (from.shelf(self.block_order), to.shelf(self.block_order));
+        let (from, to) = (from.shelf(self.block_order), to.shelf(self.block_order));
+        if from != to {
             self.shelves.reshelve(block, from, to);
         }
     }

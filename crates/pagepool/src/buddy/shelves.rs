@@ -10,28 +10,23 @@
 //!
 //! **Invariants**
 //! - B4: a pageblock stands on exactly the shelf that its word names, or on none if it names none.
-//! - B5: bit f of `part_bits[t][o]` is set exactly when the shelf (t, o, f) is not empty.
+//! - B5: bit f of a row of `part_bits` is set exactly when the row's shelf for fullness f is not empty.
 
-use super::block::{FULLNESS_STEPS, NR_RESIDENCIES, Residency, SPARSE_BELOW, Shelf};
+use super::block::{NR_PART_ORDERS, Residency, SPARSE_BELOW, Shelf};
 use crate::arena::ZeroedTable;
 use crate::error::BuildError;
-use crate::types::{Migratetype, NR_MIGRATETYPES, NR_ORDERS, Order, PAGEBLOCK_ORDER};
-
-/// Orders that a partly free pageblock can have as its largest free block.
-const NR_PART_ORDERS: usize = PAGEBLOCK_ORDER.get() as usize;
+use crate::types::{Migratetype, NR_MIGRATETYPES, Order};
 
 /// A shelf's first pageblock: its number plus one, 0 when the shelf is empty.
 type Head = u32;
 
-/// The first pageblock of each shelf, by type, largest free block and fullness.
-type PartShelves = [[[Head; FULLNESS_STEPS]; NR_PART_ORDERS]; NR_MIGRATETYPES];
-
 /// The shelves of one zone, and the links of its pageblocks.
 #[derive(Debug)]
 pub(super) struct Shelves {
-    part: Box<PartShelves>,
-    part_bits: [[u64; NR_PART_ORDERS]; NR_MIGRATETYPES],
-    whole: [[[Head; NR_RESIDENCIES]; NR_ORDERS]; NR_MIGRATETYPES],
+    /// By the shelves' numbers.
+    heads: Box<[Head; Shelf::NR]>,
+    /// By the rows of shelves for partly free pageblocks: bit f is for fullness f.
+    part_bits: [u64; NR_MIGRATETYPES * NR_PART_ORDERS],
     /// Of each type, pageblocks on the shelves of those that are at most two thirds full.
     nr_sparse: [u32; NR_MIGRATETYPES],
     /// Pageblocks that are whole, the first of all.
@@ -49,9 +44,8 @@ impl Shelves {
     pub(super) fn new(nr_blocks: usize, nr_whole: usize) -> Result<Shelves, BuildError> {
         Ok(Shelves {
             // In a box: a zone is moved a few times while its pool is built.
-            part: Box::new([[[0; FULLNESS_STEPS]; NR_PART_ORDERS]; NR_MIGRATETYPES]),
-            part_bits: [[0; NR_PART_ORDERS]; NR_MIGRATETYPES],
-            whole: [[[0; NR_RESIDENCIES]; NR_ORDERS]; NR_MIGRATETYPES],
+            heads: Box::new([0; Shelf::NR]),
+            part_bits: [0; NR_MIGRATETYPES * NR_PART_ORDERS],
             nr_sparse: [0; NR_MIGRATETYPES],
             nr_whole,
             links: ZeroedTable::new(nr_blocks, "pageblock links")?,
@@ -60,20 +54,23 @@ impl Shelves {
 
     /// What [`bytes`](Self::bytes) is for so many pageblocks.
     pub(super) fn estimate(nr_blocks: usize) -> usize {
-        size_of::<PartShelves>() + ZeroedTable::<[u32; 2]>::bytes_for(nr_blocks)
+        size_of::<[Head; Shelf::NR]>() + ZeroedTable::<[u32; 2]>::bytes_for(nr_blocks)
     }
 
     /// Bytes that the shelves and the links take.
     pub(super) fn bytes(&self) -> usize {
-        size_of::<PartShelves>() + self.links.bytes()
+        size_of::<[Head; Shelf::NR]>() + self.links.bytes()
     }
 
-    /// Moves a pageblock from one shelf to another.
+    /// Moves a pageblock from one shelf to another one.
     pub(super) fn reshelve(&mut self, block: usize, from: Shelf, to: Shelf) {
-        if from != to {
+        debug_assert_ne!(from, to);
+        if from != Shelf::NONE {
             self.count_sparse(block, from, -1);
-            self.count_sparse(block, to, 1);
             self.remove(block, from);
+        }
+        if to != Shelf::NONE {
+            self.count_sparse(block, to, 1);
             self.insert(block, to);
         }
     }
@@ -81,7 +78,7 @@ impl Shelves {
     /// The fullest partly free pageblock of type `mt` that holds a free block of `order` or more.
     /// Among equally full ones, the one whose largest free block is smallest: it has least to lose.
     pub(super) fn fullest(&self, mt: Migratetype, order: Order) -> Option<usize> {
-        let bits = &self.part_bits[mt.idx()];
+        let bits = self.rows(mt);
         let mut best = None;
         for (largest, bits) in bits.iter().enumerate().skip(order.idx()) {
             // None is less than any.
@@ -91,30 +88,29 @@ impl Shelves {
             }
         }
         let (fullness, largest) = best?;
-        Some(self.first_part(mt, largest, fullness))
+        self.first_part(mt, Order::at(largest), fullness)
     }
 
     /// The partly free pageblocks of type `mt`, the fullest ones first.
     pub(super) fn in_order(&self, mt: Migratetype) -> impl Iterator<Item = usize> {
-        let bits = &self.part_bits[mt.idx()];
-        let mut left = bits.iter().fold(0, |all, bits| all | bits);
+        let mut left = self.rows(mt).iter().fold(0, |all, bits| all | bits);
         let fullness = std::iter::from_fn(move || {
             let fullness = left.checked_ilog2()?;
             left &= !(1 << fullness);
             Some(fullness as usize)
         });
         fullness.flat_map(move |fullness| {
-            let heads = self.part[mt.idx()]
-                .iter()
-                .map(move |shelves| shelves[fullness]);
-            heads.flat_map(|head| self.successors(head))
+            let shelves = { 0..NR_PART_ORDERS }
+                .map(move |largest| Shelf::part(mt, Order::at(largest), fullness));
+            shelves.flat_map(|shelf| self.on(shelf))
         })
     }
 
     /// The emptiest pageblock of type `mt` whose largest free block has exactly the order `largest`.
     pub(super) fn emptiest(&self, mt: Migratetype, largest: Order) -> Option<usize> {
-        let bits = self.part_bits[mt.idx()][largest.idx()];
-        (bits != 0).then(|| self.first_part(mt, largest.idx(), bits.trailing_zeros()))
+        let bits = self.rows(mt)[largest.idx()];
+        let emptiest = (bits != 0).then(|| bits.trailing_zeros())?;
+        self.first_part(mt, largest, emptiest)
     }
 
     /// Partly free pageblocks of type `mt` that are at most two thirds full.
@@ -123,12 +119,11 @@ impl Shelves {
     }
 
     /// Counts a pageblock that comes to a shelf, or leaves it.
+    #[inline]
     fn count_sparse(&mut self, block: usize, shelf: Shelf, change: i32) {
-        if let Shelf::Part { mt, fullness, .. } = shelf
-            && fullness < SPARSE_BELOW
-            && block < self.nr_whole
-        {
-            let nr = &mut self.nr_sparse[mt.idx()];
+        let is_sparse = { shelf.fullness() }.is_some_and(|fullness| fullness < SPARSE_BELOW);
+        if is_sparse && block < self.nr_whole {
+            let nr = &mut self.nr_sparse[shelf.row() / NR_PART_ORDERS];
             *nr = nr.wrapping_add_signed(change);
         }
     }
@@ -147,36 +142,37 @@ impl Shelves {
         order: Order,
         residency: Residency,
     ) -> Option<usize> {
-        (self.whole[mt.idx()][order.idx()][residency.idx()] as usize).checked_sub(1)
+        self.first_on(Shelf::whole(mt, order, residency))
     }
 
-    fn first_part(&self, mt: Migratetype, largest: usize, fullness: u32) -> usize {
-        self.part[mt.idx()][largest][fullness as usize] as usize - 1
+    /// By the largest free block of those on them, which shelves for partly free pageblocks of a type are not empty.
+    fn rows(&self, mt: Migratetype) -> &[u64] {
+        &self.part_bits[mt.idx() * NR_PART_ORDERS..][..NR_PART_ORDERS]
     }
 
+    fn first_part(&self, mt: Migratetype, largest: Order, fullness: u32) -> Option<usize> {
+        self.first_on(Shelf::part(mt, largest, fullness as usize))
+    }
+
+    fn first_on(&self, shelf: Shelf) -> Option<usize> {
+        (self.heads[shelf.idx()] as usize).checked_sub(1)
+    }
+
+    #[inline]
     fn insert(&mut self, block: usize, shelf: Shelf) {
         let entry = block as u32 + 1;
-        let Some(head) = self.head(shelf) else { return };
-        let next = std::mem::replace(head, entry);
+        let next = std::mem::replace(&mut self.heads[shelf.idx()], entry);
         self.links[block] = [next, 0];
         if next != 0 {
             self.links[next as usize - 1][PREV] = entry;
-        }
-        if let Shelf::Part {
-            mt,
-            largest,
-            fullness,
-        } = shelf
-        {
-            self.part_bits[mt.idx()][largest.idx()] |= 1 << fullness;
+        } else if let Some(fullness) = shelf.fullness() {
+            self.part_bits[shelf.row()] |= 1 << fullness;
         }
     }
 
+    #[inline]
     fn remove(&mut self, block: usize, shelf: Shelf) {
         let [next, prev] = self.links[block];
-        if let Shelf::None = shelf {
-            return;
-        }
         if next != 0 {
             self.links[next as usize - 1][PREV] = prev;
         }
@@ -184,96 +180,42 @@ impl Shelves {
             self.links[prev as usize - 1][NEXT] = next;
             return;
         }
-        let head = self.head(shelf).expect("only the empty shelf has no head");
+        let head = &mut self.heads[shelf.idx()];
         debug_assert_eq!(
             *head as usize,
             block + 1,
             "B4: the block is where its word says"
         );
         *head = next;
-        if let (
-            0,
-            Shelf::Part {
-                mt,
-                largest,
-                fullness,
-            },
-        ) = (next, shelf)
+        if next == 0
+            && let Some(fullness) = shelf.fullness()
         {
-            self.part_bits[mt.idx()][largest.idx()] &= !(1 << fullness);
-        }
-    }
-
-    fn head(&mut self, shelf: Shelf) -> Option<&mut Head> {
-        match shelf {
-            Shelf::None => None,
-            Shelf::Part {
-                mt,
-                largest,
-                fullness,
-            } => Some(&mut self.part[mt.idx()][largest.idx()][fullness]),
-            Shelf::Whole {
-                mt,
-                order,
-                residency,
-            } => Some(&mut self.whole[mt.idx()][order.idx()][residency.idx()]),
+            self.part_bits[shelf.row()] &= !(1 << fullness);
         }
     }
 
     /// Every pageblock on every shelf, with the shelf it stands on.
     pub(super) fn iter(&self) -> impl Iterator<Item = (usize, Shelf)> {
-        let parts = Migratetype::ALL.into_iter().flat_map(move |mt| {
-            (0..NR_PART_ORDERS).flat_map(move |largest| {
-                (0..FULLNESS_STEPS).flat_map(move |fullness| {
-                    let shelf = Shelf::Part {
-                        mt,
-                        largest: Order::at(largest),
-                        fullness,
-                    };
-                    self.walk(self.part[mt.idx()][largest][fullness], shelf)
-                })
-            })
-        });
-        let wholes = Migratetype::ALL.into_iter().flat_map(move |mt| {
-            Order::all().flat_map(move |order| {
-                Residency::AS_TAKEN.into_iter().flat_map(move |residency| {
-                    let head = self.whole[mt.idx()][order.idx()][residency.idx()];
-                    self.walk(
-                        head,
-                        Shelf::Whole {
-                            mt,
-                            order,
-                            residency,
-                        },
-                    )
-                })
-            })
-        });
-        parts.chain(wholes)
-    }
-
-    fn walk(&self, head: Head, shelf: Shelf) -> impl Iterator<Item = (usize, Shelf)> {
-        // A broken list could be circular: no more steps than there are pageblocks.
-        let blocks = self.successors(head).take(self.links.len() + 1);
-        blocks.map(move |block| (block, shelf))
+        Shelf::all().flat_map(move |shelf| {
+            // A broken list could be circular: no more steps than there are pageblocks.
+            let blocks = self.on(shelf).take(self.links.len() + 1);
+            blocks.map(move |block| (block, shelf))
+        })
     }
 
     /// The pageblocks of a shelf, from its first one on.
-    fn successors(&self, head: Head) -> impl Iterator<Item = usize> {
-        std::iter::successors((head as usize).checked_sub(1), move |block| {
+    fn on(&self, shelf: Shelf) -> impl Iterator<Item = usize> {
+        std::iter::successors(self.first_on(shelf), move |block| {
             (self.links[*block][NEXT] as usize).checked_sub(1)
         })
     }
 
     /// Whether the bits and the heads of the part shelves agree (B5).
     pub(super) fn bits_agree(&self) -> bool {
-        self.part.iter().zip(&self.part_bits).all(|(orders, bits)| {
-            orders.iter().zip(bits).all(|(shelves, bits)| {
-                shelves
-                    .iter()
-                    .enumerate()
-                    .all(|(f, head)| (*head != 0) == (bits >> f & 1 != 0))
-            })
+        let mut parts = Shelf::all().filter_map(|shelf| Some((shelf, shelf.fullness()?)));
+        parts.all(|(shelf, fullness)| {
+            let is_set = self.part_bits[shelf.row()] >> fullness & 1 != 0;
+            is_set == self.first_on(shelf).is_some()
         })
     }
 }

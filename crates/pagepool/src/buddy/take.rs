@@ -2,7 +2,7 @@
 //!
 //! *Kernel counterpart:* `__rmqueue`, `__rmqueue_smallest`, `expand` (v5.0).
 
-use super::block::{Residency, best_fit};
+use super::block::{BlockWord, Residency, best_fit};
 use super::tree::{self, Tree};
 use super::{Buddy, Demand, Grant, MovableCensus};
 use crate::types::{Migratetype, Order, Pfn};
@@ -123,35 +123,55 @@ impl Buddy {
         count: usize,
         mut sink: impl FnMut(Pfn, usize),
     ) -> usize {
-        let word = self.word(block);
-        let (row, root, start) = (self.row(word), self.block_order, self.pfn(block));
+        let (word, start) = (self.word(block), self.pfn(block));
         let (mut levels, mut left) = (word.levels(), count);
-        let words = &mut self.trees[block];
         while left > 0
-            && let Some(from) = best_fit(levels, order)
+            && let Some((offset, nr)) = self.take_run(block, word, &mut levels, order, left)
         {
-            // As much of it as is wanted whole: its parts are what would be taken next, one by one.
-            let wanted = order.idx() + left.ilog2() as usize;
-            let size = Order::at(wanted.min(from.idx()));
-            let taken = Tree::new(words, root).take(size, from);
-            let taken = taken.expect("B6: the level is not empty");
-            self.tally.sub(row, from, 1);
-            self.tally.add_each(row, size..from);
-            levels |= (1 << from.get()) - (1 << size.get());
-            if !tree::any(words, root, from) {
-                levels &= !(1 << from.get());
-            }
-            let nr = 1 << (size.idx() - order.idx());
-            sink(start.add(taken.offset), nr);
+            sink(start.add(offset), nr);
             left -= nr;
         }
         let taken = count - left;
         if taken > 0 {
-            let free = word.free() - (taken << order.get());
-            let after = word.with_free(free).with_levels(levels);
-            self.change(block, word, after.with_residency(Residency::Used));
+            self.change_taken(block, word, levels, taken << order.get());
         }
         taken
+    }
+
+    /// Takes several blocks of `order` that follow each other out of the smallest free one that holds one; `levels` are
+    /// those of the pageblock's tree. Returns the first one's offset, and how many it took, which is not more than `most`.
+    #[inline(always)]
+    fn take_run(
+        &mut self,
+        block: usize,
+        word: BlockWord,
+        levels: &mut u32,
+        order: Order,
+        most: usize,
+    ) -> Option<(usize, usize)> {
+        let from = best_fit(*levels, order)?;
+        let (row, root) = (self.row(word), self.block_order);
+        // As much of it as is wanted whole: its parts are what would be taken next, one by one.
+        let wanted = order.idx() + most.ilog2() as usize;
+        let size = Order::at(wanted.min(from.idx()));
+        let words = &mut self.trees[block];
+        let taken = Tree::new(words, root).take(size, from);
+        let taken = taken.expect("B6: the level is not empty");
+        self.tally.sub(row, from, 1);
+        self.tally.add_each(row, size..from);
+        *levels |= (1 << from.get()) - (1 << size.get());
+        if !tree::any(words, root, from) {
+            *levels &= !(1 << from.get());
+        }
+        Some((taken.offset, 1 << (size.idx() - order.idx())))
+    }
+
+    /// Notes in the word of a pageblock, which was this one, that so many pages were taken.
+    #[inline]
+    fn change_taken(&mut self, block: usize, word: BlockWord, levels: u32, pages: usize) {
+        let free = word.free() - pages;
+        let after = word.with_free(free).with_levels(levels);
+        self.change(block, word, after.with_residency(Residency::Used));
     }
 
     /// Takes a block of type `mt`, splitting a larger one if need be; before a wholly free one is broken, what is
@@ -215,9 +235,16 @@ impl Buddy {
 
     /// Takes a block out of a partly free pageblock that is known to hold one.
     pub(super) fn take_part(&mut self, block: usize, order: Order) -> Grant {
-        let mut taken = None;
-        self.take_parts(block, order, 1, &mut |grant| taken = Some(grant));
-        taken.expect("B4: the shelf says that the pageblock holds one")
+        let word = self.word(block);
+        let mut levels = word.levels();
+        let taken = self.take_run(block, word, &mut levels, order, 1);
+        let (offset, _) = taken.expect("B4: the shelf says that the pageblock holds one");
+        self.change_taken(block, word, levels, order.pages());
+        Grant {
+            pfn: self.pfn(block).add(offset),
+            residency: Residency::Used,
+            fallback: None,
+        }
     }
 
     /// Takes the lowest block of `order` out of the wholly free block at `block`, of order `found`.

@@ -165,11 +165,15 @@ impl<'a> Tree<'a> {
 }
 
 /// The lowest free block of exactly `order`, if any.
+#[inline]
 fn first(words: &Words, root: Order, order: Order) -> Option<usize> {
-    level(words, root, order)
-        .enumerate()
-        .find(|(_, word)| *word != 0)
-        .map(|(idx, word)| first_word(root, order) * 64 + idx * 64 + word.trailing_zeros() as usize)
+    let Level {
+        first, nr, mask, ..
+    } = Level::of(root, order);
+    (first..first + nr).find_map(|at| {
+        let word = words[at] & mask;
+        (word != 0).then(|| at * 64 + word.trailing_zeros() as usize)
+    })
 }
 
 /// How many free blocks of exactly `order` there are.
@@ -180,8 +184,9 @@ pub(super) fn count(words: &Words, root: Order, order: Order) -> usize {
 }
 
 /// Whether there is a free block of exactly `order`.
+#[inline]
 pub(super) fn any(words: &Words, root: Order, order: Order) -> bool {
-    level(words, root, order).any(|word| word != 0)
+    first(words, root, order).is_some()
 }
 
 /// What is left of these `levels` (bit o: there is a free block of order o) once blocks of some `orders` are gone.
@@ -284,10 +289,6 @@ fn halved(pairs: u64) -> u64 {
     ];
     let pack = |bits: u64, (by, mask)| (bits | bits >> by) & mask;
     STEPS.into_iter().fold(pairs, pack)
-}
-
-fn first_word(root: Order, order: Order) -> usize {
-    (1usize << (root.idx() - order.idx())) / 64
 }
 
 fn node_at(root: Order, offset: usize, order: Order) -> usize {

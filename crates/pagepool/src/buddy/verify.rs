@@ -24,7 +24,7 @@ impl Buddy {
             self.verify_block(block, word)?;
             self.recount(block, word, &mut tally);
             nr_isolated += usize::from(word.is_isolated());
-            if word.shelf(self.block_order) != Shelf::None {
+            if word.shelf(self.block_order) != Shelf::NONE {
                 expected_on_shelves += 1;
             }
             if word.state() == State::Head && !word.is_isolated() {

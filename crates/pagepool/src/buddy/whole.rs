@@ -45,8 +45,10 @@ impl Buddy {
         if !word.is_isolated() {
             self.whole_free[word.residency().idx()] -= order.pages();
         }
-        self.shelves
-            .reshelve(block, word.shelf(self.block_order), Shelf::None);
+        let shelf = word.shelf(self.block_order);
+        if shelf != Shelf::NONE {
+            self.shelves.reshelve(block, shelf, Shelf::NONE);
+        }
         // No longer a head: what it becomes is written next.
         self.set_word(block, word.with_state(State::Tail));
     }
@@ -78,7 +80,9 @@ impl Buddy {
         if !head.is_isolated() {
             self.whole_free[residency.idx()] += order.pages();
         }
-        self.shelves
-            .reshelve(block, Shelf::None, head.shelf(self.block_order));
+        let shelf = head.shelf(self.block_order);
+        if shelf != Shelf::NONE {
+            self.shelves.reshelve(block, Shelf::NONE, shelf);
+        }
     }
 }
