@@ -186,14 +186,14 @@ impl BlockTable {
     }
 
     /// Whether any pageblock is isolated; as with [`is_isolated`](Self::is_isolated).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn has_isolated(&self) -> bool {
         // Relaxed: as there.
         self.shared.nr_isolated.load(Ordering::Relaxed) != 0
     }
 
     /// Whether the pageblock that `pfn` lies in is isolated; a hint unless the lock is held.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_isolated(&self, pfn: Pfn) -> bool {
         // Relaxed: whoever isolates counts it first, and then empties the caches of who has not seen either.
         self.has_isolated() && self.word_at(pfn).is_isolated()
@@ -208,7 +208,7 @@ impl BlockTable {
         counts
     }
 
-    #[inline]
+    #[inline(always)]
     fn word_at(&self, pfn: Pfn) -> BlockWord {
         self.word(pfn.offset_from(self.start) >> self.block_order.get())
     }
