@@ -49,7 +49,7 @@ use crate::sync::clock::Instant;
 use crate::sync::cpu;
 use crate::types::{GroupId, Migratetype, NodeId, Order, ZoneType};
 use crate::zone::watermark::AllocFlags;
-use crate::zone::{Taken, Zone, ZoneRequest, pcp};
+use crate::zone::{Taken, TakenRun, Zone, ZoneRequest, pcp};
 
 pub(crate) use charge::Charge;
 pub(crate) use context::{Placement, Purpose, Request};
@@ -222,7 +222,7 @@ impl<'a> Allocator<'a> {
         order: Order,
         gfp: Gfp,
         count: usize,
-        sink: &mut dyn FnMut(Taken),
+        sink: &mut dyn FnMut(TakenRun),
     ) -> Result<usize, AllocError> {
         if self.is_reentrant() {
             return Err(AllocError::Reentrant);

@@ -39,15 +39,16 @@ impl Buddy {
         }
     }
 
-    /// Takes up to `count` blocks, passing each to `sink`, and returns how many: the same ones as so many calls of
-    /// [`alloc`](Self::alloc) would, but that a pageblock that is begun with is gone on with, also where another is
-    /// as full. What had to be done to other types is reported by `sink`'s grants.
+    /// Takes up to `count` blocks, and returns how many: the same ones as so many calls of [`alloc`](Self::alloc) would,
+    /// but that a pageblock that is begun with is gone on with, also where another is as full. Passes the first of several
+    /// that follow each other to `sink`, and how many these are; what had to be done to other types is reported by its
+    /// grants, each of which is a single block.
     pub(crate) fn alloc_bulk(
         &mut self,
         demand: Demand,
         count: usize,
         census: &dyn MovableCensus,
-        sink: &mut dyn FnMut(Grant),
+        sink: &mut dyn FnMut(Grant, usize),
     ) -> usize {
         let mut taken = 0;
         while taken < count {
@@ -66,7 +67,7 @@ impl Buddy {
         demand: Demand,
         count: usize,
         census: &dyn MovableCensus,
-        sink: &mut dyn FnMut(Grant),
+        sink: &mut dyn FnMut(Grant, usize),
     ) -> usize {
         if count == 0 {
             return 0;
@@ -78,43 +79,33 @@ impl Buddy {
     }
 
     /// Passes a block on, and what else its pageblock has, up to `count`; returns how many.
-    pub(super) fn go_on(
+    fn go_on(
         &mut self,
         grant: Grant,
         order: Order,
         count: usize,
-        sink: &mut dyn FnMut(Grant),
+        sink: &mut dyn FnMut(Grant, usize),
     ) -> usize {
         let block = self.block_of(grant.pfn);
         let goes_on = grant.fallback.is_none() && order < self.block_order;
-        sink(grant);
+        sink(grant, 1);
         if !goes_on {
             return 1;
         }
-        1 + self.take_parts(block, order, count - 1, sink)
+        let more = self.take_runs(block, order, count - 1, |pfn, nr| {
+            let grant = Grant {
+                pfn,
+                residency: Residency::Used,
+                fallback: None,
+            };
+            sink(grant, nr);
+        });
+        1 + more
     }
 
     /// Takes up to `count` blocks of `order` out of a pageblock of which a part is handed out, as so many calls of
-    /// [`take_part`](Self::take_part) would, but with one change to its word; returns how many.
-    pub(super) fn take_parts(
-        &mut self,
-        block: usize,
-        order: Order,
-        count: usize,
-        sink: &mut dyn FnMut(Grant),
-    ) -> usize {
-        self.take_runs(block, order, count, |first, nr| {
-            for part in 0..nr {
-                sink(Grant {
-                    pfn: first.add(part << order.get()),
-                    residency: Residency::Used,
-                    fallback: None,
-                });
-            }
-        })
-    }
-
-    /// The same, with the first frame of several blocks that follow each other, and how many these are.
+    /// [`take_part`](Self::take_part) would, but with one change to its word; returns how many. Passes the first frame of
+    /// several that follow each other to `sink`, and how many these are.
     #[inline]
     pub(super) fn take_runs(
         &mut self,

@@ -51,7 +51,7 @@ use crate::{
     error::{BuildError, Violation, ensure},
     sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed},
     sync::fence::mutated,
-    types::{GroupId, Migratetype, NodeId, PAGEBLOCK_ORDER, Pfn},
+    types::{GroupId, Migratetype, NodeId, Order, PAGEBLOCK_ORDER, Pfn},
 };
 
 pub(crate) use self::{
@@ -161,14 +161,16 @@ impl Memmap {
         self.entry(pfn).set_state(state);
     }
 
-    /// Sets the states of so many free frames from this one on, which the caller owns, to that of a single page.
+    /// Sets the states of the first frames of so many free blocks of `order` that follow each other, which the caller
+    /// owns, to that of such a block.
     #[inline]
-    pub(crate) fn set_states(&self, first: Pfn, nr: usize, state: FrameState) {
+    pub(crate) fn set_states(&self, first: Pfn, nr: usize, order: Order, state: FrameState) {
         debug_assert!(
-            (0..nr).all(|frame| self.has_room(first.add(frame), state)),
+            (0..nr).all(|block| self.has_room(first.add(block << order.get()), state)),
             "M2"
         );
-        for index in first.index()..first.index() + nr {
+        for block in 0..nr {
+            let index = first.index() + (block << order.get());
             let cell = &self.states[scattered(index)];
             debug_assert!(
                 FrameState::from_bits(cell.load(Relaxed)).is_free(),

@@ -318,7 +318,7 @@ fn states_of_a_run_are_set_one_by_one_and_no_others() {
         (GROUP - 5, 10),
         (2 * GROUP, 77),
     ] {
-        map.set_states(frame(first), nr, cached);
+        map.set_states(frame(first), nr, Order::ZERO, cached);
         let set: Vec<_> = (0..map.frames())
             .filter(|index| map.state(frame(*index)) == cached)
             .collect();

@@ -83,6 +83,16 @@ impl BlockPtr {
         BlockPtr(unsafe { self.start().byte_add(bytes + bits) })
     }
 
+    /// The block that follows this one, of the same order. It says the same.
+    ///
+    /// # Safety
+    /// There is such a block.
+    #[inline(always)]
+    pub(super) unsafe fn next(self) -> BlockPtr {
+        // SAFETY: as in `at`; what is said is in the bits that stay.
+        BlockPtr(unsafe { self.0.byte_add(self.bytes()) })
+    }
+
     /// The same for a block of one page and its neighbours.
     ///
     /// # Safety
@@ -234,6 +244,10 @@ mod tests {
         let last = unsafe { page.neighbour(2 * PAGE_SIZE, Order::at(1)) };
         assert_eq!((last.order(), last.node().get()), (Order::at(1), 7));
         assert_eq!(last.with(Mark::WasRaw, true).pages_after(page), 2);
+        // SAFETY: its second page is another.
+        let next = unsafe { page.with(Mark::Blank, true).next() };
+        assert_eq!((next.order(), next.node().get()), (Order::ZERO, 7));
+        assert!(next.is(Mark::Blank) && next.pages_after(page) == 1);
         // SAFETY: its last page is another.
         let later = unsafe { page.neighbour(3 * PAGE_SIZE, Order::ZERO) };
         assert!(page.pages_after(later) > memory.0.len());

@@ -13,6 +13,7 @@ pub(crate) mod builder;
 pub(crate) mod census;
 mod at_hand;
 mod block_ptr;
+mod bulk;
 mod compaction;
 mod daemons;
 mod explain;
@@ -392,91 +393,6 @@ impl PagePool {
     /// Returns a request that says more than order and flags: nodes, preferred node, deadline.
     pub fn request(&self, order: Order, gfp: Gfp) -> AllocRequest<'_> {
         AllocRequest::new(self, order, gfp)
-    }
-
-    /// Allocates up to `count` zeroed blocks at once, adds them to `out` and returns how many.
-    ///
-    /// Takes the zone's lock once for dozens of blocks rather than once a block, never waits, and stops at the low
-    /// mark: what is missing then is for [`alloc_pages`](Self::alloc_pages), which may wait for it.
-    ///
-    /// # Errors
-    /// If the request can never be met. That some or all blocks are missing is not an error.
-    pub fn alloc_bulk(
-        &self,
-        order: Order,
-        gfp: Gfp,
-        count: usize,
-        out: &mut Vec<Pages>,
-    ) -> Result<usize, AllocError> {
-        self.alloc_bulk_with(order, gfp, count, out, PagesUninit::zeroed)
-    }
-
-    /// The same without zeroing, unless `gfp` says [`ZERO`](Gfp::ZERO).
-    ///
-    /// ```
-    /// # use pagepool::{Gfp, Order, PagePool};
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let pool = PagePool::builder().managed(64 << 20).build()?;
-    /// let mut pages = Vec::new();
-    /// let got = pool.alloc_bulk_uninit(Order::ZERO, Gfp::KERNEL, 1000, &mut pages)?;
-    /// assert_eq!((got, pages.len()), (1000, 1000));
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    /// As [`alloc_bulk`](Self::alloc_bulk).
-    pub fn alloc_bulk_uninit(
-        &self,
-        order: Order,
-        gfp: Gfp,
-        count: usize,
-        out: &mut Vec<PagesUninit>,
-    ) -> Result<usize, AllocError> {
-        self.alloc_bulk_with(order, gfp, count, out, |pages| pages)
-    }
-
-    /// Either, with what is to be made of each block once no lock is held.
-    fn alloc_bulk_with<P>(
-        &self,
-        order: Order,
-        gfp: Gfp,
-        count: usize,
-        out: &mut Vec<P>,
-        finish: impl Fn(PagesUninit) -> P,
-    ) -> Result<usize, AllocError> {
-        // Room first: nothing must be able to fail while blocks are in nobody's hands.
-        let most = self.inner.nodes.zones().map(Zone::managed).sum::<usize>() >> order.get();
-        let count = count.min(most);
-        out.reserve(count);
-        let mut blocks = arrayvec::ArrayVec::<Adopted, 64>::new();
-        let mut got = 0;
-        while got < count {
-            let batch = (count - got).min(blocks.capacity());
-            let n = self
-                .inner
-                .allocator()
-                .alloc_bulk(order, gfp, batch, &mut |taken| {
-                    let granted = Granted {
-                        taken,
-                        from_reserve: false,
-                    };
-                    blocks.push(self.adopt(granted, Paid::ByNobody));
-                });
-            let n = n.inspect_err(|error| self.inner.note_refused(order, gfp, *error))?;
-            let adopted = blocks.drain(..);
-            out.extend(adopted.map(|pages| finish(self.hand_out(pages, gfp))));
-            got += n;
-            if n < batch {
-                break;
-            }
-        }
-        Ok(got)
-    }
-
-    /// Frees blocks. The same as dropping each.
-    pub fn free_bulk(&self, blocks: impl IntoIterator<Item = Pages>) {
-        blocks.into_iter().for_each(drop);
     }
 
     /// Gives the memory of all free blocks of a pageblock (2 MiB) and more back to the system;

@@ -29,7 +29,7 @@ use crate::types::{GroupId, Migratetype, NodeId, Order, PAGEBLOCK_ORDER, Pfn, Zo
 use crate::zone::evacuate::EmptyUnit;
 use crate::zone::hotplug::OfflineBlock;
 use crate::zone::kind::Kind;
-use crate::zone::{Taken, Zone};
+use crate::zone::{Taken, TakenRun, Zone};
 
 /// Who is charged for a block.
 #[derive(Debug)]
@@ -580,6 +580,68 @@ impl Iterator for Split {
 impl ExactSizeIterator for Split {}
 
 impl Drop for Split {
+    fn drop(&mut self) {
+        self.for_each(drop);
+    }
+}
+
+/// Blocks that follow each other, as they came from a zone; those not taken out are freed with it.
+pub(super) struct Run {
+    tether: Tether,
+    /// The next one, if any is left.
+    next: BlockPtr,
+    left: usize,
+    is_vacant: bool,
+}
+
+impl Run {
+    /// Takes blocks over. A [`TakenRun`] is made by a zone alone, for blocks that leave it, and cannot be copied: who
+    /// has it owns them (O1).
+    #[expect(clippy::needless_pass_by_value, reason = "it is given up")]
+    pub(super) fn new(pool: &PoolRef, taken: TakenRun) -> Run {
+        let (first, order, residency) = (taken.first(), taken.order(), taken.residency());
+        let arena = pool.arena_of(first);
+        arena.asan_unpoison(first.index(), taken.nr() << order.get());
+        // As in `PagesUninit::new`.
+        follow_last_owner();
+        // SAFETY: (O1, O2) this is the first one.
+        let next = unsafe { BlockPtr::new(arena.ptr(first.index()), first.node(), order) };
+        Run {
+            tether: pool.tether(),
+            next: next.with(Mark::Blank, residency.reads_as_zeros()),
+            left: taken.nr(),
+            is_vacant: residency == Residency::Vacant,
+        }
+    }
+
+    /// Whether they have no memory yet.
+    pub(super) fn is_vacant(&self) -> bool {
+        self.is_vacant
+    }
+}
+
+impl Iterator for Run {
+    type Item = PagesUninit;
+
+    #[inline]
+    fn next(&mut self) -> Option<PagesUninit> {
+        self.left = self.left.checked_sub(1)?;
+        let (tether, ptr) = (self.tether, self.next);
+        if self.left > 0 {
+            // SAFETY: (O1) there is another one, which follows it.
+            self.next = unsafe { ptr.next() };
+        }
+        let block = Block { tether, ptr };
+        Some(PagesUninit { block })
+    }
+
+    #[inline]
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl Drop for Run {
     fn drop(&mut self) {
         self.for_each(drop);
     }

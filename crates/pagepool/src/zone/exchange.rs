@@ -140,7 +140,7 @@ impl Zone {
         // They are nobody else's: for what is on other CPUs' cache lines others need not wait as well.
         let state = FrameState::cached(Order::ZERO, want);
         for run in batch.chunk_by(|pfn, next| pfn.add(1) == *next) {
-            self.map.set_states(run[0], run.len(), state);
+            self.map.set_states(run[0], run.len(), Order::ZERO, state);
         }
         batch
     }

@@ -143,6 +143,45 @@ impl Taken {
     }
 }
 
+/// Blocks taken from a zone that follow each other: as so many [`Taken`].
+#[derive(PartialEq, Eq, Debug)]
+#[must_use = "the blocks are lost unless they are put back"]
+pub(crate) struct TakenRun {
+    first: Pfn,
+    nr: usize,
+    order: Order,
+    residency: Residency,
+}
+
+impl TakenRun {
+    /// The first frame of the first one.
+    pub(crate) fn first(&self) -> Pfn {
+        self.first
+    }
+
+    /// How many there are.
+    pub(crate) fn nr(&self) -> usize {
+        self.nr
+    }
+
+    /// The order of each.
+    pub(crate) fn order(&self) -> Order {
+        self.order
+    }
+
+    /// What stood behind each when it was taken.
+    pub(crate) fn residency(&self) -> Residency {
+        self.residency
+    }
+
+    /// The first frame of each.
+    #[cfg(test)]
+    pub(crate) fn pfns(&self) -> impl Iterator<Item = Pfn> {
+        let (first, order) = (self.first, self.order);
+        (0..self.nr).map(move |block| first.add(block << order.get()))
+    }
+}
+
 /// What the caller of a zone has to see to, once no lock is held.
 ///
 /// Nothing in it refers to the pool except what keeps the pool alive: an idle block is memory handed

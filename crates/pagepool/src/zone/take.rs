@@ -5,7 +5,7 @@
 
 use super::pcp::{self, PcpLists};
 use super::watermark::{self, AllocFlags, BoostInputs, Mark};
-use super::{Contended, Core, Taken, Zone, ZoneEvents, ZoneRequest};
+use super::{Contended, Core, Taken, TakenRun, Zone, ZoneEvents, ZoneRequest};
 use crate::buddy::{FallbackEvent, Grant, Residency};
 use crate::sync::atomic::Ordering;
 use crate::sync::cpu;
@@ -145,12 +145,15 @@ impl Zone {
         let mut level = u8::MAX;
         let mut core = self.core.lock();
         let Core { buddy, events, .. } = &mut *core;
-        let mut on_grant = |grant: Grant| {
+        let mut on_grant = |grant: Grant, nr: usize| {
             debug_assert!(self.map.state(grant.pfn).is_free(), "N3: {}", grant.pfn);
             self.note_fallback(events, grant.fallback, request.flags);
             let fullness = self.blocks.fullness(grant.pfn);
             level = level.min(fullness);
-            lists.refill(&self.map, grant.pfn, order, want);
+            for block in 0..nr {
+                let pfn = grant.pfn.add(block << order.get());
+                lists.refill(&self.map, pfn, order, want);
+            }
         };
         let census = |start, pages| self.map.kinds(start, pages).movable;
         if buddy.alloc_bulk(request.demand(), count, &census, &mut on_grant) > 0 {
@@ -182,13 +185,13 @@ impl Zone {
         })
     }
 
-    /// Takes up to `count` blocks under one hold of the lock, while the marks allow it.
+    /// Takes up to `count` blocks under one hold of the lock, while the marks allow it; returns how many.
     pub(crate) fn take_bulk(
         &self,
         request: ZoneRequest,
         class: ZoneType,
         count: usize,
-        sink: &mut dyn FnMut(Taken),
+        sink: &mut dyn FnMut(TakenRun),
     ) -> usize {
         // Of several pages there may be blocks only once what is unmerged is merged.
         let mut core = match request.order {
@@ -226,17 +229,19 @@ impl Zone {
         core: &mut Core,
         request: ZoneRequest,
         count: usize,
-        sink: &mut dyn FnMut(Taken),
+        sink: &mut dyn FnMut(TakenRun),
     ) -> usize {
         let Core { buddy, events, .. } = core;
-        let mut on_grant = |grant: Grant| {
+        let order = request.order;
+        let mut on_grant = |grant: Grant, nr: usize| {
             debug_assert!(self.map.state(grant.pfn).is_free(), "N3: {}", grant.pfn);
             self.note_fallback(events, grant.fallback, request.flags);
-            events.pages_allocated += request.order.pages() as u64;
-            self.map.set_state(grant.pfn, request.state());
-            sink(Taken {
-                pfn: grant.pfn,
-                order: request.order,
+            events.pages_allocated += (nr << order.get()) as u64;
+            self.map.set_states(grant.pfn, nr, order, request.state());
+            sink(TakenRun {
+                first: grant.pfn,
+                nr,
+                order,
                 residency: grant.residency,
             });
         };

@@ -10,7 +10,9 @@ fn bulk_stops_at_the_low_mark_and_counts_its_blocks() {
     let nodes = nodes(&[[0, 64, 0], [0, 64, 0]], 16);
     let mut taken = vec![];
     let got = with_cpu(0, || {
-        bare(&nodes, AGES).alloc_bulk(Order::ZERO, Gfp::KERNEL, 1000, &mut |t| taken.push(t.pfn()))
+        bare(&nodes, AGES).alloc_bulk(Order::ZERO, Gfp::KERNEL, 1000, &mut |run| {
+            taken.extend(run.pfns());
+        })
     });
     assert_eq!(got, Ok(108));
     assert_eq!(

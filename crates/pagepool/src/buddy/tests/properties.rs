@@ -275,8 +275,9 @@ proptest! {
             one_by_one.extend(single.alloc(demand(order, MOVABLE), &nothing_movable));
         }
         let mut at_once = vec![];
-        let taken = bulk.alloc_bulk(demand(order, MOVABLE), count, &nothing_movable, &mut |grant| {
-            at_once.push(grant);
+        let taken = bulk.alloc_bulk(demand(order, MOVABLE), count, &nothing_movable, &mut |first, nr| {
+            let pfns = (0..nr).map(|block| first.pfn.add(block << order));
+            at_once.extend(pfns.map(|pfn| Grant { pfn, ..first }));
         });
         prop_assert_eq!(taken, at_once.len());
         let pfns = |grants: &[Grant]| grants.iter().map(|grant| grant.pfn).collect::<Vec<_>>();

@@ -246,7 +246,7 @@ fn bulk_stops_at_the_mark_under_one_hold_of_the_lock() {
         ..request(1, MOVABLE)
     };
     let mut taken = vec![];
-    let nr = zone.take_bulk(low, NORMAL, 1000, &mut |block| taken.push(block.pfn));
+    let nr = zone.take_bulk(low, NORMAL, 1000, &mut |run| taken.extend(run.pfns()));
     assert_eq!((nr, taken.len()), (88, 88));
     assert_eq!(
         zone.free_pages(),

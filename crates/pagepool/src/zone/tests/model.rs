@@ -143,7 +143,7 @@ fn step(zone: &Zone, model: &mut Model, op: &Op) {
         Op::Bulk { order, want, count } => {
             let mut taken = vec![];
             let request = request(*order, *want);
-            let nr = zone.take_bulk(request, NORMAL, *count, &mut |block| taken.push(block.pfn));
+            let nr = zone.take_bulk(request, NORMAL, *count, &mut |run| taken.extend(run.pfns()));
             assert_eq!(nr, taken.len());
             taken
                 .iter()

@@ -116,8 +116,8 @@ fn blocks_in_bulk_are_made_of_unmerged_pages() {
     let (zone, pages) = taken(MOVABLE);
     drop(free_unmerged(&zone, &pages[..32]));
     let mut got = vec![];
-    let nr = zone.take_bulk(request(3, MOVABLE), NORMAL, 9, &mut |block| {
-        got.push(block.pfn);
+    let nr = zone.take_bulk(request(3, MOVABLE), NORMAL, 9, &mut |run| {
+        got.extend(run.pfns());
     });
     assert_eq!(
         (nr, got),
