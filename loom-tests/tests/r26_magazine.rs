@@ -205,6 +205,32 @@ fn nothing_of_an_isolated_pageblock_stays_in_a_magazine() {
     outcomes.assert_exactly([0, 1]);
 }
 
+/// The same with a block of both pages, of which the first is in the pageblock that is isolated.
+#[test]
+fn no_block_that_begins_in_an_isolated_pageblock_stays_in_a_magazine() {
+    let outcomes = Outcomes::new();
+    let seen = outcomes.clone();
+    check("r26_isolation_of_block", 1_200, move || {
+        let zone = Shared::new(Zone::with_magazines(PAGES, 1));
+        let slot = zone.claim_magazine();
+        let block = zone.take_block().expect("all is free");
+        let index = block.index();
+        let z = Shared::clone(&zone);
+        let owner = actor(move || z.put_block_at_hand(slot, block));
+        let z = Shared::clone(&zone);
+        let isolator = actor(move || {
+            z.isolate(index);
+            z.pages_at_hand()
+        });
+        assert_eq!(join(owner), 0);
+        let seen_at_hand = join(isolator);
+        assert_eq!(zone.pages_at_hand(), 0);
+        assert_eq!(zone.free_pages(), PAGES - 1, "what is isolated is withheld");
+        seen.record(seen_at_hand);
+    });
+    outcomes.assert_exactly([0, PAGES]);
+}
+
 /// A page goes into a magazine while the zone begins to close.
 #[test]
 fn a_close_counts_each_page_on_one_side() {

@@ -112,7 +112,8 @@ impl<'a> SlowPath<'a> {
             if self.allocator.nodes.zonelists_are_current(cookie) {
                 break;
             }
-            // Whoever writes the lists anew may have been stopped in the middle of it.
+            // Whoever writes the lists anew may have been stopped in the middle of it. Also for a request that must not
+            // wait: it would go round and round instead.
             thread::yield_now();
             self.rounds = Rounds::START;
         }

@@ -145,6 +145,9 @@ impl fmt::Debug for Shelf {
     }
 }
 
+// A number each, and a bit for each fullness.
+const _: () = assert!(Shelf::NR <= u16::MAX as usize && FULLNESS_STEPS <= u64::BITS as usize);
+
 /// Orders that a partly free pageblock can have as its largest free block.
 pub(super) const NR_PART_ORDERS: usize = PAGEBLOCK_ORDER.get() as usize;
 
@@ -353,7 +356,19 @@ mod tests {
         assert_eq!(texts[2], "none");
         assert_eq!((part.fullness(), whole.fullness()), (Some(1), None));
         assert_eq!(fullest.idx() + 1, Shelf::NR_PARTS);
-        assert!(Shelf::all().map(Shelf::idx).eq(0..Shelf::NR));
+        let parts = Migratetype::ALL.into_iter().flat_map(|mt| {
+            let largest = (0..NR_PART_ORDERS).map(Order::at);
+            largest.flat_map(move |order| {
+                (0..FULLNESS_STEPS).map(move |fullness| Shelf::part(mt, order, fullness))
+            })
+        });
+        let wholes = Migratetype::ALL.into_iter().flat_map(|mt| {
+            Order::all().flat_map(move |order| {
+                let kinds = [Residency::Vacant, Residency::Blank, Residency::Used];
+                kinds.map(|residency| Shelf::whole(mt, order, residency))
+            })
+        });
+        assert!(parts.chain(wholes).eq(Shelf::all()), "each has its own");
     }
 
     #[test]

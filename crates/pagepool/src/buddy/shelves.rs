@@ -88,7 +88,7 @@ impl Shelves {
             }
         }
         let (fullness, largest) = best?;
-        self.first_part(mt, Order::at(largest), fullness)
+        Some(self.first_part(mt, Order::at(largest), fullness))
     }
 
     /// The partly free pageblocks of type `mt`, the fullest ones first.
@@ -110,7 +110,7 @@ impl Shelves {
     pub(super) fn emptiest(&self, mt: Migratetype, largest: Order) -> Option<usize> {
         let bits = self.rows(mt)[largest.idx()];
         let emptiest = (bits != 0).then(|| bits.trailing_zeros())?;
-        self.first_part(mt, largest, emptiest)
+        Some(self.first_part(mt, largest, emptiest))
     }
 
     /// Partly free pageblocks of type `mt` that are at most two thirds full.
@@ -150,8 +150,10 @@ impl Shelves {
         &self.part_bits[mt.idx() * NR_PART_ORDERS..][..NR_PART_ORDERS]
     }
 
-    fn first_part(&self, mt: Migratetype, largest: Order, fullness: u32) -> Option<usize> {
-        self.first_on(Shelf::part(mt, largest, fullness as usize))
+    /// The first pageblock of a shelf of which the bit is set.
+    fn first_part(&self, mt: Migratetype, largest: Order, fullness: u32) -> usize {
+        let first = self.first_on(Shelf::part(mt, largest, fullness as usize));
+        first.expect("B5: its bit is set")
     }
 
     fn first_on(&self, shelf: Shelf) -> Option<usize> {

@@ -172,8 +172,9 @@ impl Memmap {
         for block in 0..nr {
             let index = first.index() + (block << order.get());
             let cell = &self.states[scattered(index)];
+            // A model would look at more orders of events for it.
             debug_assert!(
-                FrameState::from_bits(cell.load(Relaxed)).is_free(),
+                cfg!(loom) || FrameState::from_bits(cell.load(Relaxed)).is_free(),
                 "N3: {first} and {nr}"
             );
             // Relaxed: as in `set_state`.
@@ -404,13 +405,13 @@ const GROUP: usize = 4 * PAGEBLOCK_ORDER.pages();
 /// How far the entries of neighbours are from each other, in entries, around their group.
 ///
 /// Odd, so that each has a place of its own. Of all odd ones it is one of those for which the states of up to 24 frames
-/// in a row are on as many lines, as are those of frames that are a multiple of eight apart, in one pageblock or in
-/// several: at these begin what threads get at once.
+/// in a row are on as many lines; as are those of 24 frames of which each is eight after the other, and of the first
+/// eight such of each pageblock of a group. At multiples of eight begins what threads get at once.
 const STRIDE: usize = 1065;
 
 /// Where the entry of the frame `index` is in a column.
 ///
-/// Frames near each other, and frames a round number apart, are lines apart: threads that take from the same
+/// Frames near each other, and frames a power of two apart, are lines apart: threads that take from the same
 /// pageblock have such ones, and would wait for each other at every allocation and free. Frames of most pageblocks
 /// are lines apart as well: [those who take many](crate::buddy::Buddy::fill) have pageblocks of their own. A model's
 /// memory has no lines.

@@ -330,6 +330,20 @@ fn states_of_a_run_are_set_one_by_one_and_no_others() {
     }
 }
 
+#[test]
+fn states_of_blocks_that_follow_each_other_are_those_of_their_first_frames() {
+    let map = Memmap::new(NodeId::at(0), GROUP).unwrap();
+    let order = Order::at(2);
+    let cached = FrameState::cached(order, Migratetype::Movable);
+    map.set_states(Pfn::new(NodeId::at(0), 8), 3, order, cached);
+    let set = (0..map.frames()).filter(|index| {
+        let state = map.state(Pfn::new(NodeId::at(0), *index));
+        assert!(state == cached || state.is_free());
+        state == cached
+    });
+    assert!(set.eq([8, 12, 16]));
+}
+
 /// Bytes of a cache line.
 const LINE: usize = 64;
 

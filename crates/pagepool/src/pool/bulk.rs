@@ -101,3 +101,60 @@ impl PagePool {
         blocks.into_iter().for_each(drop);
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::cell::Cell;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::time::Duration;
+
+    use super::*;
+
+    fn pool() -> PagePool {
+        let pool = PagePool::builder().managed(4 << 20).movable_share(0);
+        pool.daemons(false).build().unwrap()
+    }
+
+    #[test]
+    fn what_is_left_of_a_run_comes_back_with_it() {
+        for order in [Order::ZERO, Order::at(2)] {
+            let pool = pool();
+            let before = pool.stats().free_pages;
+            let (mut out, seen) = (vec![], Cell::new(0));
+            let take = AssertUnwindSafe(|| {
+                let finish = |pages| {
+                    assert!(seen.replace(seen.get() + 1) < 20, "one too many");
+                    pages
+                };
+                pool.alloc_bulk_with(order, Gfp::KERNEL, 50, &mut out, finish)
+            });
+            assert!(catch_unwind(take).is_err());
+            assert_eq!(out.len(), 20);
+            pool.verify().unwrap();
+            pool.drain();
+            let out_pages = out.len() << order.get();
+            assert_eq!(pool.stats().free_pages + out_pages, before);
+            drop(out);
+            pool.close(Duration::ZERO).unwrap();
+        }
+    }
+
+    #[test]
+    fn blocks_that_have_no_memory_yet_are_zeroed_once() {
+        let pool = pool();
+        let mut pages = vec![];
+        let got = pool.alloc_bulk(Order::ZERO, Gfp::KERNEL, 300, &mut pages);
+        assert_eq!(got.unwrap(), 300);
+        for (nr, page) in pages.iter_mut().enumerate() {
+            assert!(page.iter().all(|byte| *byte == 0));
+            page.fill(nr as u8);
+        }
+        let own = |(nr, page): (usize, &Pages)| page.iter().all(|byte| *byte == nr as u8);
+        assert!(
+            pages.iter().enumerate().all(own),
+            "no two have a byte in common"
+        );
+        pool.free_bulk(pages);
+        pool.verify().unwrap();
+    }
+}

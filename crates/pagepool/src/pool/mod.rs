@@ -302,8 +302,8 @@ impl PagePool {
     ///
     /// # Errors
     /// As [`alloc_pages`](Self::alloc_pages).
-    // Always: what is not inlined returns its two words through memory, written one by one and read at once, which a CPU
-    // waits for longer than for the rest.
+    // Always: where it is not inlined, its `Result` comes through memory, two words that are written one by one and read
+    // at once, which a CPU waits for longer than for the rest. An `Option` of them, as it gets it, comes in registers.
     #[inline(always)]
     pub fn alloc_pages_uninit(&self, order: Order, gfp: Gfp) -> Result<PagesUninit, AllocError> {
         // Decided when the caller is compiled, if it knows what it asks for.

@@ -48,7 +48,7 @@ struct Block {
     ptr: BlockPtr,
 }
 
-// Two words: what returns one has it in registers.
+// Two words: what returns one, or an `Option` of it, has it in registers, and what is inlined the `Result` as well.
 const _: () = assert!(size_of::<Result<PagesUninit, AllocError>>() == 2 * size_of::<usize>());
 
 // SAFETY: (O1) a block owns its memory as a `Box<[u8]>` does; the pool is `Sync`.

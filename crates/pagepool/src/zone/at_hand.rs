@@ -127,11 +127,8 @@ impl Zone {
         let Some(open) = magazine.open(Opens::Unwatched) else {
             return Used::unopened(false);
         };
-        // While anything is isolated, blocks go back to the zone: that they have in common saves a look at each.
-        let is_isolating = self.blocks.has_isolated() && !mutated("magazine.look_at_block");
         let is_kept = self.magazines.keeps(slot, kind)
-            && !self.somebody_waits("magazine.look_at_waiters")
-            && !is_isolating
+            && !self.is_wanted_elsewhere(pfn)
             && (kind.is_whole() || self.blocks.fullness(pfn) >= open.level(kind))
             && open.push_block(kind, pfn);
         if is_kept {

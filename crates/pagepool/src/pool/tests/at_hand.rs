@@ -303,6 +303,24 @@ fn a_block_that_is_freed_is_the_next_of_its_kind_to_be_handed_out() {
     }
 }
 
+/// While any pageblock was isolated, as those are that are offline, no thread kept a block.
+#[test]
+fn blocks_are_kept_while_others_are_offline() {
+    let pool = large_pool();
+    let offline = pool.offline(NodeId::at(0), ZoneType::Normal, 4 << 20);
+    assert_eq!(offline, 4 << 20);
+    for o in [1, 9] {
+        pool.drain();
+        drop(block(&pool, o, Gfp::NOWAIT));
+        let first = block(&pool, o, Gfp::NOWAIT);
+        let pfn = first.pfn();
+        drop(first);
+        assert_eq!(at_hand(&pool), 1 << o, "order {o}");
+        assert_eq!(block(&pool, o, Gfp::NOWAIT).pfn(), pfn, "order {o}");
+    }
+    pool.verify().unwrap();
+}
+
 #[test]
 fn a_block_of_an_emptier_pageblock_is_not_kept() {
     let pool = large_pool();
