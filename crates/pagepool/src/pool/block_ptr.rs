@@ -248,9 +248,11 @@ mod tests {
         let next = unsafe { page.with(Mark::Blank, true).next() };
         assert_eq!((next.order(), next.node().get()), (Order::ZERO, 7));
         assert!(next.is(Mark::Blank) && next.pages_after(page) == 1);
-        // SAFETY: its first two pages are a block, and the others the next.
-        let two = unsafe { page.neighbour(0, Order::at(1)).next() };
-        assert_eq!((two.order(), two.pages_after(page)), (Order::at(1), 2));
+        // SAFETY: its first two pages are a block.
+        let two = unsafe { page.neighbour(0, Order::at(1)) };
+        // SAFETY: the other two are the next.
+        let next = unsafe { two.next() };
+        assert_eq!((next.order(), next.pages_after(page)), (Order::at(1), 2));
         // SAFETY: its last page is another.
         let later = unsafe { page.neighbour(3 * PAGE_SIZE, Order::ZERO) };
         assert!(page.pages_after(later) > memory.0.len());

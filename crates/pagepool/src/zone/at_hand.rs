@@ -148,6 +148,16 @@ impl Zone {
             || (self.blocks.is_isolated(pfn) && !mutated("magazine.look_at_block"))
     }
 
+    /// How many of the first of these pages may go into a magazine. As above: asked while that is open.
+    pub(super) fn nr_wanted_nowhere_else(&self, pages: &[Pfn]) -> usize {
+        // Most of the time nothing is isolated, and nobody waits: then each need not be looked at.
+        if !self.blocks.has_isolated() && !self.somebody_waits("magazine.look_at_waiters") {
+            return pages.len();
+        }
+        let wanted = pages.iter().position(|pfn| self.is_wanted_elsewhere(*pfn));
+        wanted.unwrap_or(pages.len())
+    }
+
     #[inline(always)]
     fn take_from(&self, open: &Open<'_>, want: Migratetype) -> Option<Taken> {
         let pfn = open.pop(want.idx())?;

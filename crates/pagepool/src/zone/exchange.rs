@@ -169,8 +169,7 @@ impl Zone {
     /// those that it does not take.
     fn restock_with(&self, magazine: &Magazine, want: Migratetype, left: &mut Half) -> Used<()> {
         Zone::use_at_hand(magazine, (), |open| {
-            let wanted = left.iter().position(|pfn| self.is_wanted_elsewhere(*pfn));
-            let may_be_kept = &left[..wanted.unwrap_or(left.len())];
+            let may_be_kept = &left[..self.nr_wanted_nowhere_else(left)];
             let nr = open.push_some(want.idx(), may_be_kept, self.magazines.depth());
             left.drain(..nr);
         })
