@@ -178,21 +178,24 @@ fn nobody_sleeps_beside_a_page_in_a_magazine() {
     outcomes.assert_exactly([0, 1]);
 }
 
-/// A page goes into a magazine while its pageblock is isolated.
-#[test]
-fn nothing_of_an_isolated_pageblock_stays_in_a_magazine() {
+/// Somebody isolates the pageblock in which what `take` takes begins, at a page of this number, while it goes into a
+/// magazine by `put`. Returns how many pages he may see there.
+fn isolated_beside<T: 'static>(
+    name: &str,
+    take: impl Fn(&Zone) -> (T, usize) + Sync + Send + 'static,
+    put: impl Fn(&Zone, usize, T) -> usize + Copy + Sync + Send + 'static,
+) -> Outcomes<usize> {
     let outcomes = Outcomes::new();
     let seen = outcomes.clone();
-    check("r26_isolation", 1_200, move || {
+    check(name, 1_200, move || {
         let zone = Shared::new(Zone::with_magazines(PAGES, 1));
         let slot = zone.claim_magazine();
-        let page = zone.take().expect("it is free");
-        let index = page.index();
+        let (taken, first) = take(&zone);
         let z = Shared::clone(&zone);
-        let owner = actor(move || z.put_at_hand(slot, page));
+        let owner = actor(move || put(&z, slot, taken));
         let z = Shared::clone(&zone);
         let isolator = actor(move || {
-            z.isolate(index);
+            z.isolate(first);
             z.pages_at_hand()
         });
         assert_eq!(join(owner), 0);
@@ -201,6 +204,18 @@ fn nothing_of_an_isolated_pageblock_stays_in_a_magazine() {
         assert_eq!(zone.free_pages(), PAGES - 1, "what is isolated is withheld");
         seen.record(seen_at_hand);
     });
+    outcomes
+}
+
+/// A page goes into a magazine while its pageblock is isolated.
+#[test]
+fn nothing_of_an_isolated_pageblock_stays_in_a_magazine() {
+    let take = |zone: &Zone| {
+        let page = zone.take().expect("it is free");
+        let index = page.index();
+        (page, index)
+    };
+    let outcomes = isolated_beside("r26_isolation", take, Zone::put_at_hand);
     // One, if its owner is about to empty the magazine himself.
     outcomes.assert_exactly([0, 1]);
 }
@@ -208,26 +223,12 @@ fn nothing_of_an_isolated_pageblock_stays_in_a_magazine() {
 /// The same with a block of both pages, of which the first is in the pageblock that is isolated.
 #[test]
 fn no_block_that_begins_in_an_isolated_pageblock_stays_in_a_magazine() {
-    let outcomes = Outcomes::new();
-    let seen = outcomes.clone();
-    check("r26_isolation_of_block", 1_200, move || {
-        let zone = Shared::new(Zone::with_magazines(PAGES, 1));
-        let slot = zone.claim_magazine();
+    let take = |zone: &Zone| {
         let block = zone.take_block().expect("all is free");
         let index = block.index();
-        let z = Shared::clone(&zone);
-        let owner = actor(move || z.put_block_at_hand(slot, block));
-        let z = Shared::clone(&zone);
-        let isolator = actor(move || {
-            z.isolate(index);
-            z.pages_at_hand()
-        });
-        assert_eq!(join(owner), 0);
-        let seen_at_hand = join(isolator);
-        assert_eq!(zone.pages_at_hand(), 0);
-        assert_eq!(zone.free_pages(), PAGES - 1, "what is isolated is withheld");
-        seen.record(seen_at_hand);
-    });
+        (block, index)
+    };
+    let outcomes = isolated_beside("r26_isolation_of_block", take, Zone::put_block_at_hand);
     outcomes.assert_exactly([0, PAGES]);
 }
 
