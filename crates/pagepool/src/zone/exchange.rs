@@ -30,6 +30,9 @@ type Spilled = ArrayVec<Pfn, MOST_SPILLED>;
 /// What is to be seen to after pages were put back, page by page.
 pub(crate) type FreedOfHalf = ArrayVec<Freed, { MAX_DEPTH / 2 }>;
 
+// What a depot gives back is seen to batch by batch, and once more. A model's is one page.
+const _: () = assert!(cfg!(loom) || MOST_SPILLED.div_ceil(RETURN_BATCH) < MAX_DEPTH / 2);
+
 /// How many pages a zone of so many has unmerged before somebody merges some: the more, the more of them are
 /// neighbours. A group of pageblocks is merged at once, so that a thirty-second of the zone is a few pages for each
 /// word of bits.
@@ -238,7 +241,9 @@ impl Zone {
             let mut others = others.iter().map(|pfn| (*pfn, Order::ZERO)).collect();
             freed.push(self.give_to_buddy(&mut others));
         }
-        freed.extend(self.put_free(pages.len(), pages.into_iter()));
+        if !pages.is_empty() {
+            freed.extend(self.put_free(pages.len(), pages.into_iter()));
+        }
     }
 
     /// The same with pages that are free for everybody then; who finds that they are many by now merges some.
